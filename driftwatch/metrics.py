@@ -1,0 +1,27 @@
+"""Metrics in Prometheus terms. Labels are stacks and classes, never resource addresses: they are unbounded."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+CHECKS = Counter("driftwatch_checks", "Checks by verdict and method.", ["verdict", "method"])
+CHECK_ERRORS = Counter("driftwatch_check_errors", "Failed checks by error class.", ["code"])
+CHECK_SECONDS = Histogram(
+    "driftwatch_check_duration_seconds",
+    "Wall time of a check.",
+    ["method"],
+    buckets=(0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800),
+)
+LAST_GOOD_CHECK = Gauge(
+    "driftwatch_last_good_check_timestamp_seconds", "When a stack was last known.", ["stack"]
+)
+OPEN_FINDINGS = Gauge("driftwatch_open_findings", "Counted findings that are not resolved.", ["stack"])
+QUEUE_LENGTH = Gauge("driftwatch_queue_jobs", "Jobs by state.", ["state"])
+FETCHES = Counter(
+    "driftwatch_repository_fetches", "Fetches by repository and outcome.", ["repository", "outcome"]
+)
+MESSAGES = Counter("driftwatch_messages", "Messages by channel and outcome.", ["channel", "outcome"])
+TRANSITIONS = Counter("driftwatch_transitions", "What people were told, by kind.", ["kind"])
+SCHEDULER_BEAT = Gauge(
+    "driftwatch_scheduler_beat_timestamp_seconds", "When the scheduler loop last went round."
+)

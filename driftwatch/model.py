@@ -1,0 +1,249 @@
+"""The nouns: frozen values that every part shares and none owns.
+
+Nothing here does I/O or reads a clock. A value that reaches this module's types is already redacted: where
+a plan marks an attribute as sensitive, its values are digests (see `driftwatch.drift.redaction`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003  (dataclass fields are read at run time)
+from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003
+from enum import StrEnum
+from typing import Self, TypeAlias
+
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+
+DEFAULT_WORKSPACE = "default"
+UNKNOWN_VALUE = "(known after apply)"
+"""Stands for a value that only an apply will know; Terraform prints the same words."""
+
+
+class Trigger(StrEnum):
+    """Why work starts."""
+
+    SCHEDULE = "schedule"
+    COMMIT = "commit"
+    MANUAL = "manual"
+    CLOUD_EVENT = "cloud_event"
+    UPSTREAM = "upstream"
+    POST_APPLY = "post_apply"
+    RETRY = "retry"
+
+
+class Verdict(StrEnum):
+    """What a check found. Unknown is `ERROR` or `SKIPPED`, never `IN_SYNC`."""
+
+    IN_SYNC = "in_sync"
+    DRIFTED = "drifted"
+    PENDING = "pending"
+    MIXED = "mixed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+
+    @property
+    def is_good(self) -> bool:
+        """True where the check came to know something: only such a check may resolve findings."""
+        return self not in (Verdict.ERROR, Verdict.SKIPPED)
+
+
+class Method(StrEnum):
+    """How a check came to its verdict."""
+
+    PLAN = "plan"
+    REPLAY = "replay"
+
+
+class FindingKind(StrEnum):
+    """In which way a resource address differs."""
+
+    MODIFIED = "modified"
+    DELETED = "deleted"
+    CREATED = "created"
+    REPLACED = "replaced"
+    DESTROYED = "destroyed"
+    UNMANAGED = "unmanaged"
+    OUTPUT = "output"
+    CHECK_FAILED = "check_failed"
+
+
+class Cause(StrEnum):
+    """Why an attribute differs."""
+
+    OUT_OF_BAND = "out_of_band"
+    UNAPPLIED_COMMIT = "unapplied_commit"
+    PROVIDER_UPGRADE = "provider_upgrade"
+    INPUT_CHANGE = "input_change"
+    STATE_EDIT = "state_edit"
+    NOISE = "noise"
+    UNDETERMINED = "undetermined"
+
+
+class Severity(StrEnum):
+    """How much it matters, in ascending order."""
+
+    INFO = "info"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        return list(Severity).index(self)
+
+
+class FindingStatus(StrEnum):
+    """The latest step in a finding's life."""
+
+    OPEN = "open"
+    CHANGED = "changed"
+    REOPENED = "reopened"
+    RESOLVED = "resolved"
+
+    @property
+    def is_active(self) -> bool:
+        return self is not FindingStatus.RESOLVED
+
+
+class Health(StrEnum):
+    """Of the detector itself, per stack."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    BLIND = "blind"
+
+
+class TransitionKind(StrEnum):
+    """What people are told about a stack: changes of its condition, never the condition itself again."""
+
+    DRIFT_FOUND = "drift_found"
+    DRIFT_CHANGED = "drift_changed"
+    RESOLVED = "resolved"
+    CHECK_FAILING = "check_failing"
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackId:
+    """Names one root module of a repository in one workspace: `<repository>/<path>[@<workspace>]`."""
+
+    repository: str
+    path: str
+    workspace: str = DEFAULT_WORKSPACE
+
+    def __str__(self) -> str:
+        tail = "" if self.workspace == DEFAULT_WORKSPACE else f"@{self.workspace}"
+        return f"{self.repository}/{self.path}{tail}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads the form that `str()` gives; raises ValueError on anything else."""
+        repository, slash, rest = text.partition("/")
+        path, at, workspace = rest.rpartition("@") if "@" in rest else (rest, "", DEFAULT_WORKSPACE)
+        if not (repository and slash and path) or (at and not workspace):
+            raise ValueError(f"not a stack id: {text!r} (expected <repository>/<path>[@<workspace>])")
+        return cls(repository=repository, path=path, workspace=workspace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The program that planned: `name` is terraform or tofu, `providers` maps source address to version."""
+
+    name: str
+    version: str
+    providers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeChange:
+    """One attribute that differs.
+
+    `path` is an RFC 6901 pointer into the resource. `before` is what the state remembered, `actual` what the
+    cloud has, `after` what the code wants (`UNKNOWN_VALUE` where only an apply will tell). Values of a
+    sensitive attribute are keyed digests.
+    """
+
+    path: str
+    before: JsonValue
+    actual: JsonValue
+    after: JsonValue
+    sensitive: bool
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One resource address that differs, as one check saw it.
+
+    `fingerprint` is a digest of the content (address, kind, attributes with their values): equal
+    fingerprints mean that nothing new is to be told. `counted` is false for noise.
+    """
+
+    address: str
+    type: str
+    kind: FindingKind
+    action: str
+    causes: tuple[Cause, ...]
+    severity: Severity
+    fingerprint: str
+    counted: bool
+    attributes: tuple[AttributeChange, ...] = ()
+    message: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What makes it the same finding in the next check, whatever its attributes are by then."""
+        group = self.kind if self.kind in (FindingKind.CHECK_FAILED, FindingKind.OUTPUT) else "resource"
+        return f"{group}:{self.address}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Everything, beside the cloud itself, that a verdict is a function of.
+
+    Digests are opaque and only compared. None means "not known", which is never equal to anything.
+    """
+
+    commit: str | None = None
+    tree: str | None = None
+    lock_file: str | None = None
+    engine: Engine | None = None
+    variables: str | None = None
+    data_reads: str | None = None
+    state_lineage: str | None = None
+    state_serial: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorReport:
+    """An error as it is stored and shown: `code` names its class, `advice` says what to do."""
+
+    code: str
+    message: str
+    advice: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """The outcome of one examination of one stack at one commit."""
+
+    stack: StackId
+    commit: str | None
+    trigger: Trigger
+    verdict: Verdict
+    method: Method
+    method_reason: str
+    started_at: datetime
+    duration_seconds: float
+    engine: Engine | None = None
+    findings: tuple[Finding, ...] = ()
+    error: ErrorReport | None = None
+    inputs: Inputs = Inputs()
+    mass_deletion: str | None = None
+    """A sentence where so much is gone that a wrong account or an empty endpoint is the likelier reason."""
+
+    @property
+    def counted(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.counted)
