@@ -1,4 +1,4 @@
-"""Metrics in Prometheus terms. Labels are stacks and classes, never resource addresses: they are unbounded."""
+"""Metrics in Prometheus terms. Labels are stacks and classes, never addresses of resources."""
 
 from __future__ import annotations
 

@@ -247,3 +247,122 @@ class CheckResult:
     @property
     def counted(self) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.counted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackDeclaration:
+    """A stack as configuration and repository declare it, before anything is known of its condition."""
+
+    id: StackId
+    labels: Mapping[str, str] = field(default_factory=dict)
+    owners: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackStatus:
+    """What is known of a stack: the row of `stacks list`. `verdict` is None before the first check.
+
+    `verdict`, `method`, `commit` and `checked_at` are those of the latest check, good or not;
+    `last_good_at` is that of the latest good one.
+    """
+
+    id: StackId
+    verdict: Verdict | None
+    health: Health
+    health_reason: str | None
+    method: Method | None
+    commit: str | None
+    checked_at: datetime | None
+    last_good_at: datetime | None
+    next_due_at: datetime | None
+    suspended: bool
+    open_findings: int
+    error: ErrorReport | None
+    owners: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFinding:
+    """A finding with its life so far."""
+
+    id: int
+    stack: StackId
+    status: FindingStatus
+    first_seen: datetime
+    last_seen: datetime
+    finding: Finding
+    resolved_at: datetime | None = None
+    resolution: str | None = None
+
+
+class JobState(StrEnum):
+    """The life of a unit of work. `INTERRUPTED` is one whose worker is gone."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One queued or running check of a stack.
+
+    `token` is the fencing token of the claim: it only grows, and a worker whose token is no longer the
+    stack's current one must not write a result.
+    """
+
+    id: int
+    stack: StackId
+    trigger: Trigger
+    requested_by: str | None
+    created_at: datetime
+    attempts: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What people are told about one stack at one transition. It holds nothing that is not redacted.
+
+    `findings` are the counted ones, the worst first, at most `ANNOUNCED_FINDINGS`; `total` counts them all.
+    `resolved` are addresses that are gone since the last announcement.
+    """
+
+    kind: TransitionKind
+    stack: str
+    verdict: Verdict
+    commit: str | None
+    trigger: Trigger
+    at: datetime
+    findings: tuple[Finding, ...] = ()
+    total: int = 0
+    resolved: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    error: ErrorReport | None = None
+    mass_deletion: str | None = None
+    check_id: int | None = None
+
+
+ANNOUNCED_FINDINGS = 20
+"""A message is for reading; the rest is counted, and `findings list` shows them all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A row of the outbox: one announcement for one channel.
+
+    Messages of one `episode` (from "found" to "resolved", or from "failing" to "recovered") belong together;
+    `anchor` is the receipt that the channel gave for the first of them (Slack: channel and ts), None before.
+    """
+
+    id: int
+    channel: str
+    dedupe_key: str
+    episode: str
+    announcement: Announcement
+    attempts: int
+    created_at: datetime
+    anchor: Mapping[str, str] | None = None
