@@ -1,5 +1,127 @@
 """What the pipeline needs of the worlds around it, each a Protocol of at most five methods.
 
 The adapters (`git`, `terraform`, `aws`, `store`) fulfil these without importing this module; `cli` puts them
-together. The values that cross a port belong to the adapter that makes them or to `driftwatch.model`.
+together. Values that cross a port belong to the adapter that makes them or to `driftwatch.model`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+    from pathlib import Path
+
+    from driftwatch.git import Fetched, RootModule
+    from driftwatch.model import (
+        Announcement,
+        CheckResult,
+        ErrorReport,
+        Inputs,
+        Job,
+        StackDeclaration,
+        StackId,
+    )
+    from driftwatch.terraform import Planned, PlanRequest
+
+
+class Source(Protocol):
+    """Where the code comes from: one repository, as the inventory reads it."""
+
+    def fetch(self) -> Fetched: ...
+
+    def head(self) -> str | None: ...
+
+    def discover(self, commit: str, globs: Sequence[str]) -> tuple[RootModule, ...]: ...
+
+    def read(self, commit: str, path: str) -> bytes | None: ...
+
+    def tree(self, commit: str, paths: Sequence[str]) -> str: ...
+
+
+class Checkouts(Protocol):
+    """The same repository, as a check uses it."""
+
+    def checkout(self, commit: str) -> AbstractContextManager[Path]: ...
+
+    def tree(self, commit: str, paths: Sequence[str]) -> str: ...
+
+
+class Repository(Source, Checkouts, Protocol):
+    """Both at once; the git adapter's mirror is one."""
+
+
+class Planner(Protocol):
+    """terraform or tofu."""
+
+    def plan(
+        self,
+        request: PlanRequest,
+        stop: threading.Event,
+        progress: Callable[[str], None] | None = None,
+    ) -> Planned: ...
+
+
+class Identities(Protocol):
+    """Tells whose credentials an environment holds."""
+
+    def expect(self, environment: Mapping[str, str], account: str) -> None:
+        """Raises IdentityMismatchError where they are not `account`'s."""
+
+
+class Recorded(Protocol):
+    """What the ledger answers: the check's row and what people will be told."""
+
+    @property
+    def check_id(self) -> int: ...
+
+    @property
+    def announcements(self) -> Sequence[Announcement]: ...
+
+
+class Ledger(Protocol):
+    """Where checks are kept."""
+
+    def baseline(self, stack: StackId) -> Inputs | None: ...
+
+    def record_check(
+        self,
+        result: CheckResult,
+        *,
+        declaration: StackDeclaration,
+        channels: Sequence[str],
+        job: Job | None = None,
+    ) -> Recorded: ...
+
+
+class Spool(Protocol):
+    """Where a result waits while the ledger cannot be written."""
+
+    def save(
+        self,
+        result: CheckResult,
+        *,
+        declaration: StackDeclaration,
+        channels: Sequence[str],
+        job: Job | None = None,
+    ) -> Any: ...
+
+
+class Register(Protocol):
+    """Where repositories and stacks are kept."""
+
+    def record_fetch(
+        self,
+        repository: str,
+        *,
+        url: str,
+        branch: str,
+        commit: str | None,
+        error: ErrorReport | None,
+        at: datetime,
+    ) -> None: ...
+
+    def sync_stacks(self, repository: str, declared: Sequence[StackDeclaration], at: datetime) -> Any: ...

@@ -1,0 +1,336 @@
+"""The forms in which results are printed: JSON (the contract), Markdown, JUnit and SARIF.
+
+Pure: results in, text out. Nothing here redacts, since nothing that reaches it is secret any more; what it does
+is escape, since addresses and messages may hold anything a resource key can.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+from driftwatch import __version__
+from driftwatch.errors import Exit
+from driftwatch.log import redact
+from driftwatch.model import Severity, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from driftwatch.model import (
+        AttributeChange,
+        CheckResult,
+        ErrorReport,
+        Finding,
+        JsonValue,
+        StackStatus,
+        StoredFinding,
+    )
+
+SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_SARIF_LEVELS = {
+    Severity.INFO: "note",
+    Severity.LOW: "note",
+    Severity.MEDIUM: "warning",
+    Severity.HIGH: "error",
+    Severity.CRITICAL: "error",
+}
+
+
+class Format(StrEnum):
+    """What `--format` takes."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    JUNIT = "junit"
+    SARIF = "sarif"
+
+
+def exit_code(results: Sequence[CheckResult]) -> int:
+    """1 where anything could not be checked, else 2 where anything differs, else 0."""
+    verdicts = {result.verdict for result in results}
+    if Verdict.ERROR in verdicts:
+        return Exit.ERROR
+    if verdicts & {Verdict.DRIFTED, Verdict.PENDING, Verdict.MIXED}:
+        return Exit.DIFFERENCES
+    return Exit.OK
+
+
+def render(results: Sequence[CheckResult], form: Format) -> str:
+    """`results` in any form but the table, which needs a terminal."""
+    writers = {
+        Format.JSON: lambda: to_json(checks_document(results)),
+        Format.MARKDOWN: lambda: markdown(results),
+        Format.JUNIT: lambda: junit(results),
+        Format.SARIF: lambda: to_json(sarif(results)),
+    }
+    return writers[form]()
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+# ---- JSON ----------------------------------------------------------------------------------------------
+
+
+def checks_document(results: Sequence[CheckResult]) -> dict[str, Any]:
+    counts = Counter(result.verdict for result in results)
+    return {
+        "checks": [_check(result) for result in results],
+        "summary": {verdict.value: counts[verdict] for verdict in Verdict},
+    }
+
+
+def findings_document(findings: Sequence[StoredFinding], following: int | None) -> dict[str, Any]:
+    return {"findings": [stored(item) for item in findings], "next": following}
+
+
+def stacks_document(stacks: Sequence[StackStatus]) -> dict[str, Any]:
+    return {"stacks": [_stack(status) for status in stacks]}
+
+
+def stored(item: StoredFinding) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "stack": str(item.stack),
+        "status": item.status.value,
+        "first_seen": timestamp(item.first_seen),
+        "last_seen": timestamp(item.last_seen),
+        **_finding(item.finding),
+    }
+
+
+def timestamp(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC with a Z, to the millisecond."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _check(result: CheckResult) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "stack": str(result.stack),
+        "commit": result.commit,
+        "trigger": result.trigger.value,
+        "verdict": result.verdict.value,
+        "method": result.method.value,
+        "method_reason": result.method_reason,
+        "started_at": timestamp(result.started_at),
+        "duration_seconds": result.duration_seconds,
+        "engine": result.engine
+        and {
+            "name": result.engine.name,
+            "version": result.engine.version,
+            "providers": dict(result.engine.providers),
+        },
+        "findings": [_finding(finding) for finding in result.findings],
+        "error": _error(result.error),
+    }
+    if result.mass_deletion:
+        document["mass_deletion"] = result.mass_deletion
+    return document
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "address": finding.address,
+        "type": finding.type,
+        "kind": finding.kind.value,
+        "action": finding.action,
+        "causes": [cause.value for cause in finding.causes],
+        "severity": finding.severity.value,
+        "fingerprint": finding.fingerprint,
+        "counted": finding.counted,
+        "attributes": [_attribute(change) for change in finding.attributes],
+    }
+    if finding.message is not None:
+        document["message"] = finding.message
+    return document
+
+
+def _attribute(change: AttributeChange) -> dict[str, Any]:
+    return {
+        "path": change.path,
+        "before": change.before,
+        "after": change.after,
+        "actual": change.actual,
+        "sensitive": change.sensitive,
+        "cause": change.cause.value,
+    }
+
+
+def _error(error: ErrorReport | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {"class": error.code, "message": error.message, "advice": error.advice, "detail": error.detail}
+
+
+def _stack(status: StackStatus) -> dict[str, Any]:
+    return {
+        "id": str(status.id),
+        "verdict": status.verdict and status.verdict.value,
+        "health": status.health.value,
+        "method": status.method and status.method.value,
+        "commit": status.commit,
+        "checked_at": timestamp(status.checked_at),
+        "next_due_at": timestamp(status.next_due_at),
+        "suspended": status.suspended,
+        "open_findings": status.open_findings,
+    }
+
+
+# ---- Markdown ------------------------------------------------------------------------------------------
+
+
+def markdown(results: Sequence[CheckResult]) -> str:
+    """For a pull request or a wiki page."""
+    lines: list[str] = []
+    for result in results:
+        lines += [f"### `{_code(str(result.stack))}`: {result.verdict.replace('_', ' ')}", ""]
+        if result.mass_deletion:
+            lines += [f"> **{_prose(result.mass_deletion)}**", ""]
+        if result.error:
+            lines += _markdown_error(result.error)
+        if result.counted:
+            lines += ["| severity | address | kind | cause | attributes |", "|---|---|---|---|---|"]
+            lines += [_markdown_row(finding) for finding in result.counted]
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown_error(error: ErrorReport) -> list[str]:
+    lines = [f"**{error.code}**: {_prose(error.message)}", ""]
+    if error.advice:
+        lines += [_prose(error.advice), ""]
+    return lines
+
+
+def _markdown_row(finding: Finding) -> str:
+    paths = "<br>".join(f"`{_code(change.path)}`" for change in finding.attributes)
+    causes = ", ".join(cause.replace("_", " ") for cause in finding.causes)
+    return f"| {finding.severity} | `{_code(finding.address)}` | {finding.kind} | {causes} | {paths} |"
+
+
+def _code(text: str) -> str:
+    return redact(text).replace("`", "'").replace("|", "\\|").replace("\n", " ")
+
+
+def _prose(text: str) -> str:
+    escaped = redact(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return escaped.replace("\n", " ")
+
+
+# ---- JUnit ---------------------------------------------------------------------------------------------
+
+
+def junit(results: Sequence[CheckResult]) -> str:
+    """One test case per stack: a difference is a failure, a check that could not be made an error."""
+    code = Counter(result.verdict for result in results)
+    failures = sum(1 for result in results if result.counted)
+    suite = ET.Element(
+        "testsuite",
+        name="driftwatch",
+        tests=str(len(results)),
+        failures=str(failures),
+        errors=str(code[Verdict.ERROR]),
+        skipped=str(code[Verdict.SKIPPED]),
+        time=f"{sum(result.duration_seconds for result in results):.3f}",
+    )
+    for result in results:
+        _junit_case(suite, result)
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _junit_case(suite: ET.Element, result: CheckResult) -> None:
+    case = ET.SubElement(
+        suite, "testcase", name=_xml(str(result.stack)), time=f"{result.duration_seconds:.3f}"
+    )
+    case.set("classname", _xml(result.stack.repository))
+    if result.error:
+        problem = ET.SubElement(case, "error", type=result.error.code, message=_xml(result.error.message))
+        problem.text = _xml(result.error.advice or "")
+    elif result.verdict is Verdict.SKIPPED:
+        ET.SubElement(case, "skipped")
+    elif result.counted:
+        failure = ET.SubElement(case, "failure", type=result.verdict.value)
+        failure.set("message", f"{len(result.counted)} findings")
+        failure.text = "\n".join(_xml(one_line(finding)) for finding in result.counted)
+
+
+def one_line(finding: Finding) -> str:
+    causes = ", ".join(cause.replace("_", " ") for cause in finding.causes)
+    paths = " ".join(change.path for change in finding.attributes)
+    return redact(f"[{finding.severity}] {finding.address} {finding.kind} ({causes}) {paths}").rstrip()
+
+
+def _xml(text: str) -> str:
+    """XML 1.0 has no place for most control characters, not even escaped."""
+    return "".join(char for char in redact(text) if char in "\t\n" or ord(char) >= 0x20).replace("\ufffe", "")
+
+
+# ---- SARIF ---------------------------------------------------------------------------------------------
+
+
+def sarif(results: Sequence[CheckResult]) -> dict[str, Any]:
+    """SARIF 2.1.0, for code scanning pages: one rule per kind, one result per counted finding."""
+    kinds = sorted({finding.kind.value for result in results for finding in result.counted})
+    return {
+        "$schema": SARIF_SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "driftwatch",
+                        "version": __version__,
+                        "rules": [
+                            {"id": kind, "shortDescription": {"text": f"Resource {kind}"}} for kind in kinds
+                        ],
+                    }
+                },
+                "invocations": [
+                    {
+                        "executionSuccessful": all(result.error is None for result in results),
+                        "toolExecutionNotifications": [
+                            {"level": "error", "message": {"text": f"{result.stack}: {result.error.message}"}}
+                            for result in results
+                            if result.error
+                        ],
+                    }
+                ],
+                "results": [_sarif(result, finding) for result in results for finding in result.counted],
+            }
+        ],
+    }
+
+
+def _sarif(result: CheckResult, finding: Finding) -> dict[str, Any]:
+    return {
+        "ruleId": finding.kind.value,
+        "level": _SARIF_LEVELS[finding.severity],
+        "message": {"text": one_line(finding)},
+        "partialFingerprints": {"driftwatch/v1": finding.fingerprint},
+        "locations": [
+            {
+                "physicalLocation": {"artifactLocation": {"uri": f"{result.stack.path}/"}},
+                "logicalLocations": [{"fullyQualifiedName": finding.address, "kind": "resource"}],
+            }
+        ],
+        "properties": {"stack": str(result.stack), "severity": finding.severity.value},
+    }
+
+
+def brief(value: JsonValue, limit: int = 60) -> str:
+    """A value on one line of a terminal."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    text = redact(text).replace("\n", "\\n")
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,0 +1,214 @@
+"""How results look to a person at a terminal: rich tables, colours where there is a terminal to show them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from driftwatch.cli.formats import brief
+from driftwatch.log import redact
+from driftwatch.model import Cause, FindingKind, Severity, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from driftwatch.errors import DriftwatchError
+    from driftwatch.model import (
+        AttributeChange,
+        CheckResult,
+        ErrorReport,
+        Finding,
+        StackStatus,
+        StoredFinding,
+    )
+
+SHOWN_ATTRIBUTES = 12
+"""Per finding, in a table; `--format json` has them all."""
+
+VERDICT_STYLES = {
+    Verdict.IN_SYNC: "green",
+    Verdict.DRIFTED: "bold red",
+    Verdict.PENDING: "yellow",
+    Verdict.MIXED: "bold magenta",
+    Verdict.ERROR: "bold white on red",
+    Verdict.SKIPPED: "dim",
+}
+SEVERITY_STYLES = {
+    Severity.INFO: "dim",
+    Severity.LOW: "cyan",
+    Severity.MEDIUM: "yellow",
+    Severity.HIGH: "red",
+    Severity.CRITICAL: "bold red",
+}
+KIND_SIGNS = {
+    FindingKind.MODIFIED: "~",
+    FindingKind.DELETED: "-",
+    FindingKind.CREATED: "+",
+    FindingKind.REPLACED: "±",
+    FindingKind.DESTROYED: "-",
+    FindingKind.UNMANAGED: "?",
+    FindingKind.OUTPUT: "→",
+    FindingKind.CHECK_FAILED: "!",
+}
+CAUSE_WORDS = {
+    Cause.OUT_OF_BAND: "changed by hand",
+    Cause.UNAPPLIED_COMMIT: "merged, not applied",
+    Cause.PROVIDER_UPGRADE: "provider upgraded",
+    Cause.INPUT_CHANGE: "an input changed",
+    Cause.STATE_EDIT: "state edited",
+    Cause.NOISE: "noise",
+    Cause.UNDETERMINED: "not applied",
+}
+
+stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def words(verdict: Verdict | None) -> str:
+    return verdict.replace("_", " ") if verdict else "never checked"
+
+
+def show_results(results: Sequence[CheckResult], *, console: Console = stdout) -> None:
+    """One block per stack, the worst findings first, then a line that counts."""
+    for result in results:
+        _show_result(result, console)
+    if len(results) > 1:
+        counts = {verdict: sum(1 for r in results if r.verdict is verdict) for verdict in Verdict}
+        console.print(", ".join(f"{count} {words(verdict)}" for verdict, count in counts.items() if count))
+
+
+def _show_result(result: CheckResult, console: Console) -> None:
+    head = Text.assemble(
+        (str(result.stack), "bold"),
+        "  ",
+        (words(result.verdict), VERDICT_STYLES[result.verdict]),
+        (f"  {_aside(result)}", "dim"),
+    )
+    console.print(head)
+    if result.mass_deletion:
+        console.print(Padding(Text(result.mass_deletion, "bold red"), (0, 0, 0, 2)))
+    if result.error:
+        show_error(result.error, console)
+    for finding in sorted(result.counted, key=lambda item: -item.severity.rank):
+        _show_finding(finding, console)
+    hidden = len(result.findings) - len(result.counted)
+    if hidden:
+        plural = "difference is" if hidden == 1 else "differences are"
+        console.print(f"  [dim]{hidden} {plural} noise and not counted (--format json shows them)[/dim]")
+
+
+def _aside(result: CheckResult) -> str:
+    parts = [f"{result.duration_seconds:.1f} s"]
+    if result.engine:
+        parts.append(f"{result.engine.name} {result.engine.version}")
+    if result.commit:
+        parts.append(result.commit[:8])
+    return " · ".join(parts)
+
+
+def _show_finding(finding: Finding, console: Console) -> None:
+    causes = ", ".join(CAUSE_WORDS[cause] for cause in finding.causes)
+    console.print(
+        Text.assemble(
+            f"  {KIND_SIGNS[finding.kind]} ",
+            (f"{finding.severity:<8} ", SEVERITY_STYLES[finding.severity]),
+            (redact(finding.address), "bold"),
+            f"  {finding.kind.replace('_', ' ')}",
+            (f"  {causes}", "dim"),
+        )
+    )
+    if finding.message:
+        console.print(Padding(Text(redact(finding.message)), (0, 0, 0, 6)))
+    for change in finding.attributes[:SHOWN_ATTRIBUTES]:
+        console.print(Padding(attribute_line(change), (0, 0, 0, 6)))
+    if len(finding.attributes) > SHOWN_ATTRIBUTES:
+        console.print(f"      [dim]and {len(finding.attributes) - SHOWN_ATTRIBUTES} more attributes[/dim]")
+
+
+def attribute_line(change: AttributeChange) -> Text:
+    """`/path: what the cloud has, and what the code wants`."""
+    line = Text(redact(change.path), "cyan")
+    if change.sensitive:
+        return line.append(" (sensitive, differs)", "dim")
+    line.append(": ", "default").append(brief(change.actual), "red").append(" in the cloud, ", "dim")
+    return line.append(brief(change.after), "green").append(" in the code", "dim")
+
+
+def show_error(error: ErrorReport, console: Console) -> None:
+    console.print(Padding(Text.assemble((error.code, "bold red"), ": ", redact(error.message)), (0, 0, 0, 2)))
+    if error.detail:
+        console.print(Padding(Text(redact(error.detail), "dim"), (0, 0, 0, 4)))
+    if error.advice:
+        console.print(Padding(Text(f"→ {redact(error.advice)}"), (0, 0, 0, 2)))
+
+
+def show_problem(problem: DriftwatchError) -> None:
+    """An error that ends the command, on stderr: what, the details, what to do."""
+    stderr.print(Text.assemble(("Error", "bold red"), f" ({problem.code}): ", redact(problem.message)))
+    if problem.detail:
+        stderr.print(Padding(Text(redact(problem.detail)), (0, 0, 0, 2)))
+    if problem.advice:
+        stderr.print(f"→ {escape(redact(problem.advice))}")
+
+
+def stacks_table(stacks: Sequence[StackStatus], now: datetime) -> Table:
+    table = Table("stack", "verdict", "health", "findings", "commit", "checked", "next check", box=None)
+    for status in stacks:
+        style = VERDICT_STYLES[status.verdict] if status.verdict else "dim"
+        table.add_row(
+            escape(str(status.id)),
+            Text(words(status.verdict), style),
+            Text(status.health + (f" ({status.health_reason})" if status.health_reason else "")),
+            str(status.open_findings),
+            (status.commit or "")[:8],
+            ago(status.checked_at, now),
+            ahead(status.next_due_at, now),
+        )
+    return table
+
+
+def findings_table(findings: Sequence[StoredFinding], now: datetime) -> Table:
+    table = Table("id", "severity", "status", "stack", "address", "kind", "cause", "first seen", box=None)
+    for item in findings:
+        finding = item.finding
+        table.add_row(
+            str(item.id),
+            Text(finding.severity, SEVERITY_STYLES[finding.severity]),
+            item.status,
+            escape(str(item.stack)),
+            escape(redact(finding.address)),
+            finding.kind.replace("_", " "),
+            ", ".join(CAUSE_WORDS[cause] for cause in finding.causes),
+            ago(item.first_seen, now),
+        )
+    return table
+
+
+def ago(moment: datetime | None, now: datetime) -> str:
+    return "never" if moment is None else f"{span((now - moment).total_seconds())} ago"
+
+
+def ahead(moment: datetime | None, now: datetime) -> str:
+    if moment is None:
+        return "not scheduled"
+    seconds = (moment - now).total_seconds()
+    return "now" if seconds <= 0 else f"in {span(seconds)}"
+
+
+def span(seconds: float) -> str:
+    """A length of time in the one unit that fits."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if abs(seconds) >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def is_interactive() -> bool:
+    return sys.stderr.isatty()

@@ -1,0 +1,224 @@
+"""Inventory: which stacks there are, at which commit, under which options.
+
+    fetch → discover → declare → compare → keep
+
+Its place in the flow is before the queue: the poller refreshes a repository, and what comes back names the
+stacks that the new commit touches. An unreachable remote changes nothing: the last good commit stays in use,
+and the error is recorded and returned. It never runs terraform.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from driftwatch import log, metrics
+from driftwatch.config import RepositoryFile, apply_repository_file, read_repository_file
+from driftwatch.errors import ConfigError, DriftwatchError, UnknownStackError
+from driftwatch.model import ErrorReport, StackDeclaration, StackId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from driftwatch.config import RepositorySettings, Schedule, Settings, StackSettings
+    from driftwatch.git import RootModule
+    from driftwatch.pipeline.ports import Register, Source
+
+REPOSITORY_FILE = ".driftwatch.yaml"
+
+logger = log.get("inventory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One stack as it can be checked now.
+
+    `reads` are the paths, from the repository's root, whose content a verdict depends on: the stack's
+    directory, the local modules it uses, its var files. `tree` is the digest over them.
+    """
+
+    stack: StackId
+    commit: str
+    options: StackSettings
+    reads: tuple[str, ...]
+    tree: str
+
+    @property
+    def declaration(self) -> StackDeclaration:
+        return StackDeclaration(id=self.stack, labels=self.options.labels, owners=self.options.owners)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshed:
+    """What a refresh brought: the stacks that the new commit touches, or why there is none."""
+
+    repository: str
+    commit: str | None
+    touched: tuple[StackId, ...] = ()
+    error: ErrorReport | None = None
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """What is known of one repository."""
+
+    commit: str | None = None
+    subjects: dict[StackId, Subject] = field(default_factory=dict)
+
+
+class Inventory:
+    """All stacks of all repositories. Thread-safe: pollers refresh while workers look stacks up."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Mapping[str, Source],
+        register: Register,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._register = register
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._shelves = {name: _Shelf() for name in settings.repositories}
+
+    def refresh(self, repository: str) -> Refreshed:
+        """Fetches and takes stock. Never raises for what a repository can do wrong: that is in `error`."""
+        try:
+            self._fetch(repository)
+            error = None
+        except DriftwatchError as problem:
+            error = problem.report()
+        commit = self._sources[repository].head()
+        try:
+            touched = self._take_stock(repository, commit) if commit else ()
+        except DriftwatchError as problem:
+            touched, error = (), error or problem.report()
+        self._record(repository, commit, error)
+        return Refreshed(repository=repository, commit=commit, touched=touched, error=error)
+
+    def subject(self, stack: StackId) -> Subject:
+        """The stack as of the last refresh; raises UnknownStackError for one that is not there."""
+        with self._lock:
+            shelf = self._shelves.get(stack.repository)
+            subject = shelf.subjects.get(stack) if shelf else None
+        if subject is None:
+            raise UnknownStackError(
+                f"no stack {stack}", advice="`driftwatch stacks list` shows those that are known."
+            )
+        return subject
+
+    def subjects(self) -> tuple[Subject, ...]:
+        with self._lock:
+            return tuple(subject for shelf in self._shelves.values() for subject in shelf.subjects.values())
+
+    def schedules(self) -> Mapping[StackId, Schedule]:
+        return {subject.stack: subject.options.schedule for subject in self.subjects()}
+
+    def _fetch(self, repository: str) -> None:
+        try:
+            fetched = self._sources[repository].fetch()
+        except DriftwatchError:
+            metrics.FETCHES.labels(repository, "failed").inc()
+            raise
+        metrics.FETCHES.labels(repository, "changed" if fetched.changed else "unchanged").inc()
+        if fetched.rewritten:
+            logger.warning(
+                "The branch was rewritten; its new history is followed.",
+                action="fetch",
+                repository=repository,
+                commit=fetched.commit,
+            )
+
+    def _take_stock(self, repository: str, commit: str) -> tuple[StackId, ...]:
+        with self._lock:
+            shelf = self._shelves[repository]
+            if shelf.commit == commit:
+                return ()
+            before = dict(shelf.subjects)
+            first = shelf.commit is None
+        subjects = self._discover(repository, commit)
+        self._register.sync_stacks(
+            repository, [item.declaration for item in subjects.values()], self._clock()
+        )
+        with self._lock:
+            self._shelves[repository] = _Shelf(commit=commit, subjects=subjects)
+        if first:
+            return ()  # a restart must not re-check the fleet: due times are in the database
+        return tuple(stack for stack, now in subjects.items() if _moved(before.get(stack), now))
+
+    def _discover(self, repository: str, commit: str) -> dict[StackId, Subject]:
+        source, settings = self._sources[repository], self._settings.repositories[repository]
+        own_words = self._repository_file(repository, source.read(commit, REPOSITORY_FILE))
+        found: dict[StackId, Subject] = {}
+        for module in source.discover(commit, [options.path for options in settings.stacks]):
+            options = apply_repository_file(_options_of(settings, module), module.path, own_words)
+            reads = (*module.reads, *_var_files(module.path, options.var_files))
+            tree = source.tree(commit, reads)
+            for workspace in options.workspaces:
+                stack = StackId(repository=repository, path=module.path, workspace=workspace)
+                found[stack] = Subject(stack=stack, commit=commit, options=options, reads=reads, tree=tree)
+        return found
+
+    def _repository_file(self, repository: str, content: bytes | None) -> RepositoryFile:
+        """The repository's own `.driftwatch.yaml`; a refused one is told and has no effect."""
+        if content is None:
+            return RepositoryFile()
+        try:
+            return read_repository_file(content, self._settings.repository_may_set)
+        except ConfigError as problem:
+            logger.warning(
+                f"The repository's {REPOSITORY_FILE} is refused and has no effect: {problem.message}",
+                action="discover",
+                repository=repository,
+                problems=list(problem.problems),
+            )
+            return RepositoryFile()
+
+    def _record(self, repository: str, commit: str | None, error: ErrorReport | None) -> None:
+        settings = self._settings.repositories[repository]
+        if error:
+            logger.warning(
+                error.message, action="fetch", repository=repository, error=error.code, in_use=commit
+            )
+        self._register.record_fetch(
+            repository,
+            url=log.redact(settings.url),
+            branch=settings.branch,
+            commit=commit,
+            error=error,
+            at=self._clock(),
+        )
+
+
+def _options_of(settings: RepositorySettings, module: RootModule) -> StackSettings:
+    return next(options for options in settings.stacks if options.path == module.glob)
+
+
+def _var_files(directory: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Paths of var files from the repository's root; those that would leave it are left to terraform's part."""
+    return tuple(
+        str(path) for name in names if (path := _normal(PurePosixPath(directory) / name)) is not None
+    )
+
+
+def _normal(path: PurePosixPath) -> PurePosixPath | None:
+    parts: list[str] = []
+    for part in path.parts:
+        if part == ".." and not parts:
+            return None
+        if part == "..":
+            parts.pop()
+        elif part != ".":
+            parts.append(part)
+    return PurePosixPath(*parts)
+
+
+def _moved(before: Subject | None, now: Subject) -> bool:
+    """A commit elsewhere in the repository does not touch a stack."""
+    return before is None or before.tree != now.tree or before.options != now.options
