@@ -10,9 +10,14 @@ from collections.abc import Mapping  # noqa: TC003  (dataclass fields are read a
 from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003
 from enum import StrEnum
-from typing import Self, TypeAlias
+from typing import Self
 
-JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+from typing_extensions import TypeAliasType
+
+JsonValue = TypeAliasType(
+    "JsonValue", "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+)
+"""A named alias: pydantic cannot follow a plain one into itself."""
 
 DEFAULT_WORKSPACE = "default"
 UNKNOWN_VALUE = "(known after apply)"
