@@ -1,0 +1,328 @@
+"""The small cloud: firewalls, buckets, databases and DNS records, one JSON file each.
+
+The provider's processes and people (the demo, tests) change it through the same `Cloud`, at the same time. It
+plays a vendor, so it knows nothing of driftwatch and has an error of its own. Standard library only: every
+provider process imports it, several times in each plan.
+
+    <directory>/<kind>/<key, percent-encoded>.json     one object, replaced atomically
+    <directory>/faults.json                            what shall go wrong, see `Fault`
+    <directory>/.lock · .serial                        writers take turns; how many objects were ever made
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+"""As `driftwatch.model.JsonValue`; that module is too slow to import in a provider process."""
+
+DEFAULT_REGION = "local-1"
+REGIONS: Mapping[str, tuple[str, ...]] = {
+    "local-1": ("local-1a", "local-1b", "local-1c"),
+    "local-2": ("local-2a", "local-2b"),
+}
+"""The cloud's regions and their zones."""
+
+
+class CloudError(Exception):
+    """The cloud's answer is no; `code` is a word such as `Conflict`, as clouds have them."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class Kind(StrEnum):
+    """The kinds of objects; a Terraform type name is `sandbox_` and one of these."""
+
+    FIREWALL = "firewall"
+    BUCKET = "bucket"
+    DATABASE = "database"
+    DNS_RECORD = "dns_record"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What an object of one kind looks like: the attributes that can be set, and how the rest is computed."""
+
+    key: tuple[str, ...]
+    defaults: Mapping[str, JsonValue]
+    computed: Callable[[Mapping[str, Any], int], dict[str, JsonValue]]
+
+
+SHAPES: Mapping[Kind, Shape] = {
+    Kind.FIREWALL: Shape(
+        key=("region", "name"),
+        defaults={
+            "name": None,
+            "region": DEFAULT_REGION,
+            "description": None,
+            "enabled": True,
+            "tags": {},
+            "ingress": [],
+        },
+        computed=lambda _it, _serial: {},
+    ),
+    Kind.BUCKET: Shape(
+        key=("name",),
+        defaults={
+            "name": None,
+            "region": DEFAULT_REGION,
+            "versioning": False,
+            "tags": {},
+            "lifecycle_rule": [],
+        },
+        computed=lambda it, _serial: {
+            "arn": f"arn:sandbox:bucket:{it['region']}::{it['name']}",
+            "endpoint": f"https://{it['name']}.bucket.{it['region']}.sandbox.internal",
+        },
+    ),
+    Kind.DATABASE: Shape(
+        key=("name",),
+        defaults={
+            "name": None,
+            "region": DEFAULT_REGION,
+            "engine": "postgres",
+            "version": None,
+            "size": 20,
+            "replicas": 0,
+            "password": None,
+            "parameters": {},
+            "maintenance": None,
+            "tags": {},
+        },
+        # The serial makes a database that was deleted and made again by hand another one than the state knows.
+        computed=lambda it, serial: {
+            "endpoint": f"{it['name']}-{serial:04d}.db.{it['region']}.sandbox.internal:5432"
+        },
+    ),
+    Kind.DNS_RECORD: Shape(
+        key=("zone", "name", "type"),
+        defaults={"zone": None, "name": None, "type": "A", "ttl": 300, "values": []},
+        computed=lambda it, _serial: {"fqdn": f"{it['name']}.{it['zone']}"},
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One object as the cloud has it.
+
+    `serial` numbers objects in the order in which they were made. `revision` counts this object's changes,
+    whoever made them. `attributes` are all of them, computed ones too.
+    """
+
+    kind: Kind
+    key: str
+    serial: int
+    revision: int
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that shall go wrong in the provider; the first that matches a request happens.
+
+    `operation` is configure, create, read, update, delete or read_data; `type` a type name such as
+    `sandbox_bucket`; `key` an object's key; "*" matches any. `times` is how often, None for ever.
+
+    `kind`: `expired_credentials`, `access_denied`, `throttled`, `unavailable` (refused with a diagnostic worded
+    as the big clouds word theirs), `delay` (waits `seconds`, then goes on), `hang` (waits an hour), `crash` (the
+    process dies before the cloud was touched), `crash_after` (it dies after: an orphan in the cloud).
+    """
+
+    kind: str
+    operation: str = "*"
+    type: str = "*"
+    key: str = "*"
+    times: int | None = None
+    seconds: float = 0.0
+
+    def matches(self, operation: str, type_name: str, key: str) -> bool:
+        wanted = ((self.operation, operation), (self.type, type_name), (self.key, key))
+        return self.times != 0 and all(want in ("*", got) for want, got in wanted)
+
+
+_FAULT_KEYS = frozenset(field.name for field in fields(Fault))
+
+
+class Cloud:
+    """The cloud in `directory`, which is made if it is not there. Safe across threads and processes.
+
+    Every method raises `CloudError`: `NotFound`, `Conflict`, `Invalid`, or `Unreadable` with the file's name.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def create(self, kind: Kind, attributes: Mapping[str, Any]) -> Record:
+        """Makes an object; attributes left out or None get the kind's default."""
+        wanted = _complete(kind, {}, attributes)
+        key = key_of(kind, wanted)
+        with self._locked():
+            if self._path(kind, key).exists():
+                raise CloudError("Conflict", f"{kind} {key!r} already exists")
+            return self._store(kind, key, self._next_serial(), 1, wanted)
+
+    def read(self, kind: Kind, key: str) -> Record | None:
+        """Returns the object, or None where there is none."""
+        path = self._path(kind, key)
+        try:
+            document = json.loads(path.read_bytes())
+            return Record(
+                kind=kind,
+                key=key,
+                serial=document["serial"],
+                revision=document["revision"],
+                attributes=dict(document["attributes"]),
+            )
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CloudError("Unreadable", f"{path} cannot be read as an object: {error!r}") from error
+
+    def update(self, kind: Kind, key: str, changes: Mapping[str, Any]) -> Record:
+        """Changes some attributes, never those that make up the key; None puts the default back."""
+        with self._locked():
+            known = self._must_read(kind, key)
+            wanted = _complete(kind, known.attributes, changes)
+            if key_of(kind, wanted) != key:
+                raise CloudError("Invalid", f"{kind} {key!r} cannot be renamed or moved")
+            return self._store(kind, key, known.serial, known.revision + 1, wanted)
+
+    def touch(self, kind: Kind, key: str) -> Record:
+        """Counts the object's revision up and changes nothing else: what clouds do by themselves."""
+        return self.update(kind, key, {})
+
+    def delete(self, kind: Kind, key: str) -> None:
+        with self._locked():
+            try:
+                self._path(kind, key).unlink()
+            except FileNotFoundError as error:
+                raise CloudError("NotFound", f"no {kind} {key!r}") from error
+
+    def objects(self, kind: Kind) -> tuple[Record, ...]:
+        """All objects of a kind, oldest first. One that another process deletes meanwhile is left out."""
+        keys = sorted(self._keys(kind))
+        found = (self.read(kind, key) for key in keys)
+        return tuple(sorted((record for record in found if record), key=lambda record: record.serial))
+
+    def inject(self, *faults: Fault) -> None:
+        """Replaces what shall go wrong; with no argument nothing does any more."""
+        with self._locked():
+            self._write_faults(faults)
+
+    def take_fault(self, operation: str, type_name: str, key: str) -> Fault | None:
+        """Returns the first fault that matches, and counts it down."""
+        if not self._faults_path.exists():
+            return None
+        with self._locked():
+            faults = self._read_faults()
+            for index, fault in enumerate(faults):
+                if fault.matches(operation, type_name, key):
+                    self._write_faults([*faults[:index], _once_less(fault), *faults[index + 1 :]])
+                    return fault
+        return None
+
+    @property
+    def _faults_path(self) -> Path:
+        return self.directory / "faults.json"
+
+    def _read_faults(self) -> list[Fault]:
+        try:
+            entries = json.loads(self._faults_path.read_bytes())
+            return [Fault(**entry) for entry in entries]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError) as error:
+            raise CloudError(
+                "Unreadable",
+                f"{self._faults_path} must be a list of objects with the keys {', '.join(sorted(_FAULT_KEYS))}: {error}",
+            ) from error
+
+    def _write_faults(self, faults: Iterator[Fault] | tuple[Fault, ...] | Any) -> None:
+        remaining = [asdict(fault) for fault in faults if fault.times != 0]
+        if remaining:
+            _replace(self._faults_path, remaining)
+        else:
+            self._faults_path.unlink(missing_ok=True)
+
+    def _must_read(self, kind: Kind, key: str) -> Record:
+        record = self.read(kind, key)
+        if record is None:
+            raise CloudError("NotFound", f"no {kind} {key!r}")
+        return record
+
+    def _store(self, kind: Kind, key: str, serial: int, revision: int, wanted: dict[str, Any]) -> Record:
+        attributes = {**wanted, **SHAPES[kind].computed(wanted, serial), "id": key}
+        document = {"key": key, "serial": serial, "revision": revision, "attributes": attributes}
+        _replace(self._path(kind, key), document)
+        return Record(kind=kind, key=key, serial=serial, revision=revision, attributes=attributes)
+
+    def _next_serial(self) -> int:
+        counter = self.directory / ".serial"
+        serial = int(counter.read_text()) + 1 if counter.exists() else 1
+        counter.write_text(str(serial))
+        return serial
+
+    def _path(self, kind: Kind, key: str) -> Path:
+        return self.directory / kind / f"{quote(key, safe='')}.json"
+
+    def _keys(self, kind: Kind) -> list[str]:
+        from urllib.parse import unquote
+
+        return [unquote(path.stem) for path in (self.directory / kind).glob("[!.]*.json")]
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            with (self.directory / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise CloudError("Unwritable", f"{self.directory} cannot be written: {error}") from error
+
+
+def key_of(kind: Kind, attributes: Mapping[str, Any]) -> str:
+    """Returns the key, such as `local-1/web`; raises `CloudError` where a part of it is missing."""
+    parts = [attributes.get(name) for name in SHAPES[kind].key]
+    if not all(isinstance(part, str) and part for part in parts):
+        raise CloudError("Invalid", f"a {kind} needs {' and '.join(SHAPES[kind].key)}")
+    return "/".join(map(str, parts))
+
+
+def _complete(kind: Kind, known: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = SHAPES[kind].defaults
+    unknown = sorted(set(changes) - set(defaults))
+    if unknown:
+        raise CloudError("Invalid", f"a {kind} has no {', '.join(unknown)} that could be set")
+    given = {**{name: known.get(name) for name in defaults}, **changes}
+    return {name: defaults[name] if value is None else value for name, value in given.items()}
+
+
+def _once_less(fault: Fault) -> Fault:
+    if fault.times is None:
+        return fault
+    return Fault(**{**asdict(fault), "times": fault.times - 1})
+
+
+def _replace(path: Path, document: JsonValue | list[dict[str, Any]] | dict[str, Any]) -> None:
+    """Writes so that a reader sees the old file or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(draft, path)
