@@ -333,7 +333,8 @@ class Announcement:
     """What people are told about one stack at one transition. It holds nothing that is not redacted.
 
     `findings` are the counted ones, the worst first, at most `ANNOUNCED_FINDINGS`; `total` counts them all.
-    `resolved` are addresses that are gone since the last announcement.
+    `opened`, `changed` and `resolved` are the addresses that are new, differ otherwise, and are gone since the
+    last announcement.
     """
 
     kind: TransitionKind
@@ -344,6 +345,8 @@ class Announcement:
     at: datetime
     findings: tuple[Finding, ...] = ()
     total: int = 0
+    opened: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
     resolved: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     error: ErrorReport | None = None
