@@ -1,7 +1,7 @@
 """The forms in which results are printed: JSON (the contract), Markdown, JUnit and SARIF.
 
-Pure: results in, text out. Nothing here redacts, since nothing that reaches it is secret any more; what it does
-is escape, since addresses and messages may hold anything a resource key can.
+Pure: results in, text out. Nothing secret reaches this module; what it does is escape, since addresses and
+messages may hold anything that a resource key can.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def render(results: Sequence[CheckResult], form: Format) -> str:
 
 
 def to_json(document: Mapping[str, Any]) -> str:
+    """Prints a document as JSON that any reader accepts: no NaN, no ASCII escapes."""
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -80,6 +81,7 @@ def to_json(document: Mapping[str, Any]) -> str:
 
 
 def checks_document(results: Sequence[CheckResult]) -> dict[str, Any]:
+    """What `check --format json` prints."""
     counts = Counter(result.verdict for result in results)
     return {
         "checks": [_check(result) for result in results],
@@ -88,14 +90,17 @@ def checks_document(results: Sequence[CheckResult]) -> dict[str, Any]:
 
 
 def findings_document(findings: Sequence[StoredFinding], following: int | None) -> dict[str, Any]:
+    """What `findings list --format json` prints; `following` is the next page's id."""
     return {"findings": [stored(item) for item in findings], "next": following}
 
 
 def stacks_document(stacks: Sequence[StackStatus]) -> dict[str, Any]:
-    return {"stacks": [_stack(status) for status in stacks]}
+    """What `stacks list --format json` prints."""
+    return {"stacks": [stack_document(status) for status in stacks]}
 
 
 def stored(item: StoredFinding) -> dict[str, Any]:
+    """One stored finding: as in a check, with its id and its life."""
     return {
         "id": item.id,
         "stack": str(item.stack),
@@ -171,7 +176,8 @@ def _error(error: ErrorReport | None) -> dict[str, Any] | None:
     return {"class": error.code, "message": error.message, "advice": error.advice, "detail": error.detail}
 
 
-def _stack(status: StackStatus) -> dict[str, Any]:
+def stack_document(status: StackStatus) -> dict[str, Any]:
+    """One row of `stacks list --format json`."""
     return {
         "id": str(status.id),
         "verdict": status.verdict and status.verdict.value,
@@ -267,6 +273,7 @@ def _junit_case(suite: ET.Element, result: CheckResult) -> None:
 
 
 def one_line(finding: Finding) -> str:
+    """A finding in one line of plain text."""
     causes = ", ".join(cause.replace("_", " ") for cause in finding.causes)
     paths = " ".join(change.path for change in finding.attributes)
     return redact(f"[{finding.severity}] {finding.address} {finding.kind} ({causes}) {paths}").rstrip()

@@ -72,6 +72,7 @@ stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def words(verdict: Verdict | None) -> str:
+    """A verdict as people say it."""
     return verdict.replace("_", " ") if verdict else "never checked"
 
 
@@ -142,6 +143,7 @@ def attribute_line(change: AttributeChange) -> Text:
 
 
 def show_error(error: ErrorReport, console: Console) -> None:
+    """Why a stack could not be checked, and what to do."""
     console.print(Padding(Text.assemble((error.code, "bold red"), ": ", redact(error.message)), (0, 0, 0, 2)))
     if error.detail:
         console.print(Padding(Text(redact(error.detail), "dim"), (0, 0, 0, 4)))
@@ -159,6 +161,7 @@ def show_problem(problem: DriftwatchError) -> None:
 
 
 def stacks_table(stacks: Sequence[StackStatus], now: datetime) -> Table:
+    """The rows of `stacks list`."""
     table = Table("stack", "verdict", "health", "findings", "commit", "checked", "next check", box=None)
     for status in stacks:
         style = VERDICT_STYLES[status.verdict] if status.verdict else "dim"
@@ -175,6 +178,7 @@ def stacks_table(stacks: Sequence[StackStatus], now: datetime) -> Table:
 
 
 def findings_table(findings: Sequence[StoredFinding], now: datetime) -> Table:
+    """The rows of `findings list`."""
     table = Table("id", "severity", "status", "stack", "address", "kind", "cause", "first seen", box=None)
     for item in findings:
         finding = item.finding
@@ -192,10 +196,12 @@ def findings_table(findings: Sequence[StoredFinding], now: datetime) -> Table:
 
 
 def ago(moment: datetime | None, now: datetime) -> str:
+    """How long ago `moment` was."""
     return "never" if moment is None else f"{span((now - moment).total_seconds())} ago"
 
 
 def ahead(moment: datetime | None, now: datetime) -> str:
+    """How far ahead `moment` is."""
     if moment is None:
         return "not scheduled"
     seconds = (moment - now).total_seconds()
@@ -211,4 +217,5 @@ def span(seconds: float) -> str:
 
 
 def is_interactive() -> bool:
+    """True where somebody sees stderr."""
     return sys.stderr.isatty()

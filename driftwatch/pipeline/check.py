@@ -69,17 +69,25 @@ class Workshop:
     clock: Callable[[], datetime]
 
 
-def check(job: Job, workshop: Workshop, stop: threading.Event) -> CheckResult:
-    """Runs one queued check and records it, whatever came of it.
+def check(
+    stack: StackId,
+    trigger: Trigger,
+    workshop: Workshop,
+    stop: threading.Event,
+    *,
+    job: Job | None = None,
+) -> CheckResult:
+    """Checks one configured stack and records it, whatever came of it.
 
-    Raises EngineInterruptedError where it was stopped on the way (nothing is recorded: the job is queued
-    again), and StoreError where the result can neither be recorded nor spooled.
+    `job` is the claim that it runs under, if any. Raises UnknownStackError where the stack is gone,
+    EngineInterruptedError where it was stopped on the way (nothing is recorded: the job is queued again), and
+    StoreError where the result can neither be recorded nor kept aside.
     """
-    subject = workshop.inventory.subject(job.stack)
+    subject = workshop.inventory.subject(stack)
     examination = _Examination(
-        stack=job.stack, commit=subject.commit, trigger=job.trigger, started_at=workshop.clock()
+        stack=stack, commit=subject.commit, trigger=trigger, started_at=workshop.clock()
     )
-    with structlog.contextvars.bound_contextvars(stack=str(job.stack), job=job.id):
+    with structlog.contextvars.bound_contextvars(stack=str(stack)):
         result = examination.run(lambda: _examine(subject, workshop, stop))
         _record(result, subject.declaration, job, workshop)
         _tell(result)
@@ -227,13 +235,14 @@ def _of_ours(problem: Exception) -> ErrorReport:
     )
 
 
-def _record(result: CheckResult, declaration: StackDeclaration, job: Job, workshop: Workshop) -> None:
+def _record(result: CheckResult, declaration: StackDeclaration, job: Job | None, workshop: Workshop) -> None:
     """Writes the result, or lays it aside where the database cannot be written just now."""
-    place = {"declaration": declaration, "channels": workshop.channels, "job": job}
     try:
-        recorded = workshop.ledger.record_check(result, **place)
+        recorded = workshop.ledger.record_check(
+            result, declaration=declaration, channels=workshop.channels, job=job
+        )
     except (StoreUnavailableError, StoreLockedError, DiskFullError) as problem:
-        workshop.spool.save(result, **place)
+        workshop.spool.save(result, declaration=declaration, channels=workshop.channels, job=job)
         logger.warning(
             "The result could not be written to the database; it is kept aside and will be written later.",
             action="record",

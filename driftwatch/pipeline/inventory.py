@@ -201,7 +201,7 @@ def _options_of(settings: RepositorySettings, module: RootModule) -> StackSettin
 
 
 def _var_files(directory: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Paths of var files from the repository's root; those that would leave it are left to terraform's part."""
+    """Var files as paths from the repository's root; one that would leave it is the plan's to refuse."""
     return tuple(
         str(path) for name in names if (path := _normal(PurePosixPath(directory) / name)) is not None
     )

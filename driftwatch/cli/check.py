@@ -1,0 +1,192 @@
+"""`driftwatch check`: one directory as it lies on disk, or configured stacks once."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from driftwatch.cli import terminal
+from driftwatch.cli.compose import application, now
+from driftwatch.cli.formats import Format, exit_code, render
+from driftwatch.config import TerraformSettings
+from driftwatch.drift import Digester
+from driftwatch.errors import UnknownStackError, UsageError
+from driftwatch.git import describe
+from driftwatch.log import redact
+from driftwatch.model import DEFAULT_WORKSPACE, StackId, Trigger
+from driftwatch.notify import Sender
+from driftwatch.pipeline import check as pipeline
+from driftwatch.service import held
+from driftwatch.terraform import Planner, PlanRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from driftwatch.cli.compose import Application
+    from driftwatch.git import WorkingCopy
+    from driftwatch.model import CheckResult, JsonValue
+    from driftwatch.pipeline.inventory import Subject
+
+
+def check_directory(
+    targets: Sequence[str],
+    form: Format,
+    *,
+    var_files: Sequence[str],
+    variables: Sequence[str],
+    workspace: str,
+) -> int:
+    """Checks one root module with the person's own environment; needs no configuration and no database."""
+    directory = _one_directory(targets)
+    scratch = Path(tempfile.mkdtemp(prefix="driftwatch-"))
+    try:
+        planner = Planner(
+            TerraformSettings(), cache=scratch / "cache", runs=scratch / "runs", environment=dict(os.environ)
+        )
+        working_copy = describe(directory)
+        with _stoppable() as stop, _progress(f"Planning {directory}") as progress:
+            result = pipeline.check_directory(
+                PlanRequest(
+                    module=directory,
+                    checkout=working_copy.root if working_copy else directory,
+                    workdir=scratch / "work",
+                    workspace=workspace or DEFAULT_WORKSPACE,
+                    engine="auto",
+                    var_files=tuple(var_files),
+                    variables=_parsed(variables),
+                    backend_config={},
+                    environment={},
+                    personal=True,
+                ),
+                stack=_name(directory, working_copy),
+                commit=working_copy.commit if working_copy else None,
+                planner=planner,
+                digest=Digester(secrets.token_bytes(32)),
+                clock=now,
+                stop=stop,
+                progress=progress,
+            )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return _print([result], form)
+
+
+def check_configured(config: Path, patterns: Sequence[str], form: Format) -> int:
+    """Checks configured stacks once, one after the other, and records and announces what it finds.
+
+    One stack's failure is recorded and the sweep goes on. Raises StateDirectoryHeldError while a daemon runs.
+    """
+    with application(config, os.environ) as app, held(app.settings.state_dir), _stoppable() as stop:
+        for repository in app.settings.repositories:
+            _refresh(app, repository)
+        subjects = _selected(app.inventory.subjects(), patterns)
+        results = [_check(app, subject, stop) for subject in subjects]
+        Sender(app.store, app.channels, now).drain()
+    return _print(results, form)
+
+
+def _refresh(app: Application, repository: str) -> None:
+    refreshed = app.inventory.refresh(repository)
+    if refreshed.error is not None:
+        use = f"; {refreshed.commit[:8]}, the last good commit, is used" if refreshed.commit else ""
+        terminal.stderr.print(f"[bold]{escape(repository)}[/bold] could not be read{use}:")
+        terminal.show_error(refreshed.error, terminal.stderr)
+
+
+def _check(app: Application, subject: Subject, stop: threading.Event) -> CheckResult:
+    with _progress(f"Checking {subject.stack}"):
+        return pipeline.check(subject.stack, Trigger.MANUAL, app.workshop, stop)
+
+
+def _one_directory(targets: Sequence[str]) -> Path:
+    if len(targets) != 1:
+        raise UsageError(
+            "name one directory, or give --config to check configured stacks",
+            advice="driftwatch check DIR · driftwatch check --config FILE [STACK…]",
+        )
+    directory = Path(targets[0])
+    if not directory.is_dir():
+        raise UsageError(f"no such directory: {directory}", advice="Name the directory of a root module.")
+    return directory.resolve()
+
+
+def _name(directory: Path, working_copy: WorkingCopy | None) -> StackId:
+    """The id that a stack of this directory would have in a configuration named after the working copy."""
+    if working_copy is None:
+        return StackId(repository=directory.parent.name or "local", path=directory.name or ".")
+    return StackId(repository=working_copy.root.name, path=working_copy.path)
+
+
+def _parsed(variables: Sequence[str]) -> dict[str, JsonValue]:
+    """`--var NAME=VALUE`, as terraform takes it: JSON where it is JSON, else a string."""
+    parsed: dict[str, JsonValue] = {}
+    for given in variables:
+        name, equals, value = given.partition("=")
+        if not (name and equals):
+            raise UsageError(
+                f"--var {given!r} is not NAME=VALUE", advice="Write it as --var region=eu-west-1."
+            )
+        try:
+            parsed[name] = json.loads(value)
+        except ValueError:
+            parsed[name] = value
+    return parsed
+
+
+def _selected(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject]:
+    chosen = [
+        subject
+        for subject in sorted(subjects, key=lambda item: str(item.stack))
+        if not patterns or any(fnmatchcase(str(subject.stack), pattern) for pattern in patterns)
+    ]
+    if not chosen:
+        wanted = ", ".join(patterns) or "the configuration"
+        raise UnknownStackError(
+            f"no stack matches {wanted}",
+            advice="Stack ids are <repository>/<path>; check the globs under `stacks:` and the branch.",
+        )
+    return chosen
+
+
+@contextmanager
+def _stoppable() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM ask the plan to stop: terraform, in a session of its own, does not see them."""
+    stop = threading.Event()
+    previous = {
+        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[str], None] | None]:
+    """A line that lives on stderr while terraform works, where somebody sees it."""
+    if not terminal.is_interactive():
+        yield None
+        return
+    with terminal.stderr.status(escape(title)) as status:
+        yield lambda line: status.update(escape(f"{title}: {redact(line)[:100]}"))
+
+
+def _print(results: Sequence[CheckResult], form: Format) -> int:
+    if form is Format.TABLE:
+        terminal.show_results(results)
+    else:
+        sys.stdout.write(render(results, form) + ("" if form in (Format.MARKDOWN, Format.JUNIT) else "\n"))
+    return exit_code(results)

@@ -1,0 +1,125 @@
+"""Composition: the one place where adapters, pipeline and service are put together from a configuration."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from driftwatch import log
+from driftwatch.aws import AwsIdentities
+from driftwatch.config import load_with_warnings
+from driftwatch.drift import Digester
+from driftwatch.git import Mirror
+from driftwatch.notify import channels
+from driftwatch.pipeline.check import Workshop
+from driftwatch.pipeline.inventory import Inventory
+from driftwatch.store import Spool, Store, instance_key
+from driftwatch.terraform import Planner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from driftwatch.config import Settings
+    from driftwatch.notify import Channel
+
+logger = log.get("cli")
+
+
+def now() -> datetime:
+    """The clock of the real world."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """Where things lie below the state directory."""
+
+    state: Path
+
+    @property
+    def mirrors(self) -> Path:
+        return self.state / "repositories"
+
+    @property
+    def work(self) -> Path:
+        return self.state / "work"
+
+    @property
+    def cache(self) -> Path:
+        return self.state / "cache"
+
+    @property
+    def runs(self) -> Path:
+        return self.state / "runs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """Everything that a configuration names, ready to use."""
+
+    settings: Settings
+    rooms: Rooms
+    store: Store
+    spool: Spool
+    inventory: Inventory
+    workshop: Workshop
+    channels: tuple[Channel, ...]
+
+
+def read_settings(config: Path, environment: Mapping[str, str]) -> Settings:
+    """The validated configuration; what it accepts but does not act on yet is said on stderr."""
+    loaded = load_with_warnings(config, environment)
+    for warning in loaded.warnings:
+        logger.warning(warning, action="configure")
+    return loaded.settings
+
+
+@contextmanager
+def opened_store(settings: Settings) -> Iterator[Store]:
+    """The database, for commands that only look or queue."""
+    database = settings.database.get_secret_value() if settings.database else None
+    store = Store.open(state_dir=settings.state_dir, database=database)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def application(config: Path, environment: Mapping[str, str]) -> Iterator[Application]:
+    """All of it, for commands that check."""
+    settings = read_settings(config, environment)
+    with opened_store(settings) as store:
+        rooms = Rooms(state=settings.state_dir)
+        mirrors = {
+            name: Mirror(name, repository, rooms.mirrors / name, clock=now)
+            for name, repository in settings.repositories.items()
+        }
+        inventory = Inventory(settings, mirrors, store, clock=now)
+        spool = Spool(settings.state_dir)
+        outlets = channels(settings.notify)
+        yield Application(
+            settings=settings,
+            rooms=rooms,
+            store=store,
+            spool=spool,
+            inventory=inventory,
+            channels=outlets,
+            workshop=Workshop(
+                inventory=inventory,
+                checkouts=mirrors,
+                planner=Planner(
+                    settings.terraform, cache=rooms.cache, runs=rooms.runs, environment=environment
+                ),
+                identities=AwsIdentities(),
+                ledger=store,
+                spool=spool,
+                digest=Digester(instance_key(settings.state_dir)),
+                work=rooms.work,
+                channels=[channel.name for channel in outlets],
+                clock=now,
+            ),
+        )

@@ -1,0 +1,196 @@
+"""`driftwatch doctor`: looks at the machine and the configuration, changes nothing, and says what would go wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from driftwatch import __version__
+from driftwatch.cli import terminal
+from driftwatch.cli.compose import Rooms, now, opened_store, read_settings
+from driftwatch.cli.formats import Format
+from driftwatch.cli.stacks import print_json, printable
+from driftwatch.config import TerraformSettings
+from driftwatch.errors import DriftwatchError, Exit
+from driftwatch.git import Mirror
+from driftwatch.log import redact
+from driftwatch.terraform import Planner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from driftwatch.config import Settings
+
+LOW_DISK_MB = 1024
+"""A checkout, a provider cache and a plan of a large stack fit into this."""
+
+
+class State(StrEnum):
+    """How an examined thing is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """One thing looked at, and what to do about it."""
+
+    subject: str
+    state: State
+    says: str
+    advice: str | None = None
+
+
+def doctor(config: Path | None, form: Format) -> int:
+    """Prints all diagnoses; exit code 1 where any of them means that checks would fail."""
+    diagnoses = [*_machine(), *_engines(config), *(_configuration(config) if config else ())]
+    if printable(form) is Format.JSON:
+        print_json({"diagnoses": [asdict(item) for item in diagnoses]})
+    else:
+        for item in diagnoses:
+            line = Text.assemble(
+                (f"{item.state:<8}", STYLES[item.state]), (f"{item.subject}: ", "bold"), item.says
+            )
+            terminal.stdout.print(line)
+            if item.advice:
+                terminal.stdout.print(Text(f"        → {item.advice}"))
+    return Exit.ERROR if any(item.state is State.FAILED for item in diagnoses) else Exit.OK
+
+
+def _machine() -> Iterator[Diagnosis]:
+    yield Diagnosis(
+        subject="driftwatch", state=State.OK, says=f"{__version__} on Python {sys.version.split()[0]}"
+    )
+    git = shutil.which("git")
+    if git is None:
+        yield Diagnosis(
+            subject="git", state=State.FAILED, says="not on PATH", advice="Install git 2.30 or newer."
+        )
+    else:
+        said = subprocess.run([git, "--version"], capture_output=True, text=True, check=False, timeout=10)
+        yield Diagnosis(subject="git", state=State.OK, says=said.stdout.strip())
+    if shutil.which("setpriv"):
+        yield Diagnosis(subject="setpriv", state=State.OK, says="plans end with the daemon, however it ends")
+    else:
+        yield Diagnosis(
+            subject="setpriv",
+            state=State.WARNING,
+            says="not on PATH: after a kill -9 of the daemon a plan runs on until the next start ends it",
+            advice="Install util-linux.",
+        )
+
+
+def _engines(config: Path | None) -> Iterator[Diagnosis]:
+    settings = TerraformSettings()
+    if config:
+        try:
+            settings = read_settings(config, os.environ).terraform
+        except DriftwatchError:
+            settings = TerraformSettings()  # the configuration has a diagnosis of its own
+    scratch = Path(os.devnull)
+    planner = Planner(settings, cache=scratch, runs=scratch, environment=dict(os.environ))
+    try:
+        binaries = planner.binaries()
+    except DriftwatchError as problem:
+        yield _of(problem, "terraform")
+        return
+    for binary in binaries:
+        yield Diagnosis(subject=binary.name, state=State.OK, says=f"{binary.version} ({binary.path})")
+
+
+def _configuration(config: Path) -> Iterator[Diagnosis]:
+    try:
+        settings = read_settings(config, os.environ)
+    except DriftwatchError as problem:
+        yield _of(problem, str(config))
+        return
+    yield Diagnosis(
+        subject=str(config), state=State.OK, says=f"valid, {len(settings.repositories)} repositories"
+    )
+    yield from _state_directory(settings)
+    yield from _database(settings)
+    yield from _repositories(settings)
+    for mirror in settings.terraform.provider_mirrors:
+        if "://" not in mirror and not Path(mirror).is_dir():
+            yield Diagnosis(
+                subject="terraform.provider_mirrors",
+                state=State.FAILED,
+                says=f"no such directory: {mirror}",
+                advice="Mend the path, or fill it with `terraform providers mirror`.",
+            )
+    if not (settings.notify.slack or settings.notify.webhooks):
+        yield Diagnosis(
+            subject="notify",
+            state=State.WARNING,
+            says="nobody is told of drift",
+            advice="Set notify.slack or notify.webhooks.",
+        )
+
+
+def _state_directory(settings: Settings) -> Iterator[Diagnosis]:
+    directory = settings.state_dir
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        yield Diagnosis(
+            subject="state_dir",
+            state=State.FAILED,
+            says=f"{directory} cannot be written",
+            advice="Give the user that runs driftwatch the right to, or name another directory.",
+        )
+        return
+    free = shutil.disk_usage(existing).free // 2**20
+    yield Diagnosis(
+        subject="state_dir",
+        state=State.OK if free >= LOW_DISK_MB else State.WARNING,
+        says=f"{directory}, {free} MB free",
+        advice=None
+        if free >= LOW_DISK_MB
+        else "Free some space: checkouts, plans and the database live there.",
+    )
+
+
+def _database(settings: Settings) -> Iterator[Diagnosis]:
+    try:
+        with opened_store(settings) as store:
+            count = len(store.stacks(now=now()))
+    except DriftwatchError as problem:
+        yield _of(problem, "database")
+        return
+    kind = "PostgreSQL" if settings.database else "SQLite"
+    yield Diagnosis(subject="database", state=State.OK, says=f"{kind}, {count} stacks known")
+
+
+def _repositories(settings: Settings) -> Iterator[Diagnosis]:
+    for name, repository in settings.repositories.items():
+        mirror = Mirror(name, repository, Rooms(state=settings.state_dir).mirrors / name, clock=now)
+        subject = f"repository {name}"
+        try:
+            fetched = mirror.fetch()
+            modules = mirror.discover(fetched.commit, [stack.path for stack in repository.stacks])
+        except DriftwatchError as problem:
+            yield _of(problem, subject)
+            continue
+        yield Diagnosis(
+            subject=subject,
+            state=State.OK if modules else State.WARNING,
+            says=f"{repository.branch} is at {fetched.commit[:8]}, {len(modules)} root modules",
+            advice=None if modules else "No root module matches the globs under `stacks:`.",
+        )
+
+
+def _of(problem: DriftwatchError, subject: str) -> Diagnosis:
+    says = problem.message if problem.detail is None else f"{problem.message}\n{problem.detail}"
+    return Diagnosis(subject=subject, state=State.FAILED, says=redact(says), advice=problem.advice)

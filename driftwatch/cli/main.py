@@ -1,0 +1,236 @@
+"""The command line: which commands there are, and how errors become exit codes.
+
+Every command's work is in a module of its own, imported when the command runs: `driftwatch --version` must
+not pay for SQLAlchemy, boto3 or FastAPI.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from driftwatch import __version__, log
+from driftwatch.cli import config as config_commands
+from driftwatch.cli import db as db_commands
+from driftwatch.cli.formats import Format
+from driftwatch.errors import DriftwatchError, Exit
+
+CLICK_USAGE = 2
+"""What Click exits with on a wrong command line. Ours is 64, since 2 says that differences were found."""
+
+app = typer.Typer(
+    name="driftwatch",
+    help="Drift detection and GitOps reconciliation for Terraform and OpenTofu.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+stacks_app = typer.Typer(help="The stacks that are watched.", no_args_is_help=True)
+findings_app = typer.Typer(help="What differs between code, state and cloud.", no_args_is_help=True)
+app.add_typer(stacks_app, name="stacks")
+app.add_typer(findings_app, name="findings")
+app.add_typer(config_commands.app, name="config")
+app.add_typer(db_commands.app, name="db")
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="The configuration file.", envvar="DRIFTWATCH_CONFIG")
+]
+OptionalConfig = Annotated[
+    Optional[Path],  # noqa: UP045  (Typer evaluates it)
+    typer.Option("--config", "-c", help="The configuration file.", envvar="DRIFTWATCH_CONFIG"),
+]
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print the result.")]
+DEFAULT_CONFIG = Path("driftwatch.yaml")
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"driftwatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[  # noqa: ARG001  (its callback acts)
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
+) -> None:
+    """Drift detection and GitOps reconciliation for Terraform and OpenTofu."""
+    log.configure(json=not sys.stderr.isatty(), level="info" if verbose else "warning")
+
+
+@app.command()
+def check(
+    targets: Annotated[
+        Optional[list[str]],  # noqa: UP045  (Typer evaluates it)
+        typer.Argument(
+            metavar="DIR | STACK…",
+            help="A root module's directory; with --config, stack ids or globs (all, if none is given).",
+            show_default=False,
+        ),
+    ] = None,
+    config: OptionalConfig = None,
+    output: FormatOption = Format.TABLE,
+    var_file: Annotated[
+        Optional[list[str]],  # noqa: UP045  (Typer evaluates it)
+        typer.Option("--var-file", help="With DIR: a var file, relative to DIR. May be given again."),
+    ] = None,
+    var: Annotated[
+        Optional[list[str]],  # noqa: UP045  (Typer evaluates it)
+        typer.Option("--var", help="With DIR: NAME=VALUE. May be given again."),
+    ] = None,
+    workspace: Annotated[str, typer.Option(help="With DIR: the workspace.")] = "",
+) -> None:
+    """Check one directory, or configured stacks, once.
+
+    Exit codes: 0 in sync, 1 a check failed, 2 drift or pending changes, 64 wrong usage.
+    """
+    from driftwatch.cli import check as command
+
+    if config is not None:
+        raise typer.Exit(command.check_configured(config, targets or [], output))
+    raise typer.Exit(
+        command.check_directory(
+            targets or [], output, var_files=var_file or [], variables=var or [], workspace=workspace
+        )
+    )
+
+
+@app.command()
+def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Run the daemon in the foreground. SIGTERM stops it gently, a second one quickly."""
+    from driftwatch.cli.run import run as command
+
+    raise typer.Exit(command(config))
+
+
+@app.command()
+def demo(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Do one round and exit 0 if every step held.")] = False,
+    directory: Annotated[
+        Optional[Path],  # noqa: UP045  (Typer evaluates it)
+        typer.Option("--directory", help="Where the demo lives; a fresh temporary directory by default."),
+    ] = None,
+) -> None:
+    """Watch driftwatch find and tell real drift in a small cloud of its own: no account, no network."""
+    from driftwatch.cli.demo import run as command
+
+    raise typer.Exit(command(once=once, directory=directory))
+
+
+@app.command()
+def trigger(
+    stack: Annotated[str, typer.Argument(help="A stack id or glob.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Queue a check of a stack; the daemon picks it up at once."""
+    from driftwatch.cli.stacks import trigger as command
+
+    raise typer.Exit(command(config, stack, output))
+
+
+@app.command()
+def doctor(config: OptionalConfig = None, output: FormatOption = Format.TABLE) -> None:
+    """Look at this machine and the configuration, and say what would go wrong."""
+    from driftwatch.cli.doctor import doctor as command
+
+    raise typer.Exit(command(config, output))
+
+
+@stacks_app.command("list")
+def stacks_list(
+    patterns: Annotated[
+        Optional[list[str]],  # noqa: UP045  (Typer evaluates it)
+        typer.Argument(metavar="STACK…", help="Stack ids or globs.", show_default=False),
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List the stacks with their verdicts, the detector's health and when they are due."""
+    from driftwatch.cli.stacks import list_stacks as command
+
+    raise typer.Exit(command(config, patterns or [], output))
+
+
+@stacks_app.command("show")
+def stacks_show(
+    stack: Annotated[str, typer.Argument(help="A stack id.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show one stack: its latest check, its error if it has one, and its open findings."""
+    from driftwatch.cli.stacks import show_stack as command
+
+    raise typer.Exit(command(config, stack, output))
+
+
+@findings_app.command("list")
+def findings_list(
+    stack: Annotated[
+        Optional[str],  # noqa: UP045  (Typer evaluates it)
+        typer.Option("--stack", "-s", help="Only of these stacks (id or glob).", show_default=False),
+    ] = None,
+    status: Annotated[
+        str, typer.Option(help="open, changed, reopened, resolved; `active` for the first three; `all`.")
+    ] = "active",
+    noise: Annotated[bool, typer.Option("--noise", help="Also those that are not counted.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
+    after: Annotated[
+        Optional[int],  # noqa: UP045  (Typer evaluates it)
+        typer.Option(help="The `next` of the page before.", show_default=False),
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List findings, the newest first."""
+    from driftwatch.cli.findings import list_findings as command
+
+    raise typer.Exit(
+        command(config, stack=stack, status=status, noise=noise, limit=limit, after=after, form=output)
+    )
+
+
+@findings_app.command("show")
+def findings_show(
+    finding: Annotated[int, typer.Argument(help="The finding's id.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show one finding: what differs, why, and its life so far."""
+    from driftwatch.cli.findings import show_finding as command
+
+    raise typer.Exit(command(config, finding, output))
+
+
+def main() -> None:
+    """The entry point of `driftwatch`: runs a command and exits with one of the designed codes."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    from driftwatch.cli.terminal import show_problem, stderr
+
+    try:
+        outcome = app(standalone_mode=False)
+    except typer.TyperException as wrong:
+        show = getattr(wrong, "show", None)
+        if show:
+            show()
+        return Exit.USAGE if wrong.exit_code == CLICK_USAGE else wrong.exit_code
+    except DriftwatchError as problem:
+        show_problem(problem)
+        return problem.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        stderr.print("Interrupted; nothing was concluded.")
+        return Exit.ERROR
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left: nobody is there to be told
+        return Exit.ERROR
+    return outcome if isinstance(outcome, int) else Exit.OK
