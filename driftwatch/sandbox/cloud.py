@@ -14,16 +14,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 """As `driftwatch.model.JsonValue`; that module is too slow to import in a provider process."""
@@ -104,7 +102,7 @@ SHAPES: Mapping[Kind, Shape] = {
             "maintenance": None,
             "tags": {},
         },
-        # The serial makes a database that was deleted and made again by hand another one than the state knows.
+        # With the serial, a database that was deleted and made again by hand is another one than before.
         computed=lambda it, serial: {
             "endpoint": f"{it['name']}-{serial:04d}.db.{it['region']}.sandbox.internal:5432"
         },
@@ -112,7 +110,9 @@ SHAPES: Mapping[Kind, Shape] = {
     Kind.DNS_RECORD: Shape(
         key=("zone", "name", "type"),
         defaults={"zone": None, "name": None, "type": "A", "ttl": 300, "values": []},
-        computed=lambda it, _serial: {"fqdn": f"{it['name']}.{it['zone']}"},
+        computed=lambda it, _serial: {
+            "fqdn": it["zone"] if it["name"] == "@" else f"{it['name']}.{it['zone']}"
+        },
     ),
 }
 
@@ -136,12 +136,15 @@ class Record:
 class Fault:
     """One thing that shall go wrong in the provider; the first that matches a request happens.
 
-    `operation` is configure, create, read, update, delete or read_data; `type` a type name such as
-    `sandbox_bucket`; `key` an object's key; "*" matches any. `times` is how often, None for ever.
+    `kind` is one of
+    - `expired_credentials`, `access_denied`, `throttled`, `unavailable`: refused, in the big clouds' words;
+    - `delay`: waits `seconds`, then goes on, or gives up when terraform says stop; `hang`: waits an hour and
+      hears nothing;
+    - `crash`: the process dies before the cloud was touched; `crash_after`: after (an orphan in the cloud).
 
-    `kind`: `expired_credentials`, `access_denied`, `throttled`, `unavailable` (refused with a diagnostic worded
-    as the big clouds word theirs), `delay` (waits `seconds`, then goes on), `hang` (waits an hour), `crash` (the
-    process dies before the cloud was touched), `crash_after` (it dies after: an orphan in the cloud).
+    `operation` is configure, create, read, update, delete or read_data; `type` a type name such as
+    `sandbox_bucket`; `key` an object's key, or a data source's name; "*" matches any. `times` is how often,
+    None for ever.
     """
 
     kind: str
@@ -156,7 +159,7 @@ class Fault:
         return self.times != 0 and all(want in ("*", got) for want, got in wanted)
 
 
-_FAULT_KEYS = frozenset(field.name for field in fields(Fault))
+_FAULT_KEYS = ", ".join(field.name for field in fields(Fault))
 
 
 class Cloud:
@@ -195,10 +198,17 @@ class Cloud:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CloudError("Unreadable", f"{path} cannot be read as an object: {error!r}") from error
 
+    def get(self, kind: Kind, key: str) -> Record:
+        """Like `read`, but raises `CloudError` where there is no such object."""
+        record = self.read(kind, key)
+        if record is None:
+            raise CloudError("NotFound", f"no {kind} {key!r}")
+        return record
+
     def update(self, kind: Kind, key: str, changes: Mapping[str, Any]) -> Record:
         """Changes some attributes, never those that make up the key; None puts the default back."""
         with self._locked():
-            known = self._must_read(kind, key)
+            known = self.get(kind, key)
             wanted = _complete(kind, known.attributes, changes)
             if key_of(kind, wanted) != key:
                 raise CloudError("Invalid", f"{kind} {key!r} cannot be renamed or moved")
@@ -251,21 +261,15 @@ class Cloud:
         except (OSError, ValueError, TypeError) as error:
             raise CloudError(
                 "Unreadable",
-                f"{self._faults_path} must be a list of objects with the keys {', '.join(sorted(_FAULT_KEYS))}: {error}",
+                f"{self._faults_path} must be a list of objects with keys of {_FAULT_KEYS}: {error}",
             ) from error
 
-    def _write_faults(self, faults: Iterator[Fault] | tuple[Fault, ...] | Any) -> None:
+    def _write_faults(self, faults: Iterable[Fault]) -> None:
         remaining = [asdict(fault) for fault in faults if fault.times != 0]
         if remaining:
             _replace(self._faults_path, remaining)
         else:
             self._faults_path.unlink(missing_ok=True)
-
-    def _must_read(self, kind: Kind, key: str) -> Record:
-        record = self.read(kind, key)
-        if record is None:
-            raise CloudError("NotFound", f"no {kind} {key!r}")
-        return record
 
     def _store(self, kind: Kind, key: str, serial: int, revision: int, wanted: dict[str, Any]) -> Record:
         attributes = {**wanted, **SHAPES[kind].computed(wanted, serial), "id": key}
@@ -275,17 +279,18 @@ class Cloud:
 
     def _next_serial(self) -> int:
         counter = self.directory / ".serial"
-        serial = int(counter.read_text()) + 1 if counter.exists() else 1
-        counter.write_text(str(serial))
+        try:
+            serial = int(counter.read_text(encoding="ascii")) + 1 if counter.exists() else 1
+        except ValueError as error:
+            raise CloudError("Unreadable", f"{counter} does not hold a number") from error
+        _replace(counter, serial)
         return serial
 
     def _path(self, kind: Kind, key: str) -> Path:
         return self.directory / kind / f"{quote(key, safe='')}.json"
 
     def _keys(self, kind: Kind) -> list[str]:
-        from urllib.parse import unquote
-
-        return [unquote(path.stem) for path in (self.directory / kind).glob("[!.]*.json")]
+        return [unquote(path.stem) for path in (self.directory / kind).glob("*.json")]
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -299,17 +304,22 @@ class Cloud:
 
 def key_of(kind: Kind, attributes: Mapping[str, Any]) -> str:
     """Returns the key, such as `local-1/web`; raises `CloudError` where a part of it is missing."""
-    parts = [attributes.get(name) for name in SHAPES[kind].key]
-    if not all(isinstance(part, str) and part for part in parts):
+    parts = key_parts(kind, attributes)
+    if not all(parts):
         raise CloudError("Invalid", f"a {kind} needs {' and '.join(SHAPES[kind].key)}")
-    return "/".join(map(str, parts))
+    return "/".join(parts)
+
+
+def key_parts(kind: Kind, attributes: Mapping[str, Any]) -> list[str]:
+    """Returns what a key is made of; a part that is missing is empty."""
+    return [str(attributes.get(name) or "") for name in SHAPES[kind].key]
 
 
 def _complete(kind: Kind, known: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     defaults = SHAPES[kind].defaults
-    unknown = sorted(set(changes) - set(defaults))
+    unknown = ", ".join(sorted(set(changes) - set(defaults)))
     if unknown:
-        raise CloudError("Invalid", f"a {kind} has no {', '.join(unknown)} that could be set")
+        raise CloudError("Invalid", f"a {kind} has no {unknown} that could be set")
     given = {**{name: known.get(name) for name in defaults}, **changes}
     return {name: defaults[name] if value is None else value for name, value in given.items()}
 
@@ -320,9 +330,9 @@ def _once_less(fault: Fault) -> Fault:
     return Fault(**{**asdict(fault), "times": fault.times - 1})
 
 
-def _replace(path: Path, document: JsonValue | list[dict[str, Any]] | dict[str, Any]) -> None:
+def _replace(path: Path, document: Any) -> None:
     """Writes so that a reader sees the old file or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
     draft.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(draft, path)
+    draft.replace(path)

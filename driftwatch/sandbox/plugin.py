@@ -1,8 +1,8 @@
 """Serves a `tf` provider to terraform the way that a Go provider is served. Runs in the provider's process.
 
-`tf.runner.run_provider` would do, were it not for what tests of a drift detector need to be as in real life: it
-keeps its TLS key under HOME (which may be read-only), dies of the Ctrl-C that terraform's whole process group
-gets, and breaks off the requests under way when terraform asks it to stop.
+`tf.runner.run_provider` would do, if a drift detector's tests did not need real life: it
+keeps its TLS key under HOME (which may be read-only), dies of the Ctrl-C that terraform's whole process
+group gets, and breaks off the requests under way when terraform asks it to stop.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _REQUESTS_AT_ONCE = 32
 def serve(servicer: ProviderServicer, environment: Mapping[str, str]) -> int:
     """Serves until terraform says to end, and returns the exit code. Prints the handshake on stdout."""
     if environment.get(COOKIE[0]) != COOKIE[1]:
-        print("This is a Terraform provider: terraform starts it, a person does not.", file=sys.stderr)
+        sys.stderr.write("This is a Terraform provider: terraform starts it, a person does not.\n")
         return 1
     ended = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # terraform gets it too, and says what is to be done
@@ -55,7 +55,8 @@ def serve(servicer: ProviderServicer, environment: Mapping[str, str]) -> int:
         server = _server(servicer, ended)
         certificate = _listen(server, path, environment)
         server.start()
-        print(f"1|6|unix|{path}|grpc|{certificate}", flush=True)
+        sys.stdout.write(f"1|6|unix|{path}|grpc|{certificate}\n")
+        sys.stdout.flush()
         _wait(ended)
         server.stop(grace=None)
     return 0
@@ -92,8 +93,8 @@ def _listen(server: grpc.Server, path: Path, environment: Mapping[str, str]) -> 
 def _make_certificate() -> tuple[bytes, bytes, str]:
     """Returns a key and a certificate as PEM and the certificate as the handshake wants it. Kept nowhere.
 
-    The client's certificate is not asked for: it is on P-521, which gRPC's TLS library refuses. The socket is in
-    a directory of mode 0700.
+    The client's certificate is not asked for: it is on P-521, which gRPC's TLS library refuses. The socket
+    is in a directory of mode 0700.
     """
     from datetime import UTC, datetime, timedelta
 
@@ -129,7 +130,7 @@ def _socket_path() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="sandbox-"))
     if len(os.fsencode(directory / "plugin")) > _SOCKET_PATH_LIMIT:
         directory.rmdir()
-        directory = Path(tempfile.mkdtemp(prefix="sandbox-", dir="/tmp"))  # noqa: S108  (mode 0700, and removed)
+        directory = Path(tempfile.mkdtemp(prefix="sandbox-", dir="/tmp"))
     try:
         yield directory / "plugin"
     finally:

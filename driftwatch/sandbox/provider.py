@@ -1,8 +1,8 @@
 """The sandbox's Terraform provider: `python -m driftwatch.sandbox.provider`, started by terraform.
 
-Translates between the plugin protocol (through the `tf` framework) and `driftwatch.sandbox.cloud`. A process of
-its own: nothing of driftwatch but the cloud and the plugin server is imported here, as start-up is paid for
-several times in each plan.
+Translates between the plugin protocol (through the `tf` framework) and `driftwatch.sandbox.cloud`. A process
+of its own: nothing of driftwatch but the cloud and the plugin server is imported here, as start-up is paid
+for several times in each plan.
 
     provider "sandbox" {
       cloud  = "/absolute/path"    # or the environment variable SANDBOX_CLOUD
@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tf.blocks import SetNestedBlock
 from tf.iface import DataSource, Provider, Resource
 from tf.provider import ProviderServicer
-from tf.schema import Attribute, Block, NestedBlock, NestMode, Schema
+from tf.schema import Attribute, Block, NestMode, Schema
 from tf.types import Bool, List, Map, Number, Set, String, TfType, Unknown
 from tf.utils import read_dynamic_value, to_dynamic_value
 
 from driftwatch.sandbox.address import ADDRESS
-from driftwatch.sandbox.cloud import DEFAULT_REGION, REGIONS, Cloud, CloudError, Kind, Record, key_of
+from driftwatch.sandbox.cloud import DEFAULT_REGION, REGIONS, Cloud, CloudError, Kind, Record, key_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -128,18 +128,19 @@ class _SandboxResource(Resource):  # type: ignore[misc]
     def get_schema(cls) -> Schema:
         return cls.schema
 
+    def validate(self, diags: Diagnostics, type_name: str, config: dict[str, Any]) -> None:
+        super().validate(diags, type_name, config)
+        for name in (one.name for one in self.schema.attributes if one.required):
+            if config.get(name) == "":
+                diags.add_error(f"{name} must not be empty", path=[name])
+
     def create(self, ctx: CreateContext, planned: dict[str, Any]) -> dict[str, Any] | None:
-        wanted = {"region": self._provider.region, **_known(planned)}
-        return self._attempt(
-            ctx,
-            "create",
-            key_of(self.kind, wanted),
-            lambda: {
-                **self._state(self._provider.cloud.create(self.kind, self._settable(wanted))),
-                **_known(planned),
-            },
-            otherwise=None,
-        )
+        wanted = self._settable({"region": self._provider.region, **_known(planned)})
+
+        def make() -> dict[str, Any]:
+            return self._state(self._provider.cloud.create(self.kind, wanted)) | _known(planned)
+
+        return self._attempt(ctx, "create", "/".join(key_parts(self.kind, wanted)), make, otherwise=None)
 
     def read(self, ctx: ReadContext, current: dict[str, Any]) -> dict[str, Any] | None:
         def look() -> dict[str, Any] | None:
@@ -151,18 +152,14 @@ class _SandboxResource(Resource):  # type: ignore[misc]
     def update(
         self, ctx: UpdateContext, current: dict[str, Any], planned: dict[str, Any]
     ) -> dict[str, Any] | None:
-        return self._attempt(
-            ctx,
-            "update",
-            current["id"],
-            lambda: {
-                **self._state(
-                    self._provider.cloud.update(self.kind, current["id"], self._settable(_known(planned)))
-                ),
-                **_known(planned),
-            },
-            otherwise=current,
-        )
+        changes = self._settable(_known(planned))
+
+        def change() -> dict[str, Any]:
+            return self._state(self._provider.cloud.update(self.kind, current["id"], changes)) | _known(
+                planned
+            )
+
+        return self._attempt(ctx, "update", current["id"], change, otherwise=current)
 
     def delete(self, ctx: DeleteContext, current: dict[str, Any]) -> dict[str, Any] | None:
         def remove() -> None:
@@ -204,7 +201,7 @@ class _SandboxResource(Resource):  # type: ignore[misc]
         *,
         otherwise: dict[str, Any] | None,
     ) -> dict[str, Any] | None:
-        """Does `action` unless a fault says otherwise; an error becomes a diagnostic and `otherwise` the state."""
+        """Does `action`; where the cloud refuses, there is a diagnostic and the state is `otherwise`."""
         try:
             return self._provider.request(operation, ctx.type_name, key, action)
         except CloudError as error:
@@ -404,6 +401,7 @@ class SandboxProvider(Provider):  # type: ignore[misc]
         self._environment = environment
         self._cloud: Cloud | None = None
         self.region = DEFAULT_REGION
+        self.stopped = threading.Event()
 
     @property
     def cloud(self) -> Cloud:
@@ -417,7 +415,7 @@ class SandboxProvider(Provider):  # type: ignore[misc]
     def full_name(self) -> str:
         return ADDRESS
 
-    def get_provider_schema(self, diags: Diagnostics) -> Schema:
+    def get_provider_schema(self, diags: Diagnostics) -> Schema:  # noqa: ARG002  (the framework's signature)
         return Schema(version=1, attributes=[_optional("cloud", String()), _optional("region", String())])
 
     def validate_config(self, diags: Diagnostics, config: dict[str, Any]) -> None:
@@ -463,8 +461,10 @@ class SandboxProvider(Provider):  # type: ignore[misc]
             raise CloudError(code, f"https response error StatusCode: {status}, api error {code}: {message}")
         if fault.kind == "crash":
             _crash()
-        if fault.kind in ("delay", "hang"):
-            threading.Event().wait(fault.seconds if fault.kind == "delay" else _HANG_SECONDS)
+        if fault.kind == "delay" and self.stopped.wait(fault.seconds):
+            raise CloudError("RequestCanceled", "context canceled: terraform asked to stop")
+        if fault.kind == "hang":
+            threading.Event().wait(_HANG_SECONDS)
         result = action()
         if fault.kind == "crash_after":
             _crash()
@@ -472,7 +472,7 @@ class SandboxProvider(Provider):  # type: ignore[misc]
 
 
 class SandboxServicer(ProviderServicer):  # type: ignore[misc]
-    """`tf`'s servicer, which plans from the proposed state alone and so cannot tell that a line was removed."""
+    """`tf`'s servicer plans from the proposed state alone and so cannot tell that a line was removed."""
 
     def PlanResourceChange(self, request: pb.PlanResourceChange.Request, context: Any) -> Any:  # noqa: N802
         """Plans null for a map that the code no longer has and the cloud still fills."""
@@ -488,6 +488,11 @@ class SandboxServicer(ProviderServicer):  # type: ignore[misc]
             request.proposed_new_state.CopyFrom(to_dynamic_value(proposed))
         return super().PlanResourceChange(request, context)
 
+    def StopProvider(self, request: pb.StopProvider.Request, context: Any) -> Any:  # noqa: N802
+        """Wakes the requests that wait; like a Go SDK provider, it stays stopped."""
+        self.app.stopped.set()
+        return super().StopProvider(request, context)
+
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not Unknown}
@@ -499,9 +504,8 @@ def _tell(diagnostics: Diagnostics, doing: str, error: CloudError) -> None:
 
 def _crash() -> None:
     """Dies as a Go provider does; terraform looks for the word panic on stderr."""
-    print(
-        "panic: the sandbox provider was told to crash\n\ngoroutine 1 [running]:", file=sys.stderr, flush=True
-    )
+    sys.stderr.write("panic: the sandbox provider was told to crash\n\ngoroutine 1 [running]:\n")
+    sys.stderr.flush()
     os._exit(2)
 
 

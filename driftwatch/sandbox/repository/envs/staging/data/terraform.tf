@@ -1,0 +1,19 @@
+terraform {
+  required_version = ">= 1.5"
+
+  required_providers {
+    sandbox = {
+      source  = "sandbox.driftwatch.local/driftwatch/sandbox"
+      version = "~> 1.0"
+    }
+  }
+
+  backend "local" {
+    path          = "@STATES@/envs/staging/data/terraform.tfstate"
+    workspace_dir = "@STATES@/envs/staging/data/workspaces"
+  }
+}
+
+provider "sandbox" {
+  cloud = "@CLOUD@"
+}
