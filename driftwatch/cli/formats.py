@@ -73,8 +73,8 @@ def render(results: Sequence[CheckResult], form: Format) -> str:
 
 
 def to_json(document: Mapping[str, Any]) -> str:
-    """Prints a document as JSON that any reader accepts: no NaN, no ASCII escapes."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    """JSON that any reader and any terminal takes: ASCII only, so that no name can steer a terminal."""
+    return json.dumps(document, indent=2, allow_nan=False)
 
 
 # ---- JSON ----------------------------------------------------------------------------------------------
