@@ -1,0 +1,275 @@
+"""Reads what a directory of Terraform or OpenTofu files says about itself, without running anything.
+
+This is how a root module is told from a module that others use, and how an engine's version is chosen before
+the engine runs. It reads the outermost blocks only and evaluates nothing: a value that is not a plain
+literal counts as not said. It never fails. A directory whose HCL a commit has just broken must still be
+known as the stack that it was; that it is broken, terraform says better than this could.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import tree_sitter_hcl
+from tree_sitter import Language, Parser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tree_sitter import Node
+
+SUFFIXES = (".tf", ".tofu", ".tf.json", ".tofu.json")
+
+_LANGUAGE = Language(tree_sitter_hcl.language())
+_LONGEST_PARSED = 1 << 20
+_LONGEST_PARSE = 0.5
+"""Bytes and seconds. Two thousand lines take 20 ms; a person wrote nothing longer, and lines serve for it."""
+_CHUNK = 1 << 16
+_BOM = b"\xef\xbb\xbf"
+
+_BACKUP_NAME = re.compile(r"^\.|~$|^#.*#$")
+"""Hidden files and editors' copies, which terraform passes over too (`configs.IsIgnoredFile`)."""
+
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)|\$\$\{|%%\{", re.DOTALL)
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
+
+_BROKEN_PROVIDER = re.compile(r'^[ \t]*provider[ \t]+"?([\w-]+)"?[ \t]*\{', re.MULTILINE)
+_BROKEN_BACKEND = re.compile(r'\bbackend[ \t]+"?([\w-]+)"?[ \t]*\{')
+_BROKEN_CLOUD = re.compile(r"^[ \t]*cloud[ \t]*\{", re.MULTILINE)
+_BROKEN_RESOURCE = re.compile(r'^[ \t]*(?:resource|data)[ \t]+"', re.MULTILINE)
+_BROKEN_SOURCE = re.compile(r'^[ \t]*source[ \t]*=[ \t]*"(\.{1,2}/[^"$%\\\n]*)"', re.MULTILINE)
+_BROKEN_VERSION = re.compile(r'^[ \t]*required_version[ \t]*=[ \t]*"([^"$%\\\n]+)"', re.MULTILINE)
+_BROKEN_JSON_PROVIDER = re.compile(r'"provider"\s*:[\[{\s]*"([\w-]+)"')
+_BROKEN_JSON_BACKEND = re.compile(r'"backend"\s*:[\[{\s]*"([\w-]+)"')
+
+_Pairs: TypeAlias = "tuple[tuple[str, Any], ...]"
+"""A JSON object as it was written: the same key may come twice, as two blocks may in HCL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleFacts:
+    """What the files of one directory say together.
+
+    `backend` is the backend's type (`s3`), `cloud` whether there is a `cloud` block. `providers` are the
+    local names that have a `provider` block (being required is not enough: every module requires some).
+    `module_sources` are the literal sources of `module` blocks, as written, in order. `resources` is whether
+    any resource or data source is declared.
+    """
+
+    backend: str | None = None
+    cloud: bool = False
+    providers: frozenset[str] = frozenset()
+    required_versions: tuple[str, ...] = ()
+    module_sources: tuple[str, ...] = ()
+    resources: bool = False
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """`ModuleFacts` in the making."""
+
+    backend: str | None = None
+    cloud: bool = False
+    providers: set[str] = field(default_factory=set)
+    versions: dict[str, None] = field(default_factory=dict)
+    sources: dict[str, None] = field(default_factory=dict)
+    resources: bool = False
+
+    def facts(self) -> ModuleFacts:
+        return ModuleFacts(
+            backend=self.backend,
+            cloud=self.cloud,
+            providers=frozenset(self.providers),
+            required_versions=tuple(self.versions),
+            module_sources=tuple(self.sources),
+            resources=self.resources,
+        )
+
+
+def is_configuration(name: str) -> bool:
+    """True where terraform or tofu would read a file of this name in a module's directory."""
+    return name.endswith(SUFFIXES) and not _BACKUP_NAME.search(name)
+
+
+def read_module(files: Mapping[str, bytes]) -> ModuleFacts:
+    """Returns the facts of one directory, given its files by name; other files than HCL's are passed over.
+
+    Never raises. Of a broken file it takes what it can.
+    """
+    gathered = _Gathered()
+    for name in sorted(files):
+        if is_configuration(name):
+            text = files[name].removeprefix(_BOM)
+            (_read_json if name.endswith(".json") else _read_native)(text, gathered)
+    return gathered.facts()
+
+
+def _read_native(text: bytes, gathered: _Gathered) -> None:
+    root = _parse(text)
+    if root is not None:
+        for block in _blocks(root):
+            _read_block(block, gathered)
+    if root is None or root.has_error:
+        _read_broken(text.decode(errors="replace"), gathered)
+
+
+def _parse(text: bytes) -> Node | None:
+    """The syntax tree; None where it would take too long: the grammar is quadratic in a run of blanks."""
+    if len(text) > _LONGEST_PARSED:
+        return None
+    deadline = time.monotonic() + _LONGEST_PARSE
+    try:
+        return (
+            Parser(_LANGUAGE)
+            .parse(
+                lambda offset, _point: text[offset : offset + _CHUNK],
+                progress_callback=lambda _offset, _error: time.monotonic() > deadline,
+            )
+            .root_node
+        )
+    except ValueError:
+        return None
+
+
+def _read_block(block: Node, gathered: _Gathered) -> None:
+    match _labels(block):
+        case ["terraform"]:
+            _read_settings(block, gathered)
+        case ["provider", name]:
+            gathered.providers.add(name)
+        case ["module", _]:
+            gathered.sources |= dict.fromkeys(_literals(block, "source"))
+        case ["resource" | "data", *_]:
+            gathered.resources = True
+
+
+def _read_settings(block: Node, gathered: _Gathered) -> None:
+    gathered.versions |= dict.fromkeys(_literals(block, "required_version"))
+    for inner in _blocks(block):
+        match _labels(inner):
+            case ["backend", name]:
+                gathered.backend = name
+            case ["cloud"]:
+                gathered.cloud = True
+
+
+def _blocks(parent: Node) -> Iterator[Node]:
+    for body in _children(parent, "body"):
+        yield from _children(body, "block")
+
+
+def _children(parent: Node, kind: str) -> Iterator[Node]:
+    return (child for child in parent.named_children if child.type == kind)
+
+
+def _labels(block: Node) -> list[str]:
+    """The block's type and its labels: `["provider", "aws"]`."""
+    labels = []
+    for child in block.named_children:
+        if child.type == "identifier":
+            labels.append(_text(child))
+        elif child.type == "string_lit":
+            labels.append(_unquote(child))
+        else:
+            break
+    return labels
+
+
+def _literals(block: Node, name: str) -> Iterator[str]:
+    """The values of the attribute `name`, where they are plain strings."""
+    for body in _children(block, "body"):
+        for attribute in _children(body, "attribute"):
+            key, *values = attribute.named_children
+            if _text(key) == name and values and (literal := _string(values[-1])) is not None:
+                yield literal
+
+
+def _string(node: Node) -> str | None:
+    """The string that an expression is, through parentheses; None where it is anything else."""
+    while node.type in ("expression", "literal_value") and node.named_child_count == 1:
+        node = node.named_children[0]
+    return _unquote(node) if node.type == "string_lit" else None
+
+
+def _unquote(literal: Node) -> str:
+    return _ESCAPE.sub(_unescape, "".join(_text(part) for part in _children(literal, "template_literal")))
+
+
+def _unescape(escape: re.Match[str]) -> str:
+    code = escape.group(1)
+    if code is None:
+        return escape.group()[1:]
+    if len(code) > 1:
+        number = int(code[1:], 16)
+        return chr(number) if number <= 0x10FFFF else "\ufffd"
+    return _ESCAPED.get(code, code)
+
+
+def _text(node: Node) -> str:
+    return (node.text or b"").decode(errors="replace")
+
+
+def _read_broken(text: str, gathered: _Gathered) -> None:
+    """Adds what lines look like: a missing bracket can hide every block after it from the parser."""
+    gathered.providers |= set(_BROKEN_PROVIDER.findall(text))
+    gathered.sources |= dict.fromkeys(_BROKEN_SOURCE.findall(text))
+    gathered.versions |= dict.fromkeys(_BROKEN_VERSION.findall(text))
+    gathered.cloud |= bool(_BROKEN_CLOUD.search(text))
+    gathered.resources |= bool(_BROKEN_RESOURCE.search(text))
+    if gathered.backend is None and (backend := _BROKEN_BACKEND.search(text)):
+        gathered.backend = backend.group(1)
+
+
+def _read_json(text: bytes, gathered: _Gathered) -> None:
+    try:
+        document = json.loads(text.decode(errors="replace"), object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        _read_broken_json(text.decode(errors="replace"), gathered)
+        return
+    for settings in _json_blocks(document, "terraform"):
+        _read_json_settings(settings, gathered)
+    gathered.providers |= {name for name, _ in _json_labelled(document, "provider")}
+    for _, module in _json_labelled(document, "module"):
+        for body in _objects(module):
+            gathered.sources |= dict.fromkeys(_json_literals(body, "source"))
+    gathered.resources |= any(_json_labelled(document, "resource")) or any(_json_labelled(document, "data"))
+
+
+def _read_json_settings(settings: _Pairs, gathered: _Gathered) -> None:
+    gathered.versions |= dict.fromkeys(_json_literals(settings, "required_version"))
+    for name, _ in _json_labelled(settings, "backend"):
+        gathered.backend = name
+    gathered.cloud |= any(True for _ in _json_blocks(settings, "cloud"))
+
+
+def _read_broken_json(text: str, gathered: _Gathered) -> None:
+    gathered.providers |= set(_BROKEN_JSON_PROVIDER.findall(text))
+    if gathered.backend is None and (backend := _BROKEN_JSON_BACKEND.search(text)):
+        gathered.backend = backend.group(1)
+
+
+def _objects(value: Any) -> Iterator[_Pairs]:
+    """HCL's JSON form lets a block be an object or a list of objects. Objects are tuples here."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, tuple):
+            yield item
+
+
+def _json_blocks(document: Any, name: str) -> Iterator[_Pairs]:
+    for body in _objects(document):
+        for key, value in body:
+            if key == name:
+                yield from _objects(value)
+
+
+def _json_labelled(document: Any, name: str) -> Iterator[tuple[str, Any]]:
+    for block in _json_blocks(document, name):
+        yield from (pair for pair in block if pair[0] != "//")
+
+
+def _json_literals(body: _Pairs, name: str) -> Iterator[str]:
+    return (value for key, value in body if key == name and isinstance(value, str) and "${" not in value)
