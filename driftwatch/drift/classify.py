@@ -1,0 +1,395 @@
+"""From a plan to findings: what differs, in which way, and whose doing it is.
+
+`resource_drift` says how the cloud moved since the state was written; `resource_changes` says what an apply
+would do. They are matched by address, then attribute by attribute:
+
+| cloud moved | apply would change | origin |
+|---|---|---|
+| yes | yes | `CLOUD`: changed by hand, `out_of_band` |
+| no | yes, to a known value | `CODE`: pending; `causes.Evidence` says why |
+| no | yes, to a value that only an apply will know | `FOLLOWS`: a consequence of something else |
+| yes | no | `NOISE`: kept, not counted (ignored by the code, or computed) |
+| null, `{}`, `[]` and `""` for one another | the same | `NOISE` |
+
+A consequence has the cause of what it follows from: where everything that the resource depends on and that
+changes was changed by hand, so was this. A resource that nobody touched is not "pending" because the one
+it points to was deleted and will have a new id. The state knows who depends on whom.
+
+Whole resources: deleted in the cloud and wanted by the code is `deleted`, wanted and never there `created`,
+in the state and not in the code `destroyed` (also `forget`, which leaves it in the cloud), delete and create
+in either order `replaced`. Their attributes are not listed, save those of a replacement. A move alone is no
+finding. An import is `created` with action `import`: in code, not yet in the state. Data sources are none.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from driftwatch.drift.fingerprint import fingerprint_of
+from driftwatch.drift.paths import Difference, differences
+from driftwatch.drift.plan import FailingCheck, Plan, ResourceChange, without_indexes
+from driftwatch.drift.redaction import Digester, bounded, hide, scrub, union
+from driftwatch.drift.severity import severity_of
+from driftwatch.drift.values import is_list, is_object
+from driftwatch.model import AttributeChange, Cause, Finding, FindingKind, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from driftwatch.drift.causes import Evidence
+    from driftwatch.drift.plan import Change
+    from driftwatch.model import JsonValue
+
+MAX_MESSAGE = 2000
+"""Characters of a failing check's messages: conditions may print whole values."""
+
+_DELETE = ("delete",)
+_NOT_PENDING = frozenset({Cause.OUT_OF_BAND, Cause.NOISE})
+_REASONS = {
+    "replace_because_tainted": "Marked as tainted in the state.",
+    "replace_by_request": "Replacement was asked for.",
+    "replace_by_triggers": "Replaced because of a resource named in replace_triggered_by.",
+    "delete_because_no_resource_config": "No longer in the code.",
+    "delete_because_no_module": "Its module is no longer in the code.",
+    "delete_because_wrong_repetition": "The code's count or for_each no longer has this instance.",
+    "delete_because_count_index": "The code's count no longer has this instance.",
+    "delete_because_each_key": "The code's for_each no longer has this instance.",
+    "delete_because_no_move_target": "Moved to an address that is not in the code.",
+}
+
+
+class Origin(Enum):
+    """Whose doing a difference is; the table of the module's docstring."""
+
+    CLOUD = "cloud"
+    CODE = "code"
+    FOLLOWS = "follows"
+    NOISE = "noise"
+
+
+_ROOTS = frozenset({Origin.CLOUD, Origin.CODE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """One attribute with its origin. `configured`: the code sets it, as far as is known."""
+
+    difference: Difference
+    origin: Origin
+    configured: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A resource that differs. `whole` is its origin where that is no matter of attributes."""
+
+    address: str
+    resource: ResourceChange
+    kind: FindingKind
+    action: str
+    judged: tuple[_Judged, ...]
+    whole: Origin | None
+
+    @property
+    def origins(self) -> frozenset[Origin]:
+        own = frozenset(judged.origin for judged in self.judged)
+        return own if self.whole is None else own | {self.whole}
+
+    @property
+    def counted(self) -> bool:
+        return bool(self.origins - {Origin.NOISE})
+
+
+def findings_of(plan: Plan, *, evidence: Evidence, digest: Digester) -> tuple[Finding, ...]:
+    """All findings, noise among them with `counted` false, redacted, ordered by address."""
+    drafts = tuple(_drafts(plan))
+    context = _Context(plan, drafts, evidence, digest)
+    resources = [context.resource_finding(draft) for draft in drafts]
+    outputs = [context.output_finding(name, change) for name, change in plan.outputs.items()]
+    checks = [_check_finding(check, plan.secrets) for check in plan.checks]
+    found = [*resources, *(output for output in outputs if output is not None), *checks]
+    return tuple(sorted(found, key=lambda finding: (finding.address, finding.kind)))
+
+
+def verdict_of(findings: Iterable[Finding]) -> Verdict:
+    """What the findings mean together; those that do not count mean nothing."""
+    counted = [finding for finding in findings if finding.counted]
+    checks = [finding for finding in counted if finding.kind is FindingKind.CHECK_FAILED]
+    causes = {cause for finding in counted if finding not in checks for cause in finding.causes}
+    drifted = bool(checks) or Cause.OUT_OF_BAND in causes
+    if causes - _NOT_PENDING:
+        return Verdict.MIXED if drifted else Verdict.PENDING
+    return Verdict.DRIFTED if drifted else Verdict.IN_SYNC
+
+
+def _drafts(plan: Plan) -> Iterator[_Draft]:
+    drifts = {drift.address: drift for drift in plan.drift if drift.deposed is None}
+    for resource in plan.changes:
+        drift = None
+        if resource.deposed is None:
+            drift = drifts.pop(resource.address, None) or drifts.pop(resource.previous_address or "", None)
+        draft = _draft(resource, drift, plan)
+        if draft is not None:
+            yield draft
+    for drift in drifts.values():
+        yield _gone_from_both(drift)
+
+
+def _draft(resource: ResourceChange, drift: ResourceChange | None, plan: Plan) -> _Draft | None:
+    """None where there is nothing to tell: no difference, or nothing but a new address."""
+    kind = _kind(resource.change, drift)
+    judged: tuple[_Judged, ...] = ()
+    if kind in (FindingKind.MODIFIED, FindingKind.REPLACED):
+        judged = _telling(kind, tuple(_judge_all(resource, drift, plan)))
+    whole = _whole(kind, resource, judged)
+    if whole is None and not judged:
+        return None
+    return _Draft(
+        address=_shown_address(resource),
+        resource=resource,
+        kind=kind,
+        action=_action(resource.change),
+        judged=judged,
+        whole=whole,
+    )
+
+
+def _gone_from_both(drift: ResourceChange) -> _Draft:
+    """The cloud lost what the code no longer wants: only the state still knew of it."""
+    kind = FindingKind.DELETED if drift.change.actions == _DELETE else FindingKind.MODIFIED
+    return _Draft(
+        address=drift.address, resource=drift, kind=kind, action="no-op", judged=(), whole=Origin.NOISE
+    )
+
+
+def _shown_address(resource: ResourceChange) -> str:
+    """A deposed object is one that a replacement left behind; it shares its address with its successor."""
+    return f"{resource.address} (deposed {resource.deposed})" if resource.deposed else resource.address
+
+
+def _kind(change: Change, drift: ResourceChange | None) -> FindingKind:
+    if change.is_replacement:
+        return FindingKind.REPLACED
+    if change.actions == ("create",):
+        deleted = drift is not None and drift.change.actions == _DELETE
+        return FindingKind.DELETED if deleted else FindingKind.CREATED
+    if change.actions in (_DELETE, ("forget",)):
+        return FindingKind.DESTROYED
+    return FindingKind.CREATED if change.importing and change.is_no_op else FindingKind.MODIFIED
+
+
+def _action(change: Change) -> str:
+    if change.is_replacement:
+        return "replace"
+    return "import" if change.importing and change.is_no_op else change.actions[0]
+
+
+def _whole(kind: FindingKind, resource: ResourceChange, judged: tuple[_Judged, ...]) -> Origin | None:
+    if kind is FindingKind.DELETED:
+        return Origin.CLOUD
+    if kind in (FindingKind.CREATED, FindingKind.DESTROYED):
+        return Origin.CODE
+    explained = any(attribute.origin is not Origin.NOISE for attribute in judged)
+    if resource.change.is_no_op or explained or (kind is FindingKind.MODIFIED and _is_cosmetic(judged)):
+        return None
+    return Origin.FOLLOWS if resource.reason == "replace_by_triggers" else Origin.CODE
+
+
+def _is_cosmetic(judged: tuple[_Judged, ...]) -> bool:
+    """An apply would do something, but only turn null into `{}` or the like."""
+    return any(attribute.difference.actual != attribute.difference.wanted for attribute in judged)
+
+
+def _judge_all(resource: ResourceChange, drift: ResourceChange | None, plan: Plan) -> Iterator[_Judged]:
+    change = resource.change
+    state = change.before if drift is None or change.importing else drift.change.before
+    mask = change.mask if drift is None else union((change.mask, drift.change.mask))
+    configured = plan.configured.get(without_indexes(resource.address))
+    for difference in differences(state, change.before, change.after, mask):
+        is_set = configured is None or not difference.path or difference.path[0] in configured
+        yield _Judged(difference=difference, origin=_origin(difference, configured=is_set), configured=is_set)
+
+
+def _origin(difference: Difference, *, configured: bool) -> Origin:
+    if not difference.changes:
+        return Origin.NOISE
+    if not difference.has_unknown:
+        return Origin.CLOUD if difference.drifted else Origin.CODE
+    if not difference.drifted:
+        return Origin.FOLLOWS
+    # What the provider computes may move by itself. A container may be a dynamic block, which the
+    # document's configuration leaves out, so that only a scalar is known to be computed.
+    is_container = any(is_list(value) or is_object(value) for value in (difference.state, difference.actual))
+    return Origin.CLOUD if configured or is_container else Origin.NOISE
+
+
+def _telling(kind: FindingKind, judged: tuple[_Judged, ...]) -> tuple[_Judged, ...]:
+    """Leaves out computed values that an apply will make anew, unless they are all there is to tell."""
+    told = tuple(each for each in judged if each.configured or each.origin is not Origin.FOLLOWS)
+    explained = any(each.origin is not Origin.NOISE for each in told)
+    return told if explained or kind is FindingKind.REPLACED else judged
+
+
+class _Context:
+    """What resolving one draft needs of all the others."""
+
+    def __init__(self, plan: Plan, drafts: tuple[_Draft, ...], evidence: Evidence, digest: Digester) -> None:
+        self._plan = plan
+        self._evidence = evidence
+        self._digest = digest
+        self._roots = _roots_by_configuration(drafts)
+        self._drifted = frozenset(_relevant_drift(plan, drafts))
+
+    def resource_finding(self, draft: _Draft) -> Finding:
+        attributes = tuple(
+            self._attribute(judged.difference, self._cause(draft, judged)) for judged in draft.judged
+        )
+        whole = () if draft.whole is None else (self._cause_of_whole(draft, draft.whole),)
+        return _finding(
+            address=draft.address,
+            type_=draft.resource.type,
+            kind=draft.kind,
+            action=draft.action,
+            attributes=attributes,
+            causes=(*whole, *(attribute.cause for attribute in attributes)),
+            message=_REASONS.get(draft.resource.reason or ""),
+        )
+
+    def output_finding(self, name: str, change: Change) -> Finding | None:
+        """None for an output that stays as it is, or stays null."""
+        if change.is_no_op:
+            return None
+        found = differences(change.before, change.before, change.after, change.mask)
+        if not found:
+            return None
+        attributes = tuple(self._attribute(each, self._cause_of_output(each)) for each in found)
+        return _finding(
+            address=f"output.{name}",
+            type_="output",
+            kind=FindingKind.OUTPUT,
+            action=_action(change),
+            attributes=attributes,
+            causes=tuple(attribute.cause for attribute in attributes),
+        )
+
+    def _attribute(self, difference: Difference, cause: Cause) -> AttributeChange:
+        def shown(value: JsonValue) -> JsonValue:
+            return bounded(hide(value, difference.mask, self._digest), self._digest)
+
+        return AttributeChange(
+            path=difference.pointer,
+            before=shown(difference.state),
+            actual=shown(difference.actual),
+            after=shown(difference.wanted),
+            sensitive=difference.mask is not False,
+            cause=cause,
+        )
+
+    def _cause(self, draft: _Draft, judged: _Judged) -> Cause:
+        if judged.origin is Origin.NOISE:
+            return Cause.NOISE
+        if judged.origin is Origin.CLOUD or self._is_consequence(draft, judged):
+            return Cause.OUT_OF_BAND
+        return self._evidence.cause(draft.resource.provider, configured=judged.configured)
+
+    def _cause_of_whole(self, draft: _Draft, whole: Origin) -> Cause:
+        if whole is Origin.NOISE:
+            return Cause.NOISE
+        if whole is Origin.CLOUD or (whole is Origin.FOLLOWS and self._upstream(draft) == {Origin.CLOUD}):
+            return Cause.OUT_OF_BAND
+        return self._evidence.cause(draft.resource.provider)
+
+    def _cause_of_output(self, difference: Difference) -> Cause:
+        """An output only passes on: what follows from the cloud is told by the resource it comes from."""
+        if not difference.changes:
+            return Cause.NOISE
+        if difference.has_unknown:
+            follows = frozenset().union(*self._roots.values()) == {Origin.CLOUD}
+        else:
+            follows = bool(self._drifted) and self._evidence.nothing_moved
+        return Cause.NOISE if follows else self._evidence.cause(None)
+
+    def _is_consequence(self, draft: _Draft, judged: _Judged) -> bool:
+        """True where the attribute changes only because something else was changed by hand."""
+        if judged.origin is Origin.CODE:
+            dependencies = self._plan.dependencies.get(draft.resource.address, frozenset())
+            return self._evidence.nothing_moved and not self._drifted.isdisjoint(dependencies)
+        own = draft.origins & _ROOTS
+        return (own if own and not judged.configured else self._upstream(draft)) == {Origin.CLOUD}
+
+    def _upstream(self, draft: _Draft) -> frozenset[Origin]:
+        """The origins of all that changes among what this resource depends on, directly or not."""
+        dependencies = self._plan.dependencies.get(draft.resource.address, frozenset())
+        return frozenset().union(*(self._roots.get(address, frozenset()) for address in dependencies))
+
+
+def _roots_by_configuration(drafts: Iterable[_Draft]) -> Mapping[str, frozenset[Origin]]:
+    roots: defaultdict[str, frozenset[Origin]] = defaultdict(frozenset)
+    for draft in drafts:
+        roots[without_indexes(draft.resource.address)] |= draft.origins & _ROOTS
+    return roots
+
+
+def _relevant_drift(plan: Plan, drafts: Iterable[_Draft]) -> Iterator[str]:
+    """Configuration addresses where an attribute moved in the cloud that some change in the plan reads."""
+    relevant: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for address, path in plan.relevant:
+        relevant[without_indexes(address)].append(path)
+    for draft in drafts:
+        address = without_indexes(draft.resource.address)
+        moved = [judged.difference.path for judged in draft.judged if judged.difference.drifted]
+        if any(_overlap(path, read) for path in moved for read in relevant[address]):
+            yield address
+
+
+def _overlap(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
+    return all(one == other for one, other in zip(left, right, strict=False))
+
+
+def _check_finding(check: FailingCheck, secrets: Iterable[str]) -> Finding:
+    text = (
+        " ".join(message for message in check.messages if message) or "The condition could not be evaluated."
+    )
+    return _finding(
+        address=check.address,
+        type_=check.kind,
+        kind=FindingKind.CHECK_FAILED,
+        action="check",
+        attributes=(),
+        causes=(Cause.UNDETERMINED,),
+        message=scrub(text, secrets)[:MAX_MESSAGE],
+        extra=f"{check.status} {len(check.messages)}",
+    )
+
+
+def _finding(
+    *,
+    address: str,
+    type_: str,
+    kind: FindingKind,
+    action: str,
+    attributes: tuple[AttributeChange, ...],
+    causes: tuple[Cause, ...],
+    message: str | None = None,
+    extra: str = "",
+) -> Finding:
+    telling = frozenset(causes) - {Cause.NOISE}
+    counted = bool(telling)
+    paths = [attribute.path for attribute in attributes if attribute.cause is not Cause.NOISE]
+    return Finding(
+        address=address,
+        type=type_,
+        kind=kind,
+        action=action,
+        causes=tuple(cause for cause in Cause if cause in telling) or (Cause.NOISE,),
+        severity=severity_of(kind=kind, type_=type_, action=action, paths=paths, counted=counted),
+        fingerprint=fingerprint_of(
+            address=address, kind=kind, attributes=attributes, counted=counted, extra=extra
+        ),
+        counted=counted,
+        attributes=attributes,
+        message=message,
+    )

@@ -1,0 +1,461 @@
+"""From a `terraform show -json` document to a frozen `Plan`, or to `PlanUnreadableError` and nothing else.
+
+Only the fields named here are read, by name: the document holds every secret of the stack (variables, state,
+provider configuration), and what is not taken cannot leak. Unknown fields are ignored within format 1, as the
+format promises; an unknown major version, an unknown action or a document that contradicts itself is refused,
+because whatever it means, it does not mean "in sync".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from driftwatch.drift.redaction import Mask, mask_of, secrets_in, union
+from driftwatch.drift.values import is_list, is_object
+from driftwatch.errors import PlanUnreadableError
+from driftwatch.model import UNKNOWN_VALUE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from driftwatch.model import JsonValue
+
+MAX_DEPTH = 200
+"""Terraform's own types nest far less; a deeper document is an attack on the reader's stack."""
+
+_FORMAT = re.compile(r"(?P<major>\d{1,9})\.\d{1,9}")
+_SUPPORTED_MAJOR = "1"
+_INDEX = re.compile(r'\[(?:\d+|"(?:\\.|[^"\\])*")\]')
+_ADVICE = "Run the check again; if it stays, the engine is newer than this driftwatch can read."
+
+NO_OP = ("no-op",)
+REPLACEMENTS = frozenset(
+    {("delete", "create"), ("create", "delete"), ("create", "forget"), ("forget", "create")}
+)
+_ACTIONS = REPLACEMENTS | {NO_OP, ("create",), ("update",), ("delete",), ("forget",)}
+_MODES = frozenset({"managed", "data", "ephemeral"})
+_CHECK_STATUSES = frozenset({"pass", "fail", "error", "unknown"})
+_FAILING = frozenset({"fail", "error"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What happens to one object. `after` has `UNKNOWN_VALUE` wherever only an apply will tell."""
+
+    actions: tuple[str, ...]
+    before: JsonValue
+    after: JsonValue
+    mask: Mask
+    importing: bool = False
+
+    @property
+    def is_no_op(self) -> bool:
+        return self.actions == NO_OP
+
+    @property
+    def is_replacement(self) -> bool:
+        return self.actions in REPLACEMENTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceChange:
+    """One entry of `resource_changes` or `resource_drift`, of a managed resource."""
+
+    address: str
+    previous_address: str | None
+    type: str
+    provider: str | None
+    deposed: str | None
+    reason: str | None
+    change: Change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailingCheck:
+    """A check block, condition or validation that did not hold; the messages are Terraform's, unredacted."""
+
+    address: str
+    kind: str
+    status: str
+    messages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a plan document says, as far as a verdict needs it.
+
+    `managed` are the addresses in the refreshed state. `dependencies` maps such an address to the
+    configuration addresses that it depends on, directly or not. `relevant` are the attributes that the
+    engine says contributed to a change. `configured` maps a configuration address to the attributes that the
+    code sets. `secrets` are the sensitive texts of the whole document, for looking them up in sentences.
+    """
+
+    drift: tuple[ResourceChange, ...]
+    changes: tuple[ResourceChange, ...]
+    outputs: Mapping[str, Change]
+    checks: tuple[FailingCheck, ...]
+    variables: Mapping[str, JsonValue]
+    data_reads: tuple[JsonValue, ...]
+    managed: frozenset[str]
+    dependencies: Mapping[str, frozenset[str]]
+    relevant: tuple[tuple[str, tuple[str, ...]], ...]
+    configured: Mapping[str, frozenset[str]]
+    secrets: frozenset[str]
+
+
+def parse_document(text: bytes | str) -> Mapping[str, Any]:
+    """Parses the output of `show -json`, strictly.
+
+    Raises:
+        PlanUnreadableError: not UTF-8, not JSON, not an object, with NaN or infinite numbers, a duplicate
+            key, or nested too deeply. Python's own parser lets most of these pass.
+    """
+    try:
+        document = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+        )
+    except (ValueError, RecursionError) as error:
+        raise PlanUnreadableError(
+            f"The plan document is not JSON ({type(error).__name__}).", advice=_ADVICE
+        ) from None  # the error quotes the document
+    return _object(document, "document")
+
+
+def read(document: Mapping[str, Any], *, engine: str | None = None) -> Plan:
+    """Reads a whole plan document. `engine` is terraform or tofu, None where it is not known.
+
+    Raises:
+        PlanUnreadableError: errored or incomplete plans, future formats, wrong types, contradictions.
+    """
+    _check_sound(document)
+    _check_format(document)
+    _check_outcome(document, engine)
+    prior = _object(document.get("prior_state"), "prior_state")
+    resources = _resources(_object(prior.get("values"), "prior_state.values"), "prior_state")
+    planned = _resources(_present(document, "planned_values"), "planned_values")
+    configuration = _present(document, "configuration")
+    plan = Plan(
+        drift=_resource_changes(document, "resource_drift"),
+        changes=_resource_changes(document, "resource_changes"),
+        outputs=_output_changes(document),
+        checks=_failing_checks(document),
+        variables=_variables(document),
+        data_reads=_data_reads(resources),
+        managed=frozenset(_managed_addresses(resources)),
+        dependencies=_dependencies(resources),
+        relevant=_relevant(document),
+        configured=dict(
+            _configured(_object(configuration.get("root_module"), "configuration root_module"), "")
+        ),
+        secrets=frozenset(_secrets(document, resources, configuration)),
+    )
+    _check_consistent(document, plan, plan.managed.union(_managed_addresses(planned)))
+    return plan
+
+
+def without_indexes(address: str) -> str:
+    """The configuration address of an instance: `module.a["x"].t.n[0]` is `module.a.t.n`."""
+    return _INDEX.sub("", address)
+
+
+def _refuse(what: str) -> NoReturn:
+    raise PlanUnreadableError(f"The plan document cannot be trusted: {what}.", advice=_ADVICE)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate key")
+    return members
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("number out of range")
+    return number
+
+
+def _check_sound(document: object) -> None:
+    """Refuses what is no JSON value or nests too deeply, so that everything after may recurse freely."""
+    pending: list[tuple[object, int]] = [(document, 0)]
+    while pending:
+        value, depth = pending.pop()
+        if depth > MAX_DEPTH:
+            _refuse(f"it nests deeper than {MAX_DEPTH} levels")
+        if is_object(value):
+            if not all(isinstance(key, str) for key in value):
+                _refuse("an object has a key that is no text")
+            pending.extend((member, depth + 1) for member in value.values())
+        elif is_list(value):
+            pending.extend((element, depth + 1) for element in value)
+        elif isinstance(value, float):
+            if not math.isfinite(value):
+                _refuse("a number is not finite")
+        elif value is not None and not isinstance(value, (str, int)):
+            _refuse(f"a value is a {type(value).__name__}")
+
+
+def _check_format(document: Mapping[str, Any]) -> None:
+    version = document.get("format_version")
+    match = _FORMAT.fullmatch(version) if isinstance(version, str) else None
+    if match is None:
+        _refuse("it has no format_version")
+    if match["major"] != _SUPPORTED_MAJOR:
+        raise PlanUnreadableError(
+            f"The plan document is of format {match[0]}; this driftwatch reads format {_SUPPORTED_MAJOR}.",
+            advice="Upgrade driftwatch, or use an engine version that writes format 1.",
+        )
+
+
+def _check_outcome(document: Mapping[str, Any], engine: str | None) -> None:
+    """An interrupted or failed plan also writes a document, with no changes in it."""
+    if document.get("errored") is not False:
+        _refuse("the plan errored")
+    if "complete" not in document and engine == "tofu":
+        return  # OpenTofu forked before `complete` and `applyable`; its failed plans are `errored`
+    if document.get("complete") is not True:
+        _refuse("the plan is not complete")
+    if not isinstance(document.get("applyable"), bool):
+        _refuse("it does not say whether it is applyable")
+
+
+def _check_consistent(document: Mapping[str, Any], plan: Plan, managed: frozenset[str]) -> None:
+    """Terraform names every resource of state and code in `resource_changes`, untouched ones as no-op."""
+    missing = managed - {change.address for change in plan.changes}
+    if missing:
+        _refuse(f"it says nothing of {len(missing)} resources that are in the state or the code")
+    if document.get("applyable") is False and any(not change.change.is_no_op for change in plan.changes):
+        _refuse("it has changes and says that there is nothing to apply")
+
+
+def _present(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    if key not in document:
+        _refuse(f"it has no {key}")
+    return _object(document[key], key)
+
+
+def _object(value: object, where: str) -> Mapping[str, Any]:
+    """An object, or an empty one for an absent one."""
+    if value is None:
+        return {}
+    if not is_object(value):
+        _refuse(f"{where} is no object")
+    return value
+
+
+def _list(value: object, where: str) -> tuple[Any, ...]:
+    """The elements of a list, none for an absent one."""
+    if value is None:
+        return ()
+    if not is_list(value):
+        _refuse(f"{where} is no list")
+    return tuple(value)
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        _refuse(f"{where} is no text")
+    return value
+
+
+def _optional_text(value: object, where: str) -> str | None:
+    return None if value is None else _text(value, where)
+
+
+def _resource_changes(document: Mapping[str, Any], key: str) -> tuple[ResourceChange, ...]:
+    entries = [_object(entry, f"an entry of {key}") for entry in _list(document.get(key), key)]
+    changes = tuple(_resource_change(entry, key) for entry in entries if _mode(entry, key) == "managed")
+    if len({(change.address, change.deposed) for change in changes}) != len(changes):
+        _refuse(f"{key} names a resource twice")
+    return changes
+
+
+def _mode(entry: Mapping[str, Any], where: str) -> str:
+    mode = entry.get("mode")
+    if mode not in _MODES:
+        _refuse(f"an entry of {where} has an unknown mode")
+    return str(mode)
+
+
+def _resource_change(entry: Mapping[str, Any], where: str) -> ResourceChange:
+    return ResourceChange(
+        address=_text(entry.get("address"), f"an address in {where}"),
+        previous_address=_optional_text(entry.get("previous_address"), f"a previous_address in {where}"),
+        type=_text(entry.get("type"), f"a type in {where}"),
+        provider=_optional_text(entry.get("provider_name"), f"a provider_name in {where}"),
+        deposed=_optional_text(entry.get("deposed"), f"a deposed key in {where}"),
+        reason=_optional_text(entry.get("action_reason"), f"an action_reason in {where}"),
+        change=_change(_object(entry.get("change"), f"a change in {where}"), where),
+    )
+
+
+def _change(raw: Mapping[str, Any], where: str) -> Change:
+    actions = tuple(_list(raw.get("actions"), f"actions in {where}"))
+    if actions not in _ACTIONS:
+        _refuse(f"{where} has an action that driftwatch does not know")
+    return Change(
+        actions=actions,
+        before=raw.get("before"),
+        after=_with_unknowns(raw.get("after"), raw.get("after_unknown")),
+        mask=union((mask_of(raw.get("before_sensitive")), mask_of(raw.get("after_sensitive")))),
+        importing=raw.get("importing") is not None,
+    )
+
+
+def _with_unknowns(after: JsonValue, unknown: JsonValue) -> JsonValue:
+    """Terraform leaves unknown values out of `after` and says where they were in a mask of its own."""
+    if unknown is True:
+        return UNKNOWN_VALUE
+    if is_object(unknown):
+        known = dict(after) if is_object(after) else {}
+        overlaid = {key: _with_unknowns(known.get(key), mask) for key, mask in unknown.items()}
+        marked = {key: value for key, value in overlaid.items() if key in known or value is not None}
+        return {**known, **marked} if marked or is_object(after) else after
+    if is_list(unknown) and is_list(after):
+        padded = [*unknown, *[None] * (len(after) - len(unknown))]
+        return [_with_unknowns(element, mask) for element, mask in zip(after, padded, strict=False)]
+    if is_list(unknown) and any(unknown):
+        return UNKNOWN_VALUE
+    return after
+
+
+def _output_changes(document: Mapping[str, Any]) -> Mapping[str, Change]:
+    outputs = _object(document.get("output_changes"), "output_changes")
+    return {
+        name: _change(_object(raw, "an output change"), "output_changes") for name, raw in outputs.items()
+    }
+
+
+def _failing_checks(document: Mapping[str, Any]) -> tuple[FailingCheck, ...]:
+    found = [
+        failing
+        for entry in _list(document.get("checks"), "checks")
+        for failing in _failing_instances(_object(entry, "an entry of checks"))
+    ]
+    if len({failing.address for failing in found}) != len(found):
+        _refuse("checks names an object twice")
+    return tuple(found)
+
+
+def _failing_instances(entry: Mapping[str, Any]) -> Iterator[FailingCheck]:
+    address = _object(entry.get("address"), "a check's address")
+    kind = _text(address.get("kind"), "a check's kind")
+    instances = [_object(raw, "a check's instance") for raw in _list(entry.get("instances"), "instances")]
+    for raw in instances:
+        if _status(raw) in _FAILING:
+            yield _failing_check(raw, kind)
+    if not instances and _status(entry) in _FAILING:
+        yield _failing_check(entry, kind)
+
+
+def _status(raw: Mapping[str, Any]) -> str:
+    status = raw.get("status")
+    if status not in _CHECK_STATUSES:
+        _refuse("a check has an unknown status")
+    return str(status)
+
+
+def _failing_check(raw: Mapping[str, Any], kind: str) -> FailingCheck:
+    problems = [_object(problem, "a check's problem") for problem in _list(raw.get("problems"), "problems")]
+    address = _object(raw.get("address"), "a check's address")
+    return FailingCheck(
+        address=_text(address.get("to_display"), "a check's to_display"),
+        kind=kind,
+        status=_status(raw),
+        messages=tuple(str(problem.get("message") or "") for problem in problems),
+    )
+
+
+def _variables(document: Mapping[str, Any]) -> Mapping[str, JsonValue]:
+    variables = _object(document.get("variables"), "variables")
+    return {name: _object(raw, "a variable").get("value") for name, raw in variables.items()}
+
+
+def _resources(values: Mapping[str, Any], where: str) -> list[Mapping[str, Any]]:
+    return list(_resources_below(_object(values.get("root_module"), f"{where} root_module")))
+
+
+def _resources_below(module: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for resource in _list(module.get("resources"), "resources of a module"):
+        yield _object(resource, "a resource in the state")
+    for child in _list(module.get("child_modules"), "child_modules"):
+        yield from _resources_below(_object(child, "a child module"))
+
+
+def _managed_addresses(resources: list[Mapping[str, Any]]) -> Iterator[str]:
+    for resource in resources:
+        if _mode(resource, "the state") == "managed":
+            yield _text(resource.get("address"), "an address in the state")
+
+
+def _dependencies(resources: list[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
+    return {
+        _text(resource.get("address"), "an address in prior_state"): frozenset(
+            _text(address, "a dependency") for address in _list(resource.get("depends_on"), "depends_on")
+        )
+        for resource in resources
+    }
+
+
+def _data_reads(resources: list[Mapping[str, Any]]) -> tuple[JsonValue, ...]:
+    return tuple(
+        [resource.get("address"), resource.get("values")]
+        for resource in resources
+        if resource.get("mode") == "data"
+    )
+
+
+def _relevant(document: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    entries = [
+        _object(entry, "a relevant attribute")
+        for entry in _list(document.get("relevant_attributes"), "relevant_attributes")
+    ]
+    return tuple(
+        (
+            _text(entry.get("resource"), "a relevant resource"),
+            tuple(str(step) for step in _list(entry.get("attribute"), "a relevant attribute")),
+        )
+        for entry in entries
+    )
+
+
+def _configured(module: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Only the names of what the code sets: expressions may hold literals that are secrets."""
+    for raw in _list(module.get("resources"), "configured resources"):
+        resource = _object(raw, "a configured resource")
+        address = _text(resource.get("address"), "a configured address")
+        yield prefix + address, frozenset(_object(resource.get("expressions"), "expressions"))
+    for name, raw in _object(module.get("module_calls"), "module_calls").items():
+        call = _object(raw, "a module call")
+        yield from _configured(_object(call.get("module"), "a called module"), f"{prefix}module.{name}.")
+
+
+def _secrets(
+    document: Mapping[str, Any], resources: list[Mapping[str, Any]], configuration: Mapping[str, Any]
+) -> Iterator[str]:
+    for key in ("resource_drift", "resource_changes"):
+        for entry in _list(document.get(key), key):
+            yield from _secrets_of_change(_object(entry.get("change"), "a change"))
+    for raw in _object(document.get("output_changes"), "output_changes").values():
+        yield from _secrets_of_change(raw)
+    for resource in resources:
+        yield from secrets_in(resource.get("values"), mask_of(resource.get("sensitive_values")))
+    root = _object(configuration.get("root_module"), "configuration root_module")
+    declared = _object(root.get("variables"), "declared variables")
+    for name, value in _variables(document).items():
+        yield from secrets_in(value, mask_of(_object(declared.get(name), "a variable").get("sensitive")))
+
+
+def _secrets_of_change(raw: Mapping[str, Any]) -> Iterator[str]:
+    mask = union((mask_of(raw.get("before_sensitive")), mask_of(raw.get("after_sensitive"))))
+    yield from secrets_in(raw.get("before"), mask)
+    yield from secrets_in(raw.get("after"), mask)

@@ -1,0 +1,119 @@
+"""Taking secrets out of a plan before anything else sees it.
+
+Terraform says what is sensitive by masks that have the shape of the value, with `true` at a leaf or at a
+whole container. A masked value becomes a keyed digest: it still tells that the value changed, and never what
+it was. The key is the instance's own, so that a digest in a chat cannot be compared with a dictionary.
+
+Masks are read conservatively. Those of the elements of a list are merged into one for every element, because
+Terraform writes sets as lists and an element of `before` need not stand where it stands in `after`. A mask
+that does not fit its value hides the whole value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from functools import reduce
+from typing import TYPE_CHECKING, TypeAlias
+
+from driftwatch.drift.values import canonical, is_list, is_object
+from driftwatch.log import REDACTED, redact
+from driftwatch.model import UNKNOWN_VALUE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from driftwatch.model import JsonValue
+
+Mask: TypeAlias = "bool | dict[str, Mask] | list[Mask]"
+"""False: nothing below is sensitive. True: all is. A list has one element, the mask of every element."""
+
+MAX_VALUE_BYTES = 16 * 1024
+"""A larger value (a user data script, a policy) is for no message and no row: a digest stands for it."""
+
+_MIN_SECRET_LENGTH = 6
+"""As in `driftwatch.log`: shorter values would blank out ordinary words in a sentence."""
+
+
+class Digester:
+    """Makes keyed digests, `sensitive:hmac-sha256:` and 16 hex digits; lists are digested without order."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def __call__(self, value: JsonValue) -> str:
+        return f"sensitive:hmac-sha256:{self.hex(value)}"
+
+    def hex(self, value: JsonValue) -> str:
+        """The 16 hex digits alone, for comparing inputs that are never shown."""
+        return hmac.new(self._key, canonical(value).encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def mask_of(raw: JsonValue) -> Mask:
+    """Reads one of Terraform's masks. Anything but false, null and empty containers hides something."""
+    if is_object(raw):
+        members = {key: mask_of(member) for key, member in raw.items()}
+        return {key: member for key, member in members.items() if member is not False} or False
+    if is_list(raw):
+        merged = union(mask_of(element) for element in raw)
+        return merged if merged is False else [merged]
+    return bool(raw)
+
+
+def union(masks: Iterable[Mask]) -> Mask:
+    """Hides what any of the masks hides; masks of different shapes hide everything."""
+    nothing: Mask = False
+    return reduce(_either, masks, nothing)
+
+
+def _either(left: Mask, right: Mask) -> Mask:
+    if left is False or right is False:
+        return right if left is False else left
+    if isinstance(left, dict) and isinstance(right, dict):
+        return {key: _either(left.get(key, False), right.get(key, False)) for key in left | right}
+    if isinstance(left, list) and isinstance(right, list):
+        return [_either(left[0], right[0])]
+    return True
+
+
+def member_mask(mask: Mask, key: str) -> Mask:
+    """The mask of one member of an object; a mask that is not an object's hides it."""
+    return mask.get(key, False) if isinstance(mask, dict) else mask is not False
+
+
+def hide(value: JsonValue, mask: Mask, digest: Digester) -> JsonValue:
+    """Returns `value` with digests where the mask says so. Null and "(known after apply)" are no secrets."""
+    if mask is False or value is None or value == UNKNOWN_VALUE:
+        return value
+    if isinstance(mask, dict) and is_object(value):
+        return {key: hide(member, mask.get(key, False), digest) for key, member in value.items()}
+    if isinstance(mask, list) and is_list(value):
+        return [hide(element, mask[0], digest) for element in value]
+    return digest(value)
+
+
+def bounded(value: JsonValue, digest: Digester) -> JsonValue:
+    """Returns `value`, or a digest with its size where it is over `MAX_VALUE_BYTES`."""
+    size = len(canonical(value))
+    return value if size <= MAX_VALUE_BYTES else f"digest:hmac-sha256:{digest.hex(value)} ({size} bytes)"
+
+
+def secrets_in(value: JsonValue, mask: Mask) -> Iterator[str]:
+    """Yields the sensitive texts of a value that are long enough to be looked for in sentences."""
+    if mask is False:
+        return
+    if is_object(value):
+        for key, member in value.items():
+            yield from secrets_in(member, member_mask(mask, key))
+    elif is_list(value):
+        for element in value:
+            yield from secrets_in(element, mask[0] if isinstance(mask, list) else True)
+    elif isinstance(value, str) and len(value) >= _MIN_SECRET_LENGTH:
+        yield value
+
+
+def scrub(text: str, secrets: Iterable[str]) -> str:
+    """Returns a sentence without the plan's own secrets, which conditions may print, and all known ones."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
+    return redact(text)

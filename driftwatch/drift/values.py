@@ -1,0 +1,74 @@
+"""Comparing and canonicalising the JSON values of a plan; the ground that the other decisions stand on.
+
+Two kinds of equality are needed. `same` is what Terraform means: equal values, where 1 and 1.0 are one number
+and True is none. `alike` is what people mean: providers remember null and read back `{}`, `[]` or `""`, and
+nobody changed anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeGuard
+
+if TYPE_CHECKING:
+    from driftwatch.model import JsonValue
+
+
+def is_list(value: object) -> TypeGuard[Sequence[JsonValue]]:
+    """True for a JSON array, of whatever sequence type it was parsed to."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def is_object(value: object) -> TypeGuard[Mapping[str, JsonValue]]:
+    """True for a JSON object."""
+    return isinstance(value, Mapping)
+
+
+def same(left: JsonValue, right: JsonValue) -> bool:
+    """Equality in Terraform's terms: lists in order, 1 equals 1.0, True equals no number."""
+    if is_object(left) and is_object(right):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if is_list(left) and is_list(right):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    return left == right
+
+
+def alike(left: JsonValue, right: JsonValue) -> bool:
+    """Equality that takes null, `{}`, `[]` and `""` for one another, at every depth."""
+    return same(_without_empties(left), _without_empties(right))
+
+
+def _without_empties(value: JsonValue) -> JsonValue:
+    """Objects lose their empty members and empty containers become null; lists keep all their elements."""
+    if is_object(value):
+        slim = {key: _without_empties(member) for key, member in value.items()}
+        return {key: member for key, member in slim.items() if member is not None} or None
+    if is_list(value):
+        return [_without_empties(element) for element in value] or None
+    return None if value == "" else value
+
+
+def canonical(value: JsonValue) -> str:
+    """One text for one content: keys sorted, list elements sorted, integral floats as integers.
+
+    Lists are sorted because Terraform writes sets as lists; whoever must tell a reordered list from an
+    untouched one compares with `same` first. Lone surrogates survive as escapes, so any text can be hashed.
+    """
+    return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"))
+
+
+def _canonical(value: JsonValue) -> JsonValue:
+    if is_object(value):
+        return {key: _canonical(member) for key, member in value.items()}
+    if is_list(value):
+        return sorted((_canonical(element) for element in value), key=_text)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _text(value: JsonValue) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
