@@ -1,4 +1,4 @@
-"""`driftwatch doctor`: looks at the machine and the configuration, changes nothing, and says what would go wrong."""
+"""`driftwatch doctor`: looks at the machine and the configuration, and says what would go wrong."""
 
 from __future__ import annotations
 

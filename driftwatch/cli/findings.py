@@ -79,7 +79,9 @@ def _show(item: StoredFinding) -> None:
     for change in finding.attributes:
         out.print(Padding(terminal.attribute_line(change), (0, 0, 0, 2)))
     out.print(
-        f"  first seen {terminal.ago(item.first_seen, now())}, last seen {terminal.ago(item.last_seen, now())}"
+        raise UsageError(
+            f"no finding {number}", advice="`driftwatch findings list --status all` shows their ids."
+        )
     )
 
 

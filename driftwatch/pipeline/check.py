@@ -257,6 +257,8 @@ def _tell(result: CheckResult) -> None:
     metrics.CHECKS.labels(result.verdict, result.method).inc()
     metrics.CHECK_SECONDS.labels(result.method).observe(result.duration_seconds)
     if result.error is None:
+        metrics.LAST_GOOD_CHECK.labels(str(result.stack)).set(result.started_at.timestamp())
+        metrics.OPEN_FINDINGS.labels(str(result.stack)).set(len(result.counted))
         logger.info(
             f"Checked: {result.verdict}, {len(result.counted)} findings.",
             action="check",

@@ -1,0 +1,423 @@
+"""`driftwatch demo`: the product at work on a small cloud of its own.
+
+    prepare → apply → watch → meddle → find → tell → repair → resolve
+
+Everything is real but the cloud: Git, terraform or tofu, the daemon as a process of its own, its database,
+and a local HTTP server that plays Slack. Each step says what it shows, and fails loudly when it does not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs
+
+from rich.padding import Padding
+from rich.text import Text
+
+from driftwatch.cli import terminal
+from driftwatch.cli.compose import now, opened_store, read_settings
+from driftwatch.cli.stacks import ACTIVE
+from driftwatch.config import TerraformSettings
+from driftwatch.errors import DriftwatchError, Exit, UsageError
+from driftwatch.log import redact
+from driftwatch.model import FindingStatus, Verdict
+from driftwatch.terraform import Planner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from driftwatch.model import StackStatus, StoredFinding
+    from driftwatch.sandbox.cloud import Cloud
+    from driftwatch.sandbox.colleague import Meddling
+    from driftwatch.store import Store
+
+T = TypeVar("T")
+MARKER = ".driftwatch-demo"
+REPOSITORY = "platform"
+PATIENCE_SECONDS = 180.0
+"""For one step: a plan of the sandbox takes two seconds, a loaded machine may take many times that."""
+
+CONFIGURATION = """\
+# Written by `driftwatch demo`: the same file that you would write for a real estate.
+state_dir: ./state
+repositories:
+  {repository}:
+    url: {url}
+    poll: 5s
+    stacks:
+      - path: "envs/*/*"
+        owners: ["@platform"]
+        schedule: {{every: 20s}}
+      - path: "**"
+        schedule: {{every: 20s}}
+terraform:
+  binary: {binary}
+  provider_mirrors: [{mirror}]
+notify:
+  slack: {{token: "${{file:slack-token}}", channel: "#infra-drift", base_url: "{slack}"}}
+web: {{listen: "127.0.0.1:{port}"}}
+service: {{workers: 2}}
+"""
+
+
+class DemoFailedError(DriftwatchError):
+    """A step of the demo did not show what it should."""
+
+    code = "demo_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Where the demo plays."""
+
+    directory: Path
+    binary: Path
+    config: Path
+    cloud: Cloud
+    repository: Path
+    cli_config: Path
+    slack: SlackStandIn
+
+
+def run(*, once: bool, directory: Path | None) -> int:
+    """Plays one round; goes on running after that unless `once`."""
+    home = _fresh(directory or Path("state/demo"))
+    with _slack() as slack:
+        stage = _prepare(home, slack)
+        _apply_all(stage)
+        with _daemon(stage) as daemon, opened_store(read_settings(stage.config, os.environ)) as store:
+            _watch(store, daemon)
+            meddlings = _meddle(stage)
+            _find(store, daemon, meddlings)
+            _hear(stage, daemon, {item.stack for item in meddlings}, "drift")
+            _repair(stage, meddlings)
+            _resolve(store, daemon)
+            _hear(stage, daemon, {item.stack for item in meddlings}, "resolved")
+            if not once:
+                _go_on(stage, daemon)
+        _say("The daemon stopped when it was told to.", style="green")
+    _say("Every step showed what it should.", style="bold green")
+    return Exit.OK
+
+
+# ---- the steps -----------------------------------------------------------------------------------------
+
+
+def _prepare(home: Path, slack: SlackStandIn) -> Stage:
+    _step("Prepare", "a small cloud in files, its Terraform provider, and a Git repository of six stacks")
+    from driftwatch.sandbox import estate, mirror
+    from driftwatch.sandbox.cloud import Cloud
+
+    cloud = Cloud(home / "cloud")
+    plugins = mirror.install(home / "plugins")
+    repository = estate.create_repository(home / "infrastructure", cloud, home / "states")
+    cli_config = home / "terraformrc"
+    cli_config.write_text(mirror.cli_config(plugins), encoding="utf-8")
+    binary = _binary(home)
+    token = home / "slack-token"
+    token.touch(mode=0o600)
+    token.write_text("the-stand-in-takes-any-token\n", encoding="utf-8")
+    config = home / "driftwatch.yaml"
+    config.write_text(
+        CONFIGURATION.format(
+            repository=REPOSITORY,
+            url=json.dumps(str(repository)),
+            binary=json.dumps(str(binary)),
+            mirror=json.dumps(str(plugins)),
+            slack=slack.url,
+            port=_free_port(),
+        ),
+        encoding="utf-8",
+    )
+    _say(f"in {home}")
+    return Stage(
+        directory=home,
+        binary=binary,
+        config=config,
+        cloud=cloud,
+        repository=repository,
+        cli_config=cli_config,
+        slack=slack,
+    )
+
+
+def _apply_all(stage: Stage) -> None:
+    from driftwatch.sandbox.estate import STACKS
+
+    _step("Apply", f"a colleague applies all {len(STACKS)} stacks at a terminal")
+    for stack in STACKS:
+        _apply(stage, stack)
+        _say(f"applied {stack}")
+
+
+def _watch(store: Store, daemon: Daemon) -> None:
+    from driftwatch.sandbox.estate import STACKS
+
+    _step("Watch", "driftwatch finds the stacks in the repository and checks them")
+
+    def all_in_sync() -> list[StackStatus] | None:
+        stacks = store.stacks(now=now())
+        done = len(stacks) == len(STACKS) and all(item.verdict is Verdict.IN_SYNC for item in stacks)
+        return stacks if done else None
+
+    stacks = daemon.wait_for("all stacks to be in sync", all_in_sync)
+    terminal.stdout.print(Padding(terminal.stacks_table(stacks, now()), (0, 0, 0, 2)))
+
+
+def _meddle(stage: Stage) -> tuple[Meddling, ...]:
+    from driftwatch.sandbox.colleague import meddle
+
+    _step("Meddle", "somebody changes the cloud by hand")
+    meddlings = meddle(stage.cloud)
+    for item in meddlings:
+        _say(item.sentence, style="yellow")
+    return meddlings
+
+
+def _find(store: Store, daemon: Daemon, meddlings: tuple[Meddling, ...]) -> None:
+    _step("Find", "the next checks see it, with no help")
+    expected = {
+        (f"{REPOSITORY}/{item.stack}", item.address, item.kind, frozenset(item.attributes))
+        for item in meddlings
+    }
+
+    def all_found() -> list[StoredFinding] | None:
+        items = store.findings(statuses=ACTIVE).items
+        return items if {_seen(item) for item in items} == expected else None
+
+    found = daemon.wait_for(f"exactly {len(expected)} findings", all_found)
+    terminal.stdout.print(Padding(terminal.findings_table(found, now()), (0, 0, 0, 2)))
+    for item in found:
+        for change in item.finding.attributes:
+            line = Text.assemble((f"{item.finding.address} ", "bold"), terminal.attribute_line(change))
+            terminal.stdout.print(Padding(line, (0, 0, 0, 2)))
+
+
+def _seen(item: StoredFinding) -> tuple[str, str, str, frozenset[str]]:
+    finding = item.finding
+    paths = frozenset(change.path for change in finding.attributes if finding.kind == "modified")
+    return (str(item.stack), finding.address, finding.kind, paths)
+
+
+def _hear(stage: Stage, daemon: Daemon, stacks: set[str], word: str) -> None:
+    _step("Tell", f"Slack hears it, once per stack: {word}")
+
+    def all_told() -> list[str] | None:
+        texts = [text for text in stage.slack.heard if word in text.lower()]
+        told = {stack for stack in stacks for text in texts if f"{REPOSITORY}/{stack}" in text}
+        return texts if told == stacks else None
+
+    for text in daemon.wait_for(f"a message about each of {len(stacks)} stacks", all_told):
+        _say(f"#infra-drift  {text}", style="cyan")
+
+
+def _repair(stage: Stage, meddlings: tuple[Meddling, ...]) -> None:
+    _step("Repair", "a colleague applies the code again")
+    for stack in sorted({item.stack for item in meddlings}):
+        _apply(stage, stack)
+        _say(f"applied {stack}")
+
+
+def _resolve(store: Store, daemon: Daemon) -> None:
+    _step("Resolve", "the next checks prove it")
+
+    def none_open() -> list[StoredFinding] | None:
+        resolved = store.findings(statuses=[FindingStatus.RESOLVED]).items
+        return resolved if resolved and not store.findings(statuses=ACTIVE).items else None
+
+    resolved = daemon.wait_for("no finding to be open", none_open)
+    terminal.stdout.print(Padding(terminal.findings_table(resolved, now()), (0, 0, 0, 2)))
+
+
+def _go_on(stage: Stage, daemon: Daemon) -> None:
+    _step("Go on", "driftwatch keeps watching; Ctrl-C ends the demo")
+    _say(f"Change a file below {stage.directory / 'cloud'} and see it found. To look around:")
+    for command in ("stacks list", "findings list --status all", "doctor"):
+        _say(f"driftwatch {command} --config {stage.config}", style="bold")
+    heard = len(stage.slack.heard)
+    try:
+        while daemon.is_alive():
+            time.sleep(0.5)
+            for text in stage.slack.heard[heard:]:
+                _say(f"#infra-drift  {text}", style="cyan")
+            heard = len(stage.slack.heard)
+    except KeyboardInterrupt:
+        _say("Stopping.")
+
+
+# ---- the daemon as a process ----------------------------------------------------------------------------
+
+
+class Daemon:
+    """`driftwatch run`, as systemd would start it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_for(self, what: str, look: Callable[[], T | None]) -> T:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            if not self.is_alive():
+                raise DemoFailedError("the daemon ended early", detail=self._last_lines())
+            if (seen := look()) is not None:
+                return seen
+            time.sleep(0.3)
+        raise DemoFailedError(f"waited {PATIENCE_SECONDS:.0f} s for {what}", detail=self._last_lines())
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        code = self._process.wait(timeout=90)
+        if code != 0:
+            raise DemoFailedError(f"the daemon ended with exit code {code}", detail=self._last_lines())
+
+    def kill(self) -> None:
+        if self.is_alive():
+            self._process.kill()
+            self._process.wait()
+
+    def _last_lines(self) -> str:
+        with self._log.open(encoding="utf-8", errors="replace") as lines:
+            return redact("".join(deque(lines, maxlen=20)))
+
+
+@contextmanager
+def _daemon(stage: Stage) -> Iterator[Daemon]:
+    log = stage.directory / "daemon.log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "driftwatch", "--verbose", "run", "--config", str(stage.config)],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,  # Ctrl-C is for the demo, which then stops the daemon as it should be
+        )
+    daemon = Daemon(process, log)
+    try:
+        yield daemon
+        daemon.stop()
+    finally:
+        daemon.kill()
+
+
+# ---- Slack's part ---------------------------------------------------------------------------------------
+
+
+class SlackStandIn:
+    """A local HTTP server that answers as Slack's API does and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        stand_in = self
+
+        class Api(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                answer = stand_in.answer(self.path, body, self.headers.get("Content-Type", ""))
+                content = json.dumps(answer).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                """Keeps the demo's own output to itself."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/api/"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def answer(self, path: str, body: bytes, content_type: str) -> dict[str, Any]:
+        form = (
+            json.loads(body)
+            if "json" in content_type
+            else {k: v[0] for k, v in parse_qs(body.decode()).items()}
+        )
+        if path.endswith("chat.postMessage"):
+            self.heard.append(str(form.get("text", "")))
+        return {"ok": True, "channel": "C0DEMO", "ts": form.get("ts") or f"{time.time():.6f}"}
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def _slack() -> Iterator[SlackStandIn]:
+    slack = SlackStandIn()
+    slack.start()
+    try:
+        yield slack
+    finally:
+        slack.close()
+
+
+# ---- small things ---------------------------------------------------------------------------------------
+
+
+def _fresh(directory: Path) -> Path:
+    """An empty directory: one of an earlier demo is removed, anything else is refused."""
+    directory = directory.absolute()
+    if directory.exists() and any(directory.iterdir()):
+        if not (directory / MARKER).exists():
+            raise UsageError(
+                f"{directory} is not empty and no demo's",
+                advice="Name another with --directory; the demo empties the one that it plays in.",
+            )
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MARKER).touch()
+    return directory
+
+
+def _binary(home: Path) -> Path:
+    planner = Planner(
+        TerraformSettings(), cache=home / "cache", runs=home / "runs", environment=dict(os.environ)
+    )
+    return Path(planner.binaries()[0].path)
+
+
+def _apply(stage: Stage, stack: str) -> None:
+    from driftwatch.sandbox import colleague
+
+    colleague.apply(
+        stage.binary,
+        stage.repository / stack,
+        cli_config=stage.cli_config,
+        scratch=stage.directory / "scratch",
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _step(name: str, says: str) -> None:
+    terminal.stdout.print(Text.assemble("\n", (f"{name}: ", "bold"), says))
+
+
+def _say(text: str, *, style: str = "") -> None:
+    terminal.stdout.print(Padding(Text(redact(text), style), (0, 0, 0, 2)))

@@ -1,0 +1,68 @@
+"""`driftwatch run`: the daemon, composed from the configuration and run until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from driftwatch import log
+from driftwatch.cli.compose import application, now
+from driftwatch.errors import UnknownStackError
+from driftwatch.model import JobState
+from driftwatch.notify import Sender
+from driftwatch.pipeline.check import check
+from driftwatch.service import Daemon
+from driftwatch.terraform import sweep
+from driftwatch.web import Server, create_app
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from driftwatch.cli.compose import Application
+    from driftwatch.config import Schedule
+    from driftwatch.model import Job, StackId
+    from driftwatch.pipeline.inventory import Refreshed
+
+logger = log.get("cli")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the daemon does all day: the pipeline's use cases on this application."""
+
+    app: Application
+
+    def refresh(self, repository: str) -> Refreshed:
+        return self.app.inventory.refresh(repository)
+
+    def check(self, job: Job, stop: threading.Event) -> None:
+        try:
+            check(job.stack, job.trigger, self.app.workshop, stop, job=job)
+        except UnknownStackError as gone:
+            logger.info(f"Nothing to check: {gone.message}.", action="check", stack=str(job.stack))
+            self.app.store.finish(job, JobState.DONE, at=now())
+
+    def schedules(self) -> Mapping[StackId, Schedule]:
+        return self.app.inventory.schedules()
+
+
+def run(config: Path) -> int:
+    """Runs until SIGTERM or SIGINT; raises what makes it impossible to start."""
+    with application(config, os.environ) as app:
+        daemon = Daemon(
+            app.settings,
+            work=Work(app),
+            jobs=app.store,
+            dues=app.store,
+            depths=app.store,
+            clock=now,
+            sender=Sender(app.store, app.channels, now),
+            sweep=partial(sweep, app.rooms.runs),
+            catch_up=partial(app.spool.drain, app.store),
+        )
+        daemon.attach(Server(partial(create_app, daemon.health), app.settings.web.listen))
+        return daemon.run()
