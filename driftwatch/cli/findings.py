@@ -78,11 +78,8 @@ def _show(item: StoredFinding) -> None:
         out.print(Padding(Text(redact(finding.message)), (0, 0, 0, 2)))
     for change in finding.attributes:
         out.print(Padding(terminal.attribute_line(change), (0, 0, 0, 2)))
-    out.print(
-        raise UsageError(
-            f"no finding {number}", advice="`driftwatch findings list --status all` shows their ids."
-        )
-    )
+    first, last = terminal.ago(item.first_seen, now()), terminal.ago(item.last_seen, now())
+    out.print(f"  first seen {first}, last seen {last}")
 
 
 def _statuses(name: str) -> tuple[FindingStatus, ...]:
