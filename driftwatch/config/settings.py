@@ -1,134 +1,697 @@
 """What the configuration says, validated and frozen; the shape that the rest of driftwatch reads.
 
-Every setting states its unit, its default and the reason for the default. Files are read by
-`driftwatch.config.load`, which reports all problems at once; nothing reads the environment after that.
+Every setting states its unit, its default and the reason for the default, in its description, so that the
+JSON Schema (and with it an editor) says the same. Files are read by `driftwatch.config.load`, which reports
+all problems at once; nothing reads the environment after that.
+
+A validation context of the type `Place` says where the file lies: relative paths are made absolute with it.
+Without one (settings made in Python) they stay as they are.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator, Mapping  # noqa: TC003  (pydantic reads annotations at run time)
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue  # noqa: TC002
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
+
+from driftwatch.config import values
+from driftwatch.config.durations import Duration, PositiveDuration  # noqa: TC001  (as above)
+from driftwatch.config.problems import KeyPath
+from driftwatch.model import DEFAULT_WORKSPACE, JsonValue
+
+CONTINUOUS_EVERY = timedelta(minutes=1)
+"""What `schedule: continuous` means until checks are cheaper than a plan: more often would be no gain."""
+
+BY_REFERENCE = "x-by-reference"
+"""Marks, in the JSON Schema too, a key whose value may stand in a file only as a reference."""
+
+Contradiction: TypeAlias = tuple[KeyPath, str]
+
+_REFERENCE = r"^\$\{(env|file):[^}]+\}$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a configuration file lies, and whose `~` it means."""
+
+    directory: Path
+    home: Path | None
+
+    def resolve(self, path: str) -> Path:
+        """An absolute path; raises ValueError for a `~` that cannot be expanded."""
+        if path == "~" or path.startswith("~/"):
+            if self.home is None:
+                raise ValueError("starts with `~`, and the environment has no HOME")
+            return self.home / path[2:]
+        if path.startswith("~"):
+            raise ValueError("may start with `~/`, but not with another user's `~name`")
+        return self.directory / path
+
+
+def _resolved(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str | Path):
+        return value
+    if not str(value) or values.has_invisible(str(value)):
+        raise ValueError("must be a path")
+    return info.context.resolve(str(value)) if isinstance(info.context, Place) else value
+
+
+def _resolved_source(value: str, info: ValidationInfo) -> str:
+    if "://" not in value:
+        return str(_resolved(value, info))
+    if not value.startswith("https://"):
+        raise ValueError("must be a directory or an https:// URL: terraform takes no other network mirror")
+    return values.web_url(value)
+
+
+def _resolved_binary(value: str, info: ValidationInfo) -> str:
+    values.plain_text(value)
+    if value.startswith("-"):
+        raise ValueError("must not start with a dash")
+    return str(_resolved(value, info)) if "/" in value else value
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004  (pydantic collects only ValueError)
+    return value
+
+
+def _once(items: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(items)) != len(items):
+        raise ValueError("names one of its items twice")
+    return items
+
+
+def _number_as_text(value: object) -> object:
+    """People leave the quotes of an account id out; the loader keeps one with leading zeros as text."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _moment(value: object) -> datetime:
+    return (
+        value if isinstance(value, datetime) else values.local_moment(value if isinstance(value, str) else "")
+    )
+
+
+def _moment_or_none(value: object) -> datetime | None:
+    try:
+        return _moment(value)
+    except ValueError:
+        return None  # the field's own validation says what is wrong with it
+
+
+def _switch_as_text(value: object) -> object:
+    """Backends have switches (`encrypt: true`), which `-backend-config` takes as text."""
+    return str(value).lower() if isinstance(value, bool) else _number_as_text(value)
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Text = Annotated[str, AfterValidator(values.plain_text)]
+LocalPath = Annotated[Path, BeforeValidator(_resolved)]
+Secret = Annotated[SecretStr, WithJsonSchema({"type": "string", "pattern": _REFERENCE})]
+StackPath = Annotated[str, AfterValidator(values.stack_path)]
+StackPattern = Annotated[str, AfterValidator(values.stack_pattern)]
+VarFile = Annotated[str, AfterValidator(values.var_file)]
+Zone = Annotated[str, AfterValidator(values.timezone)]
+Cron = Annotated[str, AfterValidator(values.cron)]
+EnvironmentName = Annotated[str, AfterValidator(values.environment_name)]
+WebUrl = Annotated[str, AfterValidator(values.web_url)]
+Name = Annotated[
+    str, AfterValidator(values.identifier), WithJsonSchema({"type": "string", "pattern": values.IDENTIFIER})
+]
+RepositoryName = Annotated[
+    str,
+    AfterValidator(values.repository_name),
+    WithJsonSchema({"type": "string", "pattern": values.REPOSITORY_NAME}),
+]
+LocalMoment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    PlainSerializer(datetime.isoformat, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": values.LOCAL_MOMENT}),
+]
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown keys refused, frozen once read."""
+    """Base of all sections: unknown keys refused, frozen once read, values kept out of error texts.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    What is wrong between several keys of a section is reported together with what is wrong in each.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:  # noqa: ARG003  (overridden)
+        """What does not go together, as key and sentence, without values: they may be secrets.
+
+        `given` is not validated: anything may be in it.
+        """
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_at_once(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        found = [_contradiction(*each) for each in cls.contradictions(data)] if isinstance(data, dict) else []
+        try:
+            section = handler(data)
+        except ValidationError as exc:
+            if not found:
+                raise
+            found = [*map(_again, exc.errors()), *found]
+        if found:
+            raise ValidationError.from_exception_data(cls.__name__, found, hide_input=True)
+        return section
+
+
+def _contradiction(key: KeyPath, sentence: str) -> InitErrorDetails:
+    kind = PydanticCustomError("contradiction", "{sentence}", {"sentence": sentence})
+    return InitErrorDetails(type=kind, loc=key, input=None)
+
+
+def _again(error: Any) -> InitErrorDetails:
+    # The input stays behind on purpose: it may be a secret, and nobody reads it.
+    context = {**error.get("ctx", {}), "sentence": error["msg"]}
+    return InitErrorDetails(
+        type=PydanticCustomError(error["type"], "{sentence}", context), loc=error["loc"], input=None
+    )
+
+
+def _again_in(given: Mapping[str, Any], where: str, key: str) -> Iterator[KeyPath]:
+    """The items of the list `where` whose `key` is also that of an earlier one."""
+    items, seen = given.get(where), set[str]()
+    for place, item in enumerate(items if isinstance(items, list | tuple) else ()):
+        value = item.get(key) if isinstance(item, dict) else getattr(item, key, None)
+        if isinstance(value, str):
+            if value in seen:
+                yield where, place, key
+            seen.add(value)
 
 
 class Schedule(Section):
-    """When a stack is re-checked: `every` (a duration) or `cron` (five fields, in `timezone`)."""
+    """When a stack is checked again: `every` so often, by `cron`, or as the word `continuous` says."""
 
-    every: timedelta | None = None
-    cron: str | None = None
-    timezone: str = "UTC"
+    every: PositiveDuration | None = Field(
+        default=None,
+        description="Time from one check to the next; a duration. Default none: one of every, cron or "
+        "continuous is given.",
+    )
+    cron: Cron | None = Field(
+        default=None,
+        description="Five fields: minute, hour, day of month, month, day of week. Default none, as for "
+        "`every`.",
+    )
+    timezone: Zone = Field(
+        default="UTC",
+        description="IANA zone in which `cron` is meant. Default UTC: it has no change of clocks.",
+    )
+    continuous: bool = Field(
+        default=False,
+        description="Check again and again; written as the word `continuous` in place of a mapping. "
+        "Default false: every check of this version is a plan, which costs CPU and requests to the cloud.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, data: object) -> object:
+        if data == "continuous":
+            data = {"continuous": True}
+        if isinstance(data, dict) and data.get("continuous") is True and data.get("every") is None:
+            return {**data, "every": CONTINUOUS_EVERY}
+        return data
+
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
+        every, by_cron, continuous = given.get("every"), given.get("cron"), given.get("continuous") is True
+        if [every is not None and not continuous, by_cron is not None, continuous].count(True) != 1:
+            yield (), "must hold exactly one of `every` and `cron`, or be the word `continuous`"
+        elif continuous and every not in (None, CONTINUOUS_EVERY):
+            yield ("every",), "contradicts `continuous`"
+        if by_cron is None and given.get("timezone", "UTC") != "UTC":
+            yield ("timezone",), "has a meaning only with `cron`"
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        mapping = handler.resolve_ref_schema(handler(core_schema))
+        title, about = mapping.pop("title"), mapping.pop("description")
+        return {"title": title, "description": about, "anyOf": [{"const": "continuous"}, mapping]}
 
 
 class IdentitySettings(Section):
     """Who the credentials must belong to before a verdict counts."""
 
-    aws_account: str | None = None
+    aws_account: (
+        Annotated[
+            str,
+            BeforeValidator(_number_as_text),
+            AfterValidator(values.aws_account),
+            WithJsonSchema({"type": "string", "pattern": values.AWS_ACCOUNT}),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="The AWS account id, 12 digits, in quotes. Default none: not every stack is on AWS. "
+        "With the wrong account everything would look deleted, so name it where you can.",
+    )
 
 
 class StackSettings(Section):
     """One glob of root modules and how they are treated."""
 
-    path: str
-    workspaces: tuple[str, ...] = ("default",)
-    engine: Literal["auto", "terraform", "tofu"] = "auto"
-    var_files: tuple[str, ...] = ()
-    variables: dict[str, object] = Field(default_factory=dict)
-    environment: dict[str, SecretStr] = Field(default_factory=dict)
-    backend_config: dict[str, SecretStr] = Field(default_factory=dict)
-    labels: dict[str, str] = Field(default_factory=dict)
-    owners: tuple[str, ...] = ()
-    schedule: Schedule = Schedule(every=timedelta(minutes=15))
-    on_drift: Literal["notify", "propose", "apply", "adopt"] = "notify"
-    on_commit: Literal["notify", "propose", "apply"] = "notify"
-    depends_on: tuple[str, ...] = ()
-    identity: IdentitySettings = IdentitySettings()
+    path: StackPath = Field(
+        description="Glob of directories in the repository: `*` within one level, `**` over any number. "
+        "Relative, `/` between levels, no `..`. No default: it says what is watched.",
+    )
+    workspaces: Annotated[
+        tuple[Annotated[str, AfterValidator(values.workspace)], ...], AfterValidator(_once)
+    ] = Field(
+        default=(DEFAULT_WORKSPACE,),
+        min_length=1,
+        description="Terraform workspaces; each is a stack of its own. "
+        "Default [default]: the one that every root module has.",
+    )
+    engine: Literal["auto", "terraform", "tofu"] = Field(
+        default="auto",
+        description="Which program plans. Default auto: what the stack's version files and "
+        "required_version ask for.",
+    )
+    var_files: tuple[VarFile, ...] = Field(
+        default=(),
+        description="Var files in order, relative to the stack's directory; `../` may climb, but not "
+        "leave the repository. Default none: terraform reads terraform.tfvars and *.auto.tfvars by itself.",
+    )
+    variables: dict[Annotated[str, AfterValidator(values.variable_name)], JsonValue] = Field(
+        default_factory=dict,
+        repr=False,
+        description="Input variables, any YAML value. Default none: most stacks bring their own values.",
+    )
+    environment: dict[EnvironmentName, SecretStr] = Field(
+        default_factory=dict,
+        description="Environment variables of terraform and its providers, such as credentials and regions. "
+        "Default none: a stack sees nothing of the daemon's environment unless it is told so.",
+    )
+    backend_config: dict[
+        Annotated[str, AfterValidator(values.backend_key)],
+        Annotated[SecretStr, BeforeValidator(_switch_as_text)],
+    ] = Field(
+        default_factory=dict,
+        description="Partial backend configuration, as in -backend-config=KEY=VALUE. "
+        "Default none: most backends are configured in the code.",
+    )
+    labels: dict[Text, Text] = Field(
+        default_factory=dict,
+        description="Free words to group stacks by. Default none: they only help where somebody chose them.",
+    )
+    owners: tuple[Text, ...] = Field(
+        default=(),
+        description="Who is named in alerts. Default none: the channel is told, and nobody in particular.",
+    )
+    schedule: Schedule = Field(
+        default=Schedule(every=timedelta(minutes=15)),
+        description="When a stack is checked again, besides on new commits. Default every 15m: a change "
+        "by hand is told while whoever made it is still at work, and an ordinary plan costs a cloud few "
+        "enough requests.",
+    )
+    on_drift: Literal["notify", "propose", "apply", "adopt"] = Field(
+        default="notify",
+        description="What follows a drift. Default notify: detection acts only where it is told to. "
+        "In this version the others do no more than notify.",
+    )
+    on_commit: Literal["notify", "propose", "apply"] = Field(
+        default="notify",
+        description="What follows a merged commit that is not applied. Default notify, as for on_drift. "
+        "In this version the others do no more than notify.",
+    )
+    depends_on: tuple[StackPattern, ...] = Field(
+        default=(),
+        description="Stack ids or globs that this one reads from. Default none. Has no effect in this "
+        "version.",
+    )
+    identity: IdentitySettings = Field(
+        default=IdentitySettings(),
+        description="Who the credentials must belong to before a verdict counts. "
+        "Default nobody in particular: only you know which account is right.",
+    )
 
 
 class RepositorySettings(Section):
     """One Git repository."""
 
-    url: str
-    branch: str = "main"
-    poll: timedelta = timedelta(seconds=60)
-    signatures: Literal["off", "head", "tags"] = "off"
-    token: SecretStr | None = None
-    username: str = "x-access-token"
-    ssh_key: Path | None = None
-    ssh_known_hosts: Path | None = None
-    submodules: bool = False
-    max_size_mb: int = 2048
-    max_files: int = 200_000
-    timeout: timedelta = timedelta(minutes=5)
-    stacks: tuple[StackSettings, ...] = (StackSettings(path="**"),)
+    url: Annotated[str, AfterValidator(values.repository_url)] = Field(
+        description="https://, ssh://, git@host:path, file:// or an absolute path; without credentials. "
+        "No default.",
+    )
+    branch: Annotated[str, AfterValidator(values.branch)] = Field(
+        default="main",
+        description="The branch that is the truth. Default main: what Git hosts name it.",
+    )
+    poll: PositiveDuration = Field(
+        default=timedelta(seconds=60),
+        description="Time between two looks for new commits; a duration. Default 60s: a merge is seen "
+        "within a minute, and one small request a minute troubles no Git host.",
+    )
+    signatures: Literal["off", "head", "tags"] = Field(
+        default="off",
+        description="Whether commits must be signed. Default off, and nothing else in this version: it "
+        "does not verify signatures, and a setting that promises it must not be accepted.",
+        json_schema_extra={"enum": ["off"]},
+    )
+    token: Secret | None = Field(
+        default=None,
+        description="Access token for an https URL, only as ${env:NAME} or ${file:PATH}. "
+        "Default none: a public or local repository needs none.",
+        json_schema_extra={BY_REFERENCE: True},
+    )
+    username: Annotated[str, AfterValidator(values.user_name)] = Field(
+        default="x-access-token",
+        description="User name that goes with `token`. Default x-access-token: GitHub wants it, GitLab "
+        "takes any.",
+    )
+    ssh_key: LocalPath | None = Field(
+        default=None,
+        description="Private key file for an ssh URL. Default none: ssh takes what its own configuration "
+        "names.",
+    )
+    ssh_known_hosts: LocalPath | None = Field(
+        default=None,
+        description="File with the host keys to trust. Default none: ssh's own known_hosts is used.",
+    )
+    submodules: bool = Field(
+        default=False,
+        description="Whether submodules are fetched too. Default false: they name URLs that nobody here "
+        "has vetted.",
+    )
+    max_size_mb: Whole = Field(
+        default=2048,
+        ge=1,
+        description="Largest mirror, MiB. Default 2048: room for old monorepos, and a cap before the disk "
+        "is full.",
+    )
+    max_files: Whole = Field(
+        default=200_000,
+        ge=1,
+        description="Most files in one commit. Default 200000: above the largest monorepos of Terraform "
+        "code, below what makes a checkout take minutes.",
+    )
+    timeout: PositiveDuration = Field(
+        default=timedelta(minutes=5),
+        description="Longest fetch; a duration. Default 5m: a first clone of a large repository fits, a "
+        "hanging one ends.",
+    )
+    stacks: tuple[StackSettings, ...] = Field(
+        default=(StackSettings(path="**"),),
+        description="Which root modules are watched, and how; of several globs that match one, the first "
+        "counts. Default every root module: what is not looked at drifts unseen.",
+    )
+
+    @field_validator("signatures")
+    @classmethod
+    def _no_empty_promise(cls, value: str) -> str:
+        if value != "off":
+            raise ValueError(
+                "must be `off`: this version does not verify signatures and must not look as if it did"
+            )
+        return value
+
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
+        url = given.get("url")
+        if given.get("token") is not None and isinstance(url, str) and url.lower().startswith("http://"):
+            yield ("url",), "must be https where there is a `token`: http would send it in clear"
+        for key in _again_in(given, "stacks", "path"):
+            yield key, "is the path of an earlier entry too; this one would never be used"
 
 
 class TerraformSettings(Section):
     """How terraform or tofu runs."""
 
-    binary: str = "auto"
-    provider_mirrors: tuple[str, ...] = ()
-    cli_config: Path | None = None
-    inherit_environment: tuple[str, ...] = ()
-    parallelism: int = 10
-    plan_timeout: timedelta = timedelta(minutes=30)
-    init_timeout: timedelta = timedelta(minutes=10)
-    plan_lock: bool = False
-    max_plan_mb: int = 512
-    min_free_mb: int = 256
+    binary: Annotated[str, AfterValidator(_resolved_binary)] = Field(
+        default="auto",
+        description="`auto`, a name on PATH, or a path. Default auto: of the binaries found, the one that "
+        "fits the stack.",
+    )
+    provider_mirrors: tuple[Annotated[str, AfterValidator(_resolved_source)], ...] = Field(
+        default=(),
+        description="Directories or https URLs that providers are installed from, instead of their "
+        "registries. Default none: the registries, as terraform does by itself.",
+    )
+    cli_config: LocalPath | None = Field(
+        default=None,
+        description="A CLI configuration file to use as it is. Default none: driftwatch writes a strict "
+        "one, which ignores plugins that lie in a repository.",
+    )
+    inherit_environment: Annotated[tuple[EnvironmentName, ...], AfterValidator(_once)] = Field(
+        default=(),
+        description="Names of the daemon's environment variables that terraform may see. Default none: "
+        "what one stack must not know stays out of all of them.",
+    )
+    parallelism: Whole = Field(
+        default=10,
+        ge=1,
+        le=256,
+        description="Operations at once within one plan, as in -parallelism. Default 10: terraform's own.",
+    )
+    plan_timeout: PositiveDuration = Field(
+        default=timedelta(minutes=30),
+        description="Longest plan; a duration. Default 30m: thousands of resources fit, a hanging "
+        "provider ends.",
+    )
+    init_timeout: PositiveDuration = Field(
+        default=timedelta(minutes=10),
+        description="Longest init; a duration. Default 10m: large providers over a slow line fit.",
+    )
+    plan_lock: bool = Field(
+        default=False,
+        description="Whether a plan takes the state lock. Default false: looking must not keep others "
+        "from applying.",
+    )
+    max_plan_mb: Whole = Field(
+        default=512,
+        ge=1,
+        description="Largest plan document as JSON, MiB. Default 512: above real ones of 10,000 "
+        "resources, below what would take a small machine's memory.",
+    )
+    min_free_mb: Whole = Field(
+        default=256,
+        ge=0,
+        description="Free disk space below which no plan starts, MiB; 0 turns the check off. Default 256: "
+        "a plan that runs out of space in its middle says nothing.",
+    )
 
 
 class SlackSettings(Section):
     """Where Slack is and where to speak."""
 
-    token: SecretStr
-    channel: str
-    base_url: str | None = None
+    token: Secret = Field(
+        description="Bot token, only as ${env:NAME} or ${file:PATH}. No default.",
+        json_schema_extra={BY_REFERENCE: True},
+    )
+    channel: Annotated[str, AfterValidator(values.channel)] = Field(
+        description='Channel id or name, in quotes: "#infra-drift" (without them, YAML reads a comment). '
+        "No default.",
+    )
+    base_url: WebUrl | None = Field(
+        default=None,
+        description="Another address of Slack's API, for gateways and tests. Default none: Slack's own.",
+    )
 
 
 class WebhookSettings(Section):
     """A generic webhook, signed with HMAC-SHA256 over the raw body."""
 
-    name: str
-    url: str
-    secret: SecretStr
+    name: Name = Field(description="Names the channel `webhook:<name>` in logs and metrics. No default.")
+    url: WebUrl = Field(description="Where messages are posted to. No default.")
+    secret: Secret = Field(
+        description="Key of the signature, only as ${env:NAME} or ${file:PATH}. No default.",
+        json_schema_extra={BY_REFERENCE: True},
+    )
+    allow_addresses: tuple[Annotated[str, AfterValidator(values.network)], ...] = Field(
+        default=(),
+        description="Link-local or metadata addresses or networks, in quotes, that this webhook may "
+        "reach. Default none: a cloud's metadata service answers there, and credentials are what it tells.",
+    )
 
 
 class NotifySettings(Section):
     """Who is told."""
 
-    slack: SlackSettings | None = None
-    webhooks: tuple[WebhookSettings, ...] = ()
+    slack: SlackSettings | None = Field(
+        default=None, description="Slack. Default none: alerts are then only logged and stored."
+    )
+    webhooks: tuple[WebhookSettings, ...] = Field(
+        default=(), description="Generic webhooks. Default none, as for slack."
+    )
+
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
+        for key in _again_in(given, "webhooks", "name"):
+            yield key, "is the name of an earlier webhook too"
 
 
 class WebSettings(Section):
     """The HTTP server."""
 
-    listen: str = "127.0.0.1:8080"
+    listen: Annotated[str, AfterValidator(values.listen_address)] = Field(
+        default="127.0.0.1:8080",
+        description="HOST:PORT of health, readiness and metrics. Default 127.0.0.1:8080: nothing of "
+        "driftwatch is open to a network unless somebody says so.",
+    )
 
 
 class ServiceSettings(Section):
     """The daemon itself."""
 
-    workers: int = 2
-    shutdown_grace: timedelta = timedelta(seconds=60)
+    workers: Whole = Field(
+        default=2,
+        ge=1,
+        le=256,
+        description="Checks at once. Default 2: a plan keeps about two cores and several hundred MiB busy.",
+    )
+    shutdown_grace: Duration = Field(
+        default=timedelta(seconds=60),
+        description="Time that running checks get to end after SIGTERM; a duration. Default 60s: most "
+        "plans end by themselves in it, and it is below the 90s after which systemd kills.",
+    )
+
+
+class WindowSettings(Section):
+    """When repairs may be applied without a person, or must not be. Has no effect in this version."""
+
+    name: Name = Field(description="Names the window in explanations. No default.")
+    kind: Literal["allow", "deny"] = Field(description="An active deny beats any allow. No default.")
+    cron: Cron | None = Field(
+        default=None,
+        description="When it opens: five fields, in `timezone`; goes with `duration`. Default none: from "
+        "and to are given.",
+    )
+    duration: PositiveDuration | None = Field(
+        default=None,
+        description="How long it stays open, elapsed time; a duration. Default none: goes with `cron`.",
+    )
+    from_: LocalMoment | None = Field(
+        default=None,
+        alias="from",
+        description="Local date and time at which it opens once; goes with `to`. Default none: cron is "
+        "given.",
+    )
+    to: LocalMoment | None = Field(
+        default=None,
+        description="Local date and time at which it closes for good. Default none: goes with `from`.",
+    )
+    timezone: Zone = Field(
+        default="UTC",
+        description="IANA zone of cron, from and to. Default UTC: it has no change of clocks.",
+    )
+    stacks: tuple[StackPattern, ...] = Field(
+        default=("*",),
+        min_length=1,
+        description='Stack ids or globs that it is for. Default ["*"], all: a deny that misses one is '
+        "dangerous.",
+    )
+    labels: dict[Text, Text] = Field(
+        default_factory=dict,
+        description="Only stacks with all these labels. Default none: all that `stacks` names.",
+    )
+    manual: bool = Field(
+        default=False,
+        description="Whether a person with the right to may apply in spite of it, with a reason. "
+        "Default false: a freeze that anybody lifts is none.",
+    )
+
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
+        has = {key for key in ("cron", "duration", "from", "to") if given.get(key) is not None}
+        if has not in ({"cron", "duration"}, {"from", "to"}):
+            yield (), "must have either `cron` and `duration`, or `from` and `to`"
+        opens, closes = _moment_or_none(given.get("from")), _moment_or_none(given.get("to"))
+        if opens and closes and closes <= opens:
+            yield ("to",), "must be later than `from`"
 
 
 class Settings(Section):
     """One whole configuration."""
 
-    state_dir: Path = Path("state")
-    database: SecretStr | None = None
-    repositories: dict[str, RepositorySettings]
-    terraform: TerraformSettings = TerraformSettings()
-    repository_may_set: tuple[Literal["labels", "owners", "schedule"], ...] = ("labels", "owners", "schedule")
-    notify: NotifySettings = NotifySettings()
-    web: WebSettings = WebSettings()
-    service: ServiceSettings = ServiceSettings()
+    state_dir: LocalPath = Field(
+        default=Path("state"),
+        validate_default=True,
+        description="Directory for the database, mirrors and caches. Default ./state beside the file: "
+        "everything in one place, and nothing outside it.",
+    )
+    database: (
+        Annotated[
+            SecretStr,
+            WithJsonSchema({"type": "string", "pattern": r"^(postgresql://|\$\{(env|file):)"}),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="postgresql://… where several machines share one database; its password only as "
+        "${env:NAME} or ${file:PATH}. Default null, SQLite below state_dir: one machine needs no server.",
+    )
+    repositories: dict[RepositoryName, RepositorySettings] = Field(
+        description="The repositories that are watched, by name. No default: there must be something to "
+        "watch.",
+    )
+    terraform: TerraformSettings = Field(
+        default=TerraformSettings(), description="How terraform or tofu runs. Default: see each key."
+    )
+    repository_may_set: Annotated[
+        tuple[Literal["labels", "owners", "schedule"], ...], AfterValidator(_once)
+    ] = Field(
+        default=("labels", "owners", "schedule"),
+        description="What a repository's own .driftwatch.yaml may say about its stacks. "
+        "Default these three: whoever can merge may say them, none of them reaches credentials or commands.",
+    )
+    windows: tuple[WindowSettings, ...] = Field(
+        default=(),
+        description="When repairs may be applied by themselves, or must not be. Default none: nothing is "
+        "ever applied by itself. Has no effect in this version.",
+    )
+    notify: NotifySettings = Field(
+        default=NotifySettings(), description="Who is told. Default: nobody, see each key."
+    )
+    web: WebSettings = Field(default=WebSettings(), description="The HTTP server. Default: see each key.")
+    service: ServiceSettings = Field(
+        default=ServiceSettings(), description="The daemon itself. Default: see each key."
+    )
+
+    @field_validator("database")
+    @classmethod
+    def _one_of_two_databases(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith("postgresql://"):
+            raise ValueError("must be a postgresql:// URL, or null for SQLite below `state_dir`")
+        return value
+
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
+        for key in _again_in(given, "windows", "name"):
+            yield key, "is the name of an earlier window too"
+        names = given.get("repositories")
+        seen: dict[str, str] = {}
+        for name in names if isinstance(names, dict) else ():
+            other = seen.setdefault(str(name).casefold(), str(name))
+            if other != name:
+                yield ("repositories", name), "differs from another name only in case"

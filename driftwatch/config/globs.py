@@ -1,0 +1,41 @@
+"""Globs over paths: `*` and `?` stay within one segment, `**` takes any number of them, none too.
+
+Compared segment by segment with a table, never as one regular expression: a glob may come from a repository
+that nobody trusts, and must not be able to make a match take exponential time.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import translate
+from functools import lru_cache
+
+
+def matches(glob: str, path: str) -> bool:
+    """True where `glob` names `path`; case counts. Both are relative, with `/` between segments."""
+    return _matches(tuple(glob.split("/")), tuple(path.split("/")))
+
+
+@lru_cache(maxsize=4096)
+def _segment(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(pattern))
+
+
+def _matches(globs: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    # reached[i]: the globs read so far can take exactly the first i parts.
+    reached = [True] + [False] * len(parts)
+    for glob in globs:
+        reached = _after_any(reached) if glob == "**" else _after_one(reached, _segment(glob), parts)
+    return reached[-1]
+
+
+def _after_any(reached: list[bool]) -> list[bool]:
+    first = reached.index(True) if True in reached else len(reached)
+    return [place >= first for place in range(len(reached))]
+
+
+def _after_one(reached: list[bool], segment: re.Pattern[str], parts: tuple[str, ...]) -> list[bool]:
+    return [
+        False,
+        *(before and bool(segment.match(part)) for before, part in zip(reached, parts, strict=False)),
+    ]

@@ -1,0 +1,65 @@
+"""What a configuration says that is accepted, and that a person should know all the same.
+
+A setting that silently does nothing is a lie; one that a later version will act on must load all the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from driftwatch.config import values
+from driftwatch.config.problems import KeyPath, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from driftwatch.config.document import Document
+    from driftwatch.config.settings import RepositorySettings, Settings, StackSettings
+
+_NO_EFFECT = "is accepted but does nothing in this version"
+
+
+def remarks(settings: Settings, document: Document) -> Iterator[Problem]:
+    """One warning for each such setting."""
+    for path, sentence in _all_remarks(settings):
+        yield Problem(line=document.line(path), key=path, sentence=sentence)
+
+
+def _all_remarks(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
+    if not settings.repositories:
+        yield ("repositories",), "is empty: nothing is watched"
+    if settings.windows:
+        yield ("windows",), f"{_NO_EFFECT}: nothing is ever applied, so nothing is held back"
+    slack = settings.notify.slack
+    if slack and slack.base_url and _in_clear(slack.base_url):
+        yield ("notify", "slack", "base_url"), "is not https: the token and the alerts travel in clear"
+    for place, webhook in enumerate(settings.notify.webhooks):
+        if _in_clear(webhook.url):
+            yield ("notify", "webhooks", place, "url"), "is not https: the alerts travel in clear"
+    for name, repository in settings.repositories.items():
+        yield from _repository_remarks(repository, ("repositories", name))
+
+
+def _repository_remarks(repository: RepositorySettings, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    scheme = repository.url.partition("://")[0].lower() if "://" in repository.url else ""
+    if scheme == "http" and _in_clear(repository.url):
+        yield (*path, "url"), "is not https: whoever sits in between can change the code that is planned"
+    if repository.token and scheme != "https":
+        yield (*path, "token"), "is used only with an https URL, so here it does nothing"
+    for place, stack in enumerate(repository.stacks):
+        yield from _stack_remarks(stack, (*path, "stacks", place))
+
+
+def _stack_remarks(stack: StackSettings, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if stack.on_drift != "notify":
+        yield (*path, "on_drift"), f"{_NO_EFFECT}: drift is told, not repaired"
+    if stack.on_commit != "notify":
+        yield (*path, "on_commit"), f"{_NO_EFFECT}: pending changes are told, not applied"
+    if stack.depends_on:
+        yield (*path, "depends_on"), f"{_NO_EFFECT}: stacks are checked each by its own schedule"
+    if stack.schedule.continuous:
+        yield (*path, "schedule"), "`continuous` means every 1m in this version"
+
+
+def _in_clear(url: str) -> bool:
+    return url.lower().startswith("http://") and not values.is_loopback_url(url)
