@@ -132,6 +132,18 @@ class Record:
     attributes: Mapping[str, Any]
 
 
+FAULT_KINDS = (
+    "expired_credentials",
+    "access_denied",
+    "throttled",
+    "unavailable",
+    "delay",
+    "hang",
+    "crash",
+    "crash_after",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One thing that shall go wrong in the provider; the first that matches a request happens.
@@ -153,6 +165,10 @@ class Fault:
     key: str = "*"
     times: int | None = None
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in FAULT_KINDS:
+            raise ValueError(f"there is no fault {self.kind!r}, but {', '.join(FAULT_KINDS)}")
 
     def matches(self, operation: str, type_name: str, key: str) -> bool:
         wanted = ((self.operation, operation), (self.type, type_name), (self.key, key))

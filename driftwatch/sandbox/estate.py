@@ -102,6 +102,7 @@ def _git(repository: Path, *arguments: str) -> str:
     )
     if done.returncode != 0:
         raise RepositoryError(
-            f"git {arguments[0]} failed in {repository} (exit {done.returncode}).", detail=redact(done.stderr)
+            f"git {arguments[0]} failed in {repository} (exit {done.returncode}).",
+            detail=redact(done.stderr + done.stdout),
         )
     return done.stdout

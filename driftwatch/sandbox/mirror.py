@@ -39,12 +39,15 @@ def install(directory: Path) -> Path:
 
 
 def cli_config(mirror: Path) -> str:
-    """A CLI configuration that knows `mirror` and nothing else: no registry is ever asked."""
+    """A CLI configuration that knows `mirror` and nothing else: no registry is ever asked.
+
+    Terraform reads it as HCL 1, whose strings are JSON's and know no `$${`.
+    """
     return (
         "disable_checkpoint = true\n\n"
         "provider_installation {\n"
         "  filesystem_mirror {\n"
-        f"    path = {hcl_string(str(mirror.absolute()))}\n"
+        f"    path = {json.dumps(str(mirror.absolute()), ensure_ascii=False)}\n"
         "  }\n"
         "}\n"
     )

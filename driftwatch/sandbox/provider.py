@@ -472,19 +472,19 @@ class SandboxProvider(Provider):  # type: ignore[misc]
 
 
 class SandboxServicer(ProviderServicer):  # type: ignore[misc]
-    """`tf`'s servicer plans from the proposed state alone and so cannot tell that a line was removed."""
+    """`tf`'s servicer plans from the proposed state alone and so cannot tell that the code leaves a line out."""
 
     def PlanResourceChange(self, request: pb.PlanResourceChange.Request, context: Any) -> Any:  # noqa: N802
-        """Plans null for a map that the code no longer has and the cloud still fills."""
+        """Plans the default for what the code leaves out; otherwise it would stay as the cloud has it."""
         prior, proposed, config = (
             read_dynamic_value(value)
             for value in (request.prior_state, request.proposed_new_state, request.config)
         )
         if prior is not None and proposed is not None:
-            attributes = self._get_res_attrs(request.type_name).values()
-            for name in [one.name for one in attributes if one.default is None and one.optional]:
-                if config[name] is None and prior[name]:
-                    proposed[name] = None
+            left_out = [
+                one for one in self._get_res_attrs(request.type_name).values() if config[one.name] is None
+            ]
+            proposed |= {one.name: one.default for one in left_out if _is_default_due(one, prior[one.name])}
             request.proposed_new_state.CopyFrom(to_dynamic_value(proposed))
         return super().PlanResourceChange(request, context)
 
@@ -492,6 +492,11 @@ class SandboxServicer(ProviderServicer):  # type: ignore[misc]
         """Wakes the requests that wait; like a Go SDK provider, it stays stopped."""
         self.app.stopped.set()
         return super().StopProvider(request, context)
+
+
+def _is_default_due(attribute: Attribute, prior: Any) -> bool:
+    """False for {} where the default is null: that is how the cloud says null."""
+    return attribute.optional and attribute.default is not Unknown and bool(prior or attribute.default)
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
