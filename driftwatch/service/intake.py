@@ -1,0 +1,130 @@
+"""The way into the queue: what has become due is owed until the store has it.
+
+The scheduler and the pollers only say what is due, which takes no time and cannot fail; one thread here
+writes it down. A job is queued before the stack's next due time is kept: a crash between the two, or a store
+that is away, makes a check come twice at worst (and the queue folds the two into one), never not at all.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from driftwatch import log
+from driftwatch.errors import StoreError
+from driftwatch.service.pulse import Heartbeat, Outage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from driftwatch.model import StackId, Trigger
+    from driftwatch.service.ports import Dues, Jobs
+
+RETRY_SECONDS = 5.0
+"""How soon what is owed is tried again; also how often this loop shows that it is alive."""
+
+STALLS_AFTER = timedelta(minutes=5)
+"""Longer than a database under lock makes us wait for one row."""
+
+logger = log.get("intake")
+
+
+class Intake:
+    """What is owed to the queue, and the thread that pays it."""
+
+    def __init__(
+        self, jobs: Jobs, dues: Dues, *, clock: Callable[[], datetime], on_queued: Callable[[], None]
+    ) -> None:
+        self.outage = Outage(logger, "Putting checks into the queue")
+        self.heartbeat = Heartbeat(STALLS_AFTER)
+        self._jobs = jobs
+        self._dues = dues
+        self._clock = clock
+        self._on_queued = on_queued
+        self._bell = threading.Event()
+        self._lock = threading.Lock()
+        self._owed: dict[tuple[StackId, Trigger], None] = {}
+        self._moved: dict[StackId, datetime] = {}
+        self._errands: list[Callable[[], None]] = []
+
+    def owe(self, stack: StackId, trigger: Trigger) -> None:
+        """Takes note that `stack` is to be checked; never blocks and never fails."""
+        with self._lock:
+            self._owed[stack, trigger] = None
+        self._bell.set()
+
+    def move(self, stack: StackId, due: datetime) -> None:
+        """Takes note of when `stack` is due next."""
+        with self._lock:
+            self._moved[stack] = due
+        self._bell.set()
+
+    def ask(self, errand: Callable[[], None]) -> None:
+        """Has `errand`, which needs the store, done on this thread; once if asked twice."""
+        with self._lock:
+            if errand not in self._errands:
+                self._errands.append(errand)
+        self._bell.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Pays what is owed, whenever something is; the last time when `stop` is set (and `ring`)."""
+        while not stop.is_set():
+            self._bell.wait(RETRY_SECONDS)
+            self._bell.clear()
+            self.pay()
+            if self.outage.error is not None:
+                stop.wait(RETRY_SECONDS)
+        self.pay()
+
+    def ring(self) -> None:
+        self._bell.set()
+
+    def pay(self) -> None:
+        """Writes down all that is owed now; what fails stays owed."""
+        self.heartbeat.beat()
+        try:
+            self._queue_owed()
+            self._keep_moved()
+            self._run_errands()
+        except Exception as error:  # noqa: BLE001  nothing that one round meets may end the rounds
+            self.outage.failed(error)
+        else:
+            self.outage.over()
+
+    def _run_errands(self) -> None:
+        while self._errands:
+            self._errands[0]()
+            with self._lock:
+                self._errands.pop(0)
+
+    def _queue_owed(self) -> None:
+        with self._lock:
+            owed = list(self._owed)
+        for stack, trigger in owed:
+            self._queue(stack, trigger)
+            with self._lock:
+                self._owed.pop((stack, trigger), None)
+            self.heartbeat.beat()
+            self._on_queued()
+
+    def _queue(self, stack: StackId, trigger: Trigger) -> None:
+        try:
+            self._jobs.enqueue(stack, trigger, requested_by=None, at=self._clock())
+        except StoreError:
+            raise
+        except Exception:
+            logger.exception("A check is not queued.", action="enqueue", stack=str(stack))
+
+    def _keep_moved(self) -> None:
+        with self._lock:
+            owed = {stack for stack, _ in self._owed}
+            moved = {stack: due for stack, due in self._moved.items() if stack not in owed}
+        if not moved:
+            return
+        self._dues.schedule(moved)
+        with self._lock:
+            for stack, due in moved.items():
+                if self._moved.get(stack) == due:
+                    del self._moved[stack]
