@@ -18,7 +18,6 @@ from driftwatch.model import (
     ANNOUNCED_FINDINGS,
     Announcement,
     CheckResult,
-    Finding,
     StackDeclaration,
     TransitionKind,
     Verdict,
@@ -27,7 +26,7 @@ from driftwatch.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from driftwatch.drift.lifecycle import Step
+    from driftwatch.drift.lifecycle import Event, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,7 @@ def _announcement(
     kind: TransitionKind, result: CheckResult, steps: Sequence[Step], declaration: StackDeclaration
 ) -> Announcement:
     worst_first = sorted(result.counted, key=lambda finding: (-finding.severity.rank, finding.address))
-    about_detector = kind in _DETECTOR
+    news = () if kind in _DETECTOR else steps
     return Announcement(
         kind=kind,
         stack=str(result.stack),
@@ -112,15 +111,14 @@ def _announcement(
         at=result.started_at,
         findings=tuple(worst_first[:ANNOUNCED_FINDINGS]),
         total=len(worst_first),
-        resolved=() if about_detector else _resolved(steps),
+        opened=_addresses(news, "opened", "reopened"),
+        changed=_addresses(news, "changed"),
+        resolved=_addresses(news, "resolved"),
         owners=declaration.owners,
         error=result.error,
         mass_deletion=result.mass_deletion,
     )
 
 
-def _resolved(steps: Sequence[Step]) -> tuple[str, ...]:
-    gone: list[Finding] = [
-        step.finding for step in steps if step.event == "resolved" and step.finding.counted
-    ]
-    return tuple(finding.address for finding in gone)
+def _addresses(steps: Sequence[Step], *events: Event) -> tuple[str, ...]:
+    return tuple(step.finding.address for step in steps if step.event in events and step.finding.counted)

@@ -39,7 +39,7 @@ class Evidence:
     baseline: Inputs | None
 
     def cause(self, provider: str | None, *, configured: bool = True) -> Cause:
-        """The cause of a difference at a resource of `provider`; `configured`: the code sets the attribute."""
+        """The cause of one difference; `configured` where the code sets the attribute."""
         upgraded = self._provider_moved(provider)
         if upgraded and not (self._code_moved and configured):
             return Cause.PROVIDER_UPGRADE

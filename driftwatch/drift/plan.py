@@ -232,7 +232,7 @@ def _check_consistent(document: Mapping[str, Any], plan: Plan, managed: frozense
     """Terraform names every resource of state and code in `resource_changes`, untouched ones as no-op."""
     missing = managed - {change.address for change in plan.changes}
     if missing:
-        _refuse(f"it says nothing of {len(missing)} resources that are in the state or the code")
+        _refuse(f"it says nothing of {len(missing)} of the resources in the state and the code")
     if document.get("applyable") is False and any(not change.change.is_no_op for change in plan.changes):
         _refuse("it has changes and says that there is nothing to apply")
 
