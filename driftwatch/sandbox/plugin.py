@@ -1,8 +1,8 @@
 """Serves a `tf` provider to terraform the way that a Go provider is served. Runs in the provider's process.
 
-`tf.runner.run_provider` would do, if a drift detector's tests did not need real life: it
-keeps its TLS key under HOME (which may be read-only), dies of the Ctrl-C that terraform's whole process
-group gets, and breaks off the requests under way when terraform asks it to stop.
+`tf.runner.run_provider` is not used because a drift detector's tests need what real providers do: it keeps its
+TLS key under HOME, which may be read-only, dies of the Ctrl-C that terraform's whole process group gets, and
+breaks off the requests under way when terraform asks it to stop.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ _SOCKET_PATH_LIMIT = 107
 _ORPHAN_GRACE_SECONDS = 30.0
 """A Go provider outlives a killed terraform for ever. This one does so long enough for a test to see it."""
 
+_ANSWER_SECONDS = 0.5
+"""How long requests under way have when it ends; the request to end is one of them."""
+
 _REQUESTS_AT_ONCE = 32
 """More than terraform's default of 10 in parallel, so that hanging requests do not block the shutdown."""
 
@@ -58,7 +61,7 @@ def serve(servicer: ProviderServicer, environment: Mapping[str, str]) -> int:
         sys.stdout.write(f"1|6|unix|{path}|grpc|{certificate}\n")
         sys.stdout.flush()
         _wait(ended)
-        server.stop(grace=None)
+        server.stop(_ANSWER_SECONDS).wait(_ANSWER_SECONDS)
     return 0
 
 

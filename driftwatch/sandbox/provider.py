@@ -472,7 +472,7 @@ class SandboxProvider(Provider):  # type: ignore[misc]
 
 
 class SandboxServicer(ProviderServicer):  # type: ignore[misc]
-    """`tf`'s servicer plans from the proposed state alone and so cannot tell that the code leaves a line out."""
+    """`tf`'s servicer plans from the proposed state alone: it cannot tell what the code leaves out."""
 
     def PlanResourceChange(self, request: pb.PlanResourceChange.Request, context: Any) -> Any:  # noqa: N802
         """Plans the default for what the code leaves out; otherwise it would stay as the cloud has it."""

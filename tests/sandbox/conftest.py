@@ -181,32 +181,25 @@ def open_terminal(binary: Path, root: Path, cli_config: Path, module: Path | Non
     return terminal
 
 
+@pytest.fixture(scope="session")
+def terminal_at(terraform_binary: Path, sandbox_cli_config: Path) -> Callable[..., Terminal]:
+    """Opens a terminal with its files under a directory, and its module there or elsewhere."""
+
+    def open_at(root: Path, module: Path | None = None) -> Terminal:
+        return open_terminal(terraform_binary, root, sandbox_cli_config, module)
+
+    return open_at
+
+
 @pytest.fixture
-def terminal(terraform_binary: Path, tmp_path: Path, sandbox_cli_config: Path) -> Terminal:
+def terminal(terminal_at: Callable[..., Terminal], tmp_path: Path) -> Terminal:
     """An empty module and an empty cloud."""
-    return open_terminal(terraform_binary, tmp_path / "terminal", sandbox_cli_config)
-
-
-@pytest.fixture
-def terminal_in(
-    terraform_binary: Path, tmp_path: Path, sandbox_cli_config: Path
-) -> Callable[[Path], Terminal]:
-    """Opens a terminal in a module that lies elsewhere, and runs `init` in it."""
-
-    def open_in(module: Path) -> Terminal:
-        root = tmp_path / "terminals" / module.parent.name / module.name
-        terminal = open_terminal(terraform_binary, root, sandbox_cli_config, module)
-        terminal.init()
-        return terminal
-
-    return open_in
+    return terminal_at(tmp_path / "terminal")
 
 
 @pytest.fixture(scope="session")
-def _applied_once(
-    terraform_binary: Path, tmp_path_factory: pytest.TempPathFactory, sandbox_cli_config: Path
-) -> Terminal:
-    terminal = open_terminal(terraform_binary, tmp_path_factory.mktemp("applied") / "it", sandbox_cli_config)
+def _applied_once(terminal_at: Callable[..., Terminal], tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    terminal = terminal_at(tmp_path_factory.mktemp("applied") / "it")
     terminal.write(EVERYTHING)
     terminal.init()
     terminal.apply()
@@ -214,8 +207,8 @@ def _applied_once(
 
 
 @pytest.fixture
-def applied(_applied_once: Terminal, tmp_path: Path) -> Terminal:
+def applied(_applied_once: Terminal, terminal_at: Callable[..., Terminal], tmp_path: Path) -> Terminal:
     """`EVERYTHING`, applied: a copy of module, state and cloud of the test's own."""
     root = tmp_path / "applied"
     shutil.copytree(_applied_once.root, root, symlinks=True)
-    return open_terminal(_applied_once.binary, root, _applied_once.cli_config)
+    return terminal_at(root)

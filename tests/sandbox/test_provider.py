@@ -11,7 +11,11 @@ import pytest
 from driftwatch.sandbox.cloud import Fault, Kind
 
 if TYPE_CHECKING:
-    from tests.sandbox.conftest import Terminal
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from driftwatch.sandbox.cloud import Cloud
+    from tests.sandbox.conftest import Plan, Terminal
 
 REFRESHED_EMPTY = {"sandbox_firewall.web": ["update"], "sandbox_database.orders": ["update"]}
 """Their tags were null and come back as {}: the noise of a clean first apply."""
@@ -32,68 +36,171 @@ def test_outputs_and_data_sources_carry_what_the_cloud_computed(applied: Termina
     assert re.fullmatch(r"orders-000\d\.db\.local-1\.sandbox\.internal:5432", outputs["endpoint"])
 
 
-def test_hand_made_changes_show_as_drift_and_as_change_and_nothing_else_does(applied: Terminal) -> None:
-    cloud = applied.cloud
-    cloud.update(Kind.FIREWALL, "local-1/web", {"ingress": [rule(443, "10.0.0.0/8", "0.0.0.0/0")]})
-    cloud.update(Kind.BUCKET, "logs", {"tags": {"team": "platform", "tier": "hot"}})
-    cloud.delete(Kind.DNS_RECORD, "example.test/www/A")
-    plan = applied.plan()
+HAND_MADE = """
+resource "sandbox_firewall" "opened" {
+  name = "opened"
+  ingress {
+    port     = 22
+    protocol = "tcp"
+    cidrs    = ["10.0.0.0/8"]
+  }
+}
+resource "sandbox_firewall" "reordered" {
+  name = "reordered"
+  dynamic "ingress" {
+    for_each = [80, 443]
+    content {
+      port     = ingress.value
+      protocol = "tcp"
+      cidrs    = ["10.0.0.0/8", "192.168.0.0/16"]
+    }
+  }
+}
+resource "sandbox_firewall" "labelled" { name = "labelled" }
+resource "sandbox_bucket" "labelled" {
+  name = "labelled"
+  tags = { team = "platform", tier = "cold" }
+}
+resource "sandbox_bucket" "reordered" {
+  name = "reordered"
+  dynamic "lifecycle_rule" {
+    for_each = ["raw/", "daily/"]
+    content {
+      prefix      = lifecycle_rule.value
+      expire_days = 30
+    }
+  }
+}
+resource "sandbox_bucket" "versioned" { name = "versioned" }
+resource "sandbox_database" "it" {
+  for_each    = toset(["counted", "moved", "rekeyed", "replaced"])
+  name        = each.key
+  engine      = "postgres"
+  version     = "15.4"
+  password    = "canary-hunter2"
+  maintenance = { day = "sunday", hour = 3 }
+}
+resource "sandbox_dns_record" "it" {
+  for_each = toset(["deleted", "kept"])
+  zone     = "example.test"
+  name     = each.key
+  type     = "A"
+  values   = ["203.0.113.1"]
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def hand_made(
+    tmp_path_factory: pytest.TempPathFactory, terminal_at: Callable[[Path], Terminal]
+) -> tuple[Terminal, Plan]:
+    """`HAND_MADE`, applied, then changed by hand in one way for each resource; and the plan of that."""
+    terminal = terminal_at(tmp_path_factory.mktemp("hand") / "made")
+    terminal.write(HAND_MADE)
+    terminal.init()
+    terminal.apply()
+    change_by_hand(terminal.cloud)
+    return terminal, terminal.plan()
+
+
+def change_by_hand(cloud: Cloud) -> None:
+    opened = {"port": 22, "protocol": "tcp", "cidrs": ["0.0.0.0/0", "10.0.0.0/8"]}
+    cloud.update(Kind.FIREWALL, "local-1/opened", {"ingress": [{**opened, "description": None}]})
+    rules = cloud.get(Kind.FIREWALL, "local-1/reordered").attributes["ingress"]
+    turned = [{**rule, "cidrs": rule["cidrs"][::-1]} for rule in rules[::-1]]
+    cloud.update(Kind.FIREWALL, "local-1/reordered", {"ingress": turned})
+    cloud.update(Kind.FIREWALL, "local-1/labelled", {"tags": {"owner": "bob"}})
+    cloud.update(Kind.BUCKET, "labelled", {"tags": {"team": "platform", "tier": "hot"}})
+    steps = cloud.get(Kind.BUCKET, "reordered").attributes["lifecycle_rule"]
+    cloud.update(Kind.BUCKET, "reordered", {"lifecycle_rule": steps[::-1]})
+    cloud.update(Kind.BUCKET, "versioned", {"versioning": True})
+    cloud.touch(Kind.DATABASE, "counted")
+    cloud.update(Kind.DATABASE, "moved", {"maintenance": {"day": "monday", "hour": 3}})
+    cloud.update(Kind.DATABASE, "rekeyed", {"password": "changed-by-hand"})
+    old = cloud.get(Kind.DATABASE, "replaced").attributes
+    cloud.delete(Kind.DATABASE, "replaced")
+    cloud.create(Kind.DATABASE, {name: old[name] for name in old if name not in ("id", "endpoint")})
+    cloud.delete(Kind.DNS_RECORD, "example.test/deleted/A")
+
+
+def test_hand_made_changes_are_changes_and_nothing_else_is(hand_made: tuple[Terminal, Plan]) -> None:
+    _, plan = hand_made
     assert plan.changes() == {
-        "sandbox_bucket.logs": ["update"],
-        "sandbox_dns_record.www": ["create"],
-        "sandbox_firewall.web": ["update"],
+        "sandbox_firewall.opened": ["update"],
+        "sandbox_firewall.labelled": ["update"],
+        "sandbox_bucket.labelled": ["update"],
+        "sandbox_bucket.reordered": ["update"],
+        "sandbox_bucket.versioned": ["update"],
+        'sandbox_database.it["moved"]': ["update"],
+        'sandbox_database.it["rekeyed"]': ["update"],
+        'sandbox_dns_record.it["deleted"]': ["create"],
     }
-    assert plan.drift() == REFRESHED_EMPTY | {
-        "sandbox_bucket.logs": ["update"],
-        "sandbox_dns_record.www": ["delete"],
-    }
-    firewall = plan.change("sandbox_firewall.web")
-    assert [sorted(one["cidrs"]) for one in firewall["before"]["ingress"]] == [["0.0.0.0/0", "10.0.0.0/8"]]
-    assert sorted(one["port"] for one in firewall["after"]["ingress"]) == [80, 443]
-    assert plan.change("sandbox_bucket.logs")["after"]["tags"]["tier"] == "cold"
-    applied.apply()
-    assert applied.plan().changes() == {}
 
 
-def rule(port: int, *cidrs: str) -> dict[str, object]:
-    return {"port": port, "protocol": "tcp", "cidrs": list(cidrs), "description": None}
+def test_drift_tells_the_hand_made_change_from_state_to_cloud(hand_made: tuple[Terminal, Plan]) -> None:
+    _, plan = hand_made
+    rule = plan.drifted("sandbox_firewall.opened")
+    assert rule["before"]["ingress"][0]["cidrs"] == ["10.0.0.0/8"]
+    assert sorted(rule["after"]["ingress"][0]["cidrs"]) == ["0.0.0.0/0", "10.0.0.0/8"]
+    tags = plan.drifted("sandbox_bucket.labelled")
+    assert (tags["before"]["tags"]["tier"], tags["after"]["tags"]["tier"]) == ("cold", "hot")
+    assert plan.drifted('sandbox_dns_record.it["deleted"]')["actions"] == ["delete"]
+    assert 'sandbox_dns_record.it["kept"]' not in plan.drift()
 
 
-def test_the_order_of_a_set_is_no_difference_and_that_of_a_list_is(applied: Terminal) -> None:
-    firewall = applied.cloud.get(Kind.FIREWALL, "local-1/web")
-    rules = [{**one, "cidrs": one["cidrs"][::-1]} for one in firewall.attributes["ingress"][::-1]]
-    applied.cloud.update(Kind.FIREWALL, "local-1/web", {"ingress": rules})
-    bucket = applied.cloud.get(Kind.BUCKET, "logs")
-    applied.cloud.update(Kind.BUCKET, "logs", {"lifecycle_rule": bucket.attributes["lifecycle_rule"][::-1]})
-    assert applied.plan().changes() == {"sandbox_bucket.logs": ["update"]}
+def test_the_order_of_a_set_is_no_difference_and_that_of_a_list_is(hand_made: tuple[Terminal, Plan]) -> None:
+    _, plan = hand_made
+    assert "sandbox_firewall.reordered" not in plan.changes()
+    steps = plan.change("sandbox_bucket.reordered")
+    assert [one["prefix"] for one in steps["before"]["lifecycle_rule"]] == ["daily/", "raw/"]
+    assert [one["prefix"] for one in steps["after"]["lifecycle_rule"]] == ["raw/", "daily/"]
 
 
-def test_a_password_changed_by_hand_is_seen_and_masked(applied: Terminal) -> None:
-    applied.cloud.update(Kind.DATABASE, "orders", {"password": "changed-by-hand"})
-    change = applied.plan().change("sandbox_database.orders")
+def test_what_the_code_leaves_out_goes_back_to_its_default(hand_made: tuple[Terminal, Plan]) -> None:
+    _, plan = hand_made
+    assert plan.change("sandbox_bucket.versioned")["after"]["versioning"] is False
+    tags = plan.change("sandbox_firewall.labelled")
+    assert (tags["before"]["tags"], tags["after"]["tags"]) == ({"owner": "bob"}, None)
+
+
+def test_a_password_changed_by_hand_is_seen_and_masked(hand_made: tuple[Terminal, Plan]) -> None:
+    terminal, plan = hand_made
+    change = plan.change('sandbox_database.it["rekeyed"]')
     assert change["before_sensitive"]["password"] is True
     assert change["after_sensitive"]["password"] is True
     assert change["before"]["password"] == "changed-by-hand"
-    text = applied.must("plan", "-input=false", "-no-color")
+    text = terminal.must("show", "-no-color", str(terminal.root / "plan"))
     assert "(sensitive value)" in text
     assert "changed-by-hand" not in text
     assert "canary-hunter2" not in text
 
 
-def test_what_the_cloud_counts_by_itself_is_drift_without_a_change(applied: Terminal) -> None:
-    applied.cloud.touch(Kind.DATABASE, "orders")
-    plan = applied.plan()
-    assert plan.changes() == {}
-    moved = plan.drifted("sandbox_database.orders")
+def test_what_the_cloud_counts_by_itself_is_drift_without_a_change(hand_made: tuple[Terminal, Plan]) -> None:
+    _, plan = hand_made
+    moved = plan.drifted('sandbox_database.it["counted"]')
     assert (moved["before"]["revision"], moved["after"]["revision"]) == (1, 2)
+    assert plan.change('sandbox_database.it["counted"]')["actions"] == ["no-op"]
 
 
-def test_an_update_makes_only_the_revision_unknown(applied: Terminal) -> None:
-    applied.cloud.update(Kind.DATABASE, "orders", {"maintenance": {"day": "monday", "hour": 3}})
-    change = applied.plan().change("sandbox_database.orders")
-    assert change["actions"] == ["update"]
+def test_an_update_makes_only_the_revision_unknown(hand_made: tuple[Terminal, Plan]) -> None:
+    _, plan = hand_made
+    change = plan.change('sandbox_database.it["moved"]')
     assert [name for name, unknown in change["after_unknown"].items() if unknown is True] == ["revision"]
     assert change["after"]["maintenance"] == {"day": "sunday", "hour": 3}
+
+
+def test_deleted_and_made_again_by_hand_shows_in_what_is_computed(hand_made: tuple[Terminal, Plan]) -> None:
+    _, plan = hand_made
+    moved = plan.drifted('sandbox_database.it["replaced"]')
+    assert moved["before"]["endpoint"] != moved["after"]["endpoint"]
+
+
+def test_an_apply_takes_the_hand_made_changes_back(hand_made: tuple[Terminal, Plan]) -> None:
+    terminal, _ = hand_made
+    terminal.must("apply", "-input=false", str(terminal.root / "plan"))
+    assert terminal.cloud.get(Kind.BUCKET, "versioned").attributes["versioning"] is False
+    assert terminal.cloud.get(Kind.FIREWALL, "local-1/labelled").attributes["tags"] == {}
+    assert terminal.plan().changes() == {}
 
 
 def test_an_attribute_of_creation_time_forces_a_replacement(applied: Terminal) -> None:
@@ -104,18 +211,6 @@ def test_an_attribute_of_creation_time_forces_a_replacement(applied: Terminal) -
     assert change["replace_paths"] == [["engine"]]
     applied.apply()
     assert applied.cloud.get(Kind.DATABASE, "orders").attributes["engine"] == "mysql"
-    assert applied.plan().changes() == {}
-
-
-def test_deleted_and_made_again_by_hand_shows_in_what_is_computed(applied: Terminal) -> None:
-    old = applied.cloud.get(Kind.DATABASE, "orders")
-    settings = {name: value for name, value in old.attributes.items() if name not in ("id", "endpoint")}
-    applied.cloud.delete(Kind.DATABASE, "orders")
-    applied.cloud.create(Kind.DATABASE, settings)
-    plan = applied.plan()
-    assert plan.changes() == {}
-    moved = plan.drifted("sandbox_database.orders")
-    assert moved["before"]["endpoint"] != moved["after"]["endpoint"]
 
 
 def test_tags_taken_out_of_the_code_are_taken_out_of_the_cloud(applied: Terminal) -> None:
@@ -124,13 +219,6 @@ def test_tags_taken_out_of_the_code_are_taken_out_of_the_cloud(applied: Terminal
     assert applied.plan().changes() == {"sandbox_bucket.logs": ["update"]}
     applied.apply()
     assert applied.cloud.get(Kind.BUCKET, "logs").attributes["tags"] == {}
-    assert applied.plan().changes() == {}
-
-
-def test_tags_put_on_by_hand_where_the_code_has_none_are_a_change(applied: Terminal) -> None:
-    applied.cloud.update(Kind.FIREWALL, "local-1/web", {"tags": {"owner": "bob"}})
-    change = applied.plan().change("sandbox_firewall.web")
-    assert (change["before"]["tags"], change["after"]["tags"]) == ({"owner": "bob"}, None)
 
 
 def test_an_object_made_by_hand_can_be_imported(terminal: Terminal) -> None:
@@ -149,8 +237,6 @@ def test_an_object_made_by_hand_can_be_imported(terminal: Terminal) -> None:
     change = terminal.plan().change("sandbox_bucket.found")
     assert change["actions"] == ["no-op"]
     assert change["importing"] == {"id": "found"}
-    terminal.apply()
-    assert terminal.plan().changes() == {}
 
 
 def test_importing_and_looking_up_what_is_not_there_says_so(terminal: Terminal) -> None:
@@ -182,7 +268,6 @@ def test_two_regions_are_two_providers_of_one_cloud(terminal: Terminal) -> None:
     terminal.apply()
     assert {one.key for one in terminal.cloud.objects(Kind.FIREWALL)} == {"local-1/edge", "local-2/edge"}
     assert json.loads(terminal.must("output", "-json", "zones")) == ["local-2a", "local-2b"]
-    assert terminal.plan().changes() == {}
 
 
 def test_many_resources_at_once_all_arrive(terminal: Terminal) -> None:
@@ -199,7 +284,6 @@ def test_many_resources_at_once_all_arrive(terminal: Terminal) -> None:
     terminal.apply("-parallelism=25")
     records = terminal.cloud.objects(Kind.DNS_RECORD)
     assert sorted(one.serial for one in records) == list(range(1, 61))
-    assert terminal.plan().changes() == {}
 
 
 def test_a_name_that_is_taken_or_empty_is_refused_by_name(terminal: Terminal) -> None:
