@@ -1,8 +1,8 @@
 """Serves a `tf` provider to terraform the way that a Go provider is served. Runs in the provider's process.
 
-`tf.runner.run_provider` is not used because a drift detector's tests need what real providers do: it keeps its
-TLS key under HOME, which may be read-only, dies of the Ctrl-C that terraform's whole process group gets, and
-breaks off the requests under way when terraform asks it to stop.
+`tf.runner.run_provider` is not used because a drift detector's tests need what real providers do. It keeps
+its TLS key under HOME, which may be read-only, dies of the Ctrl-C that terraform's whole process group gets,
+and breaks off the requests under way when terraform asks it to stop.
 """
 
 from __future__ import annotations
