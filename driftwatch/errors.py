@@ -11,6 +11,7 @@ DriftwatchError
 │   ├── BranchMissingError
 │   ├── UnsafeRepositoryError     a ref, a path, a link or a file that is refused
 │   ├── RepositoryTooLargeError
+│   ├── RepositoryBusyError · RepositoryInterruptedError   retry
 │   └── GitMissingError
 ├── EngineError                   terraform or tofu
 │   ├── NoBinaryError · VersionMismatchError · NotARootModuleError
@@ -26,6 +27,7 @@ DriftwatchError
 ├── DiskFullError
 └── StoreError
     ├── StoreUnavailableError · StoreLockedError   retry
+    ├── FencedOffError            give up: somebody else does this work now
     └── StoreNewerError · StoreCorruptError
 
 Adapters translate their vendors' errors into these at the edge (`raise … from exc`); messages and details are
@@ -146,6 +148,20 @@ class RepositoryTooLargeError(RepositoryError):
     """Over the caps on size, files or time."""
 
     code = "repository_too_large"
+
+
+class RepositoryBusyError(RepositoryError):
+    """Another process of driftwatch has worked on the mirror for longer than we wait."""
+
+    code = "repository_busy"
+    remedy = Remedy.RETRY
+
+
+class RepositoryInterruptedError(RepositoryError):
+    """Stopped on purpose before it came to an end: shutdown."""
+
+    code = "repository_interrupted"
+    remedy = Remedy.RETRY
 
 
 class GitMissingError(RepositoryError):
@@ -335,6 +351,13 @@ class StoreLockedError(StoreError):
 
     code = "store_locked"
     remedy = Remedy.RETRY
+
+
+class FencedOffError(StoreError):
+    """A result that came too late: its worker lost the lease and the stack was claimed again."""
+
+    code = "fenced_off"
+    remedy = Remedy.GIVE_UP
 
 
 class StoreNewerError(StoreError):

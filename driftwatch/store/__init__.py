@@ -1,0 +1,28 @@
+"""The store: tables, queries by intention, migrations; the spool for when it cannot be written."""
+
+from driftwatch.store.instance import instance_key
+from driftwatch.store.spool import Drained, Spool
+from driftwatch.store.store import Store
+from driftwatch.store.values import (
+    Enqueued,
+    FindingEvent,
+    Page,
+    Recorded,
+    RepositoryStatus,
+    SyncedStacks,
+    Upgraded,
+)
+
+__all__ = [
+    "Drained",
+    "Enqueued",
+    "FindingEvent",
+    "Page",
+    "Recorded",
+    "RepositoryStatus",
+    "Spool",
+    "Store",
+    "SyncedStacks",
+    "Upgraded",
+    "instance_key",
+]

@@ -1,0 +1,36 @@
+"""Stacks by name: the globs that people write, and the id that a row stands for."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from driftwatch.model import StackId
+from driftwatch.store.tables import StackRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+    from driftwatch.store.engine import AnyRow
+
+
+def ids_matching(connection: Connection, pattern: str) -> list[int]:
+    """The row ids of the stacks, removed ones too, whose name matches a glob."""
+    rows = connection.execute(select(StackRow.id, StackRow.name)).all()
+    wanted = matching([pattern], (row.name for row in rows))
+    return [row.id for row in rows if row.name in wanted]
+
+
+def matching(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
+    """The names that at least one glob matches; `*` also matches the slashes in a stack's path."""
+    patterns = list(patterns)
+    return {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def id_of(row: AnyRow) -> StackId:
+    """The stack that a row with these three columns belongs to."""
+    return StackId(repository=row.repository, path=row.path, workspace=row.workspace)

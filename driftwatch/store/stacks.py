@@ -1,0 +1,243 @@
+"""Repositories and stacks: what is declared, when it is due, and what its latest check said."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from driftwatch.model import ErrorReport, Health, StackId, StackStatus, Verdict
+from driftwatch.store import findings, jobs
+from driftwatch.store.codec import dump_error, load_optional, writable
+from driftwatch.store.names import id_of, matching
+from driftwatch.store.tables import RepositoryRow, StackRow, ToldRow
+from driftwatch.store.values import RepositoryStatus, SyncedStacks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from driftwatch.model import CheckResult, StackDeclaration
+    from driftwatch.store.engine import AnyRow
+
+NEVER_CHECKED = "not checked yet"
+
+
+def record_fetch(
+    connection: Connection,
+    repository: str,
+    *,
+    url: str,
+    branch: str,
+    commit: str | None,
+    error: ErrorReport | None,
+    at: datetime,
+) -> None:
+    """Notes a fetch; what was last good stays where this one brought nothing."""
+    _hold_repository(connection, repository)
+    seen: dict[str, Any] = {"url": url, "branch": branch, "fetched_at": at, "error": dump_error(error)}
+    if commit is not None:
+        seen["commit_sha"] = commit
+    if error is None:
+        seen["last_good_at"] = at
+    connection.execute(update(RepositoryRow).where(RepositoryRow.name == repository).values(**seen))
+
+
+def repositories(connection: Connection) -> list[RepositoryStatus]:
+    """All repositories, by name."""
+    rows = connection.execute(select(RepositoryRow).order_by(RepositoryRow.name))
+    return [
+        RepositoryStatus(
+            name=row.name,
+            url=row.url,
+            branch=row.branch,
+            commit=row.commit_sha,
+            fetched_at=row.fetched_at,
+            last_good_at=row.last_good_at,
+            error=load_optional(ErrorReport, row.error),
+        )
+        for row in rows
+    ]
+
+
+def sync(
+    connection: Connection, repository: str, declared: Sequence[StackDeclaration], at: datetime
+) -> SyncedStacks:
+    """Makes the stacks of a repository those that are declared.
+
+    A stack that is gone keeps its rows: its findings end as "stack removed" and its queued job goes. One that
+    comes back starts anew, due at once.
+    """
+    _hold_repository(connection, repository)
+    known = {row.name: row for row in connection.execute(_of_repository(repository))}
+    wanted = {str(item.id): item for item in declared}
+    new = [item for name, item in wanted.items() if name not in known]
+    back = [item for name, item in wanted.items() if name in known and known[name].removed_at]
+    gone = [row for name, row in known.items() if name not in wanted and row.removed_at is None]
+    if new:
+        connection.execute(insert(StackRow), [_declared(item, at) for item in new])
+    _redeclare(connection, [item for name, item in wanted.items() if _differs(known.get(name), item)])
+    _revive(connection, [known[str(item.id)].id for item in back], at)
+    _remove(connection, [row.id for row in gone], at)
+    return SyncedStacks(added=tuple(item.id for item in (*new, *back)), removed=tuple(map(id_of, gone)))
+
+
+def hold(connection: Connection, declaration: StackDeclaration, at: datetime) -> AnyRow:
+    """The stack's row, locked until the transaction ends; made where nobody declared the stack before."""
+    query = select(StackRow).where(StackRow.name == str(declaration.id)).with_for_update(key_share=True)
+    row = connection.execute(query).first()
+    if row is None:
+        _hold_repository(connection, declaration.id.repository)
+        connection.execute(insert(StackRow), [_declared(declaration, at)])
+        row = connection.execute(query).one()
+    return row
+
+
+def note_check(connection: Connection, stack_id: int, result: CheckResult) -> None:
+    """Makes `result` the stack's latest check; what was last known to be good stays where it is none."""
+    latest: dict[str, Any] = {
+        "verdict": result.verdict,
+        "method": result.method,
+        "commit_sha": result.commit,
+        "checked_at": result.started_at,
+        "error": dump_error(result.error),
+        "open_findings": findings.count_open(connection, stack_id),
+    }
+    if result.verdict.is_good:
+        latest["last_good_at"] = result.started_at
+    connection.execute(update(StackRow).where(StackRow.id == stack_id).values(**latest))
+
+
+def schedule(connection: Connection, due: Mapping[StackId, datetime]) -> None:
+    """Notes when stacks are next due."""
+    if due:
+        connection.execute(
+            update(StackRow).where(StackRow.name == bindparam("stack")).values(next_due_at=bindparam("due")),
+            [{"stack": str(stack), "due": moment} for stack, moment in due.items()],
+        )
+
+
+def due_times(connection: Connection) -> dict[StackId, datetime | None]:
+    """When each declared stack is due."""
+    rows = connection.execute(
+        select(StackRow.repository, StackRow.path, StackRow.workspace, StackRow.next_due_at).where(
+            StackRow.removed_at.is_(None)
+        )
+    )
+    return {id_of(row): row.next_due_at for row in rows}
+
+
+def statuses(
+    connection: Connection,
+    patterns: Sequence[str],
+    *,
+    now: datetime,
+    allowed_age: Callable[[StackId], timedelta] | None,
+) -> list[StackStatus]:
+    """The declared stacks, or those that a glob matches, by name."""
+    rows = connection.execute(
+        select(StackRow).where(StackRow.removed_at.is_(None)).order_by(StackRow.name)
+    ).all()
+    wanted = matching(patterns, (row.name for row in rows)) if patterns else None
+    return [
+        _status(row, now=now, allowed_age=allowed_age) for row in rows if wanted is None or row.name in wanted
+    ]
+
+
+def _hold_repository(connection: Connection, name: str) -> None:
+    """Makes the repository's row where there is none, and locks it until the transaction ends."""
+    query = select(RepositoryRow.name).where(RepositoryRow.name == name).with_for_update(key_share=True)
+    if connection.execute(query).first() is None:
+        connection.execute(insert(RepositoryRow), [{"name": name}])
+
+
+def _of_repository(repository: str) -> Any:
+    return select(StackRow).where(StackRow.repository == repository).order_by(StackRow.name)
+
+
+def _declared(item: StackDeclaration, at: datetime) -> dict[str, Any]:
+    return {
+        "name": str(item.id),
+        "repository": item.id.repository,
+        "path": item.id.path,
+        "workspace": item.id.workspace,
+        "declared_at": at,
+        **_words(item),
+    }
+
+
+def _words(item: StackDeclaration) -> dict[str, Any]:
+    return {"labels": writable(dict(item.labels)), "owners": writable(list(item.owners))}
+
+
+def _differs(row: AnyRow | None, item: StackDeclaration) -> bool:
+    return row is not None and {"labels": row.labels, "owners": row.owners} != _words(item)
+
+
+def _redeclare(connection: Connection, items: Sequence[StackDeclaration]) -> None:
+    for item in items:
+        connection.execute(update(StackRow).where(StackRow.name == str(item.id)).values(**_words(item)))
+
+
+def _revive(connection: Connection, ids: Sequence[int], at: datetime) -> None:
+    if not ids:
+        return
+    connection.execute(
+        update(StackRow).where(StackRow.id.in_(ids)).values(removed_at=None, declared_at=at, next_due_at=None)
+    )
+
+
+def _remove(connection: Connection, ids: Sequence[int], at: datetime) -> None:
+    if not ids:
+        return
+    connection.execute(
+        update(StackRow).where(StackRow.id.in_(ids)).values(removed_at=at, next_due_at=None, open_findings=0)
+    )
+    connection.execute(delete(ToldRow).where(ToldRow.stack_id.in_(ids)))
+    jobs.drop_queued(connection, ids)
+    findings.close_removed(connection, ids, at)
+
+
+def _status(row: AnyRow, *, now: datetime, allowed_age: Callable[[StackId], timedelta] | None) -> StackStatus:
+    stack, error = id_of(row), load_optional(ErrorReport, row.error)
+    health, reason = _health(
+        row,
+        error,
+        now - row.last_good_at if row.last_good_at else None,
+        allowed_age(stack) if allowed_age else None,
+    )
+    return StackStatus(
+        id=stack,
+        verdict=row.verdict,
+        health=health,
+        health_reason=reason,
+        method=row.method,
+        commit=row.commit_sha,
+        checked_at=row.checked_at,
+        last_good_at=row.last_good_at,
+        next_due_at=row.next_due_at,
+        suspended=row.suspended,
+        open_findings=row.open_findings,
+        error=error,
+        owners=tuple(row.owners),
+        labels=row.labels,
+    )
+
+
+def _health(
+    row: AnyRow, error: ErrorReport | None, age: timedelta | None, allowed: timedelta | None
+) -> tuple[Health, str | None]:
+    if row.verdict is Verdict.ERROR:
+        return Health.BLIND, error.message if error else "the latest check failed"
+    if age is None:
+        return Health.STALE, NEVER_CHECKED
+    if allowed is not None and age > allowed:
+        return Health.STALE, f"no good check for {_rounded(age)}, allowed are {_rounded(allowed)}"
+    return Health.FRESH, None
+
+
+def _rounded(age: timedelta) -> timedelta:
+    return timedelta(seconds=round(age.total_seconds()))

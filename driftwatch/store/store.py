@@ -1,0 +1,297 @@
+"""The store: what driftwatch knows and must not forget, asked for and changed by intention.
+
+Its place in the flow is `record`: a check, what it means for findings, and the messages that tell of it are
+one transaction. Intent is a row before the work starts (due times, jobs, messages), so that a restart goes on
+from the rows. It decides nothing about drift and sends nothing.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+from driftwatch.errors import UnknownStackError
+from driftwatch.store import checks, findings, jobs, outbox, schema, stacks
+from driftwatch.store.codec import writable_result
+from driftwatch.store.engine import Backend, Database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime, timedelta
+    from pathlib import Path
+
+    from driftwatch.model import (
+        CheckResult,
+        ErrorReport,
+        FindingStatus,
+        Inputs,
+        Job,
+        JobState,
+        Message,
+        StackDeclaration,
+        StackId,
+        StackStatus,
+        StoredFinding,
+        Trigger,
+    )
+    from driftwatch.store.values import (
+        Enqueued,
+        FindingEvent,
+        Page,
+        Recorded,
+        RepositoryStatus,
+        SyncedStacks,
+        Upgraded,
+    )
+
+PATIENCE = 10.0
+"""Seconds to wait for somebody else's lock before a transaction is tried again: SQLite's writers take
+milliseconds, so who holds it for longer is a backup or a shell, and a check can wait for those."""
+
+_BATCH = 2_000
+"""Rows deleted in one transaction: a writer that waits behind it waits for tens of milliseconds."""
+
+
+class Store:
+    """One per process, for all threads.
+
+    Every method raises a StoreError (StoreUnavailableError, StoreLockedError, StoreCorruptError …) or
+    DiskFullError where the database does not do its part; nothing is half written then.
+    """
+
+    def __init__(self, database: Database, upgraded: Upgraded) -> None:
+        self._database = database
+        self.upgraded = upgraded
+        """What opening it did to the schema."""
+
+    @classmethod
+    def open(cls, *, state_dir: Path, database: str | None, patience: float = PATIENCE) -> Self:
+        """Opens the database, made or upgraded as needed: a file in `state_dir`, or the URL of a PostgreSQL.
+
+        Raises StoreNewerError, StoreCorruptError, StoreLockedError, StoreUnavailableError, and ConfigError
+        where `database` is not the URL of a PostgreSQL.
+        """
+        opened = Database(_backend(state_dir, database, patience))
+        try:
+            return cls(opened, schema.upgrade(opened))
+        except BaseException:
+            opened.close()
+            raise
+
+    def close(self) -> None:
+        """Gives the connections back. Who still waits for a lock is told that it is locked."""
+        self._database.close()
+
+    def damage(self) -> tuple[str, ...]:
+        """What a thorough look at every stored page finds wrong; seconds on a large file."""
+        return self._database.read(self._database.backend.damage)
+
+    # Repositories and stacks
+
+    def record_fetch(
+        self,
+        repository: str,
+        *,
+        url: str,
+        branch: str,
+        commit: str | None,
+        error: ErrorReport | None,
+        at: datetime,
+    ) -> None:
+        """Notes a fetch; with an `error`, or no `commit`, what was last good stays."""
+        self._database.write(
+            partial(
+                stacks.record_fetch,
+                repository=repository,
+                url=url,
+                branch=branch,
+                commit=commit,
+                error=error,
+                at=at,
+            )
+        )
+
+    def repositories(self) -> list[RepositoryStatus]:
+        return self._database.read(stacks.repositories)
+
+    def sync_stacks(
+        self, repository: str, declared: Sequence[StackDeclaration], at: datetime
+    ) -> SyncedStacks:
+        """Makes the repository's stacks those declared; findings of the others end as "stack_removed"."""
+        return self._database.write(partial(stacks.sync, repository=repository, declared=declared, at=at))
+
+    def stacks(
+        self,
+        patterns: Sequence[str] = (),
+        *,
+        now: datetime,
+        allowed_age: Callable[[StackId], timedelta] | None = None,
+    ) -> list[StackStatus]:
+        """All stacks, or those whose id matches one of the globs, by name.
+
+        A stack is blind where its latest check failed, and stale where its latest good one is older than
+        `allowed_age` says or where there is none.
+        """
+        return self._database.read(
+            partial(stacks.statuses, patterns=patterns, now=now, allowed_age=allowed_age)
+        )
+
+    def schedule(self, due: Mapping[StackId, datetime]) -> None:
+        """Notes when stacks are next due; one that is not known is passed over."""
+        self._database.write(partial(stacks.schedule, due=due))
+
+    def due_times(self) -> dict[StackId, datetime | None]:
+        """When each stack is due; None where that was never said."""
+        return self._database.read(stacks.due_times)
+
+    def baseline(self, stack: StackId) -> Inputs | None:
+        """The inputs of the stack's last check that was in sync."""
+        return self._database.read(partial(checks.baseline, stack=stack))
+
+    # Checks
+
+    def record_check(
+        self,
+        result: CheckResult,
+        *,
+        declaration: StackDeclaration,
+        channels: Sequence[str],
+        job: Job | None = None,
+        late: bool = False,
+    ) -> Recorded:
+        """Writes a result, what it does to the stack's findings, and a message per channel for what is news.
+
+        One transaction, which also ends the job. The same result written again changes nothing. With `late`,
+        a result that waited while a later check was recorded becomes history and no news. Raises
+        FencedOffError where the stack was claimed again since the job was: nothing is written then.
+        """
+        return self._database.write(
+            partial(
+                checks.record,
+                result=writable_result(result),
+                declaration=declaration,
+                channels=channels,
+                job=job,
+                late=late,
+            )
+        )
+
+    def prune_checks(self, before: datetime) -> int:
+        """Deletes checks older than `before`, and returns how many.
+
+        Each stack's latest and latest good one stay, and those that findings or the baseline refer to.
+        """
+        return self._delete(self._database.read(partial(checks.prunable, before=before)))
+
+    def coalesce_checks(self, before: datetime) -> int:
+        """Thins runs of checks older than `before` that said the same to their first and last."""
+        return self._delete(self._database.read(partial(checks.repetitive, before=before)))
+
+    # Findings
+
+    def findings(
+        self,
+        *,
+        stack: str | None = None,
+        statuses: Iterable[FindingStatus] | None = None,
+        counted: bool | None = True,
+        limit: int = 100,
+        after: int | None = None,
+    ) -> Page[StoredFinding]:
+        """Findings in the order of their ids, `limit` of them after the id `after`.
+
+        `stack` is a glob; None stands for all stacks, all statuses, counted or not.
+        """
+        return self._database.read(
+            partial(findings.page, stack=stack, statuses=statuses, counted=counted, limit=limit, after=after)
+        )
+
+    def finding(self, id: int) -> StoredFinding | None:  # noqa: A002  (it is what the seam calls it)
+        return self._database.read(partial(findings.one, finding_id=id))
+
+    def finding_events(self, id: int) -> list[FindingEvent]:  # noqa: A002  (it is what the seam calls it)
+        """A finding's life, oldest step first."""
+        return self._database.read(partial(findings.events, finding_id=id))
+
+    # Jobs
+
+    def enqueue(
+        self, stack: StackId, trigger: Trigger, *, requested_by: str | None, at: datetime
+    ) -> Enqueued:
+        """Queues a check; a queued one of lower priority is raised. Raises UnknownStackError."""
+        queued = self._database.write(
+            partial(jobs.enqueue, stack=stack, trigger=trigger, requested_by=requested_by, at=at)
+        )
+        if queued is None:
+            raise UnknownStackError(
+                f"no stack {stack}", advice="`driftwatch stacks list` shows those that are known."
+            )
+        return queued
+
+    def claim(self, node: str, *, at: datetime, lease: timedelta) -> Job | None:
+        """The next job, this node's until the lease ends; None where nothing can run now."""
+        return self._database.write(partial(jobs.claim, node=node, at=at, lease=lease), repeatable=False)
+
+    def renew(self, job: Job, *, at: datetime, lease: timedelta) -> bool:
+        """Makes the lease last from now on; False where the job is no longer its worker's."""
+        return self._database.write(partial(jobs.renew, job=job, at=at, lease=lease))
+
+    def finish(self, job: Job, state: JobState, *, at: datetime) -> None:
+        """Ends a job of which no check came; INTERRUPTED queues it again. Not the worker's own: no effect."""
+        self._database.write(partial(jobs.finish, job=job, state=state, at=at))
+
+    def recover(self, *, node: str | None, at: datetime) -> int:
+        """Takes the jobs back whose worker is gone: those of `node`, and those whose lease is over.
+
+        Each is queued once more as a retry; after three claims it fails instead (see `given_up`). Drain the
+        spool before: a result that waits there makes its job's retry needless.
+        """
+        return self._database.write(partial(jobs.recover, node=node, at=at))
+
+    def given_up(self) -> list[Job]:
+        """Jobs that failed for good and of which no check tells yet: `record_check` an error for each."""
+        return self._database.read(jobs.given_up)
+
+    def queue_depth(self) -> dict[JobState, int]:
+        """How many jobs are queued and how many running."""
+        return self._database.read(jobs.depth)
+
+    def prune_jobs(self, before: datetime) -> int:
+        """Deletes jobs that ended before `before`. Returns how many."""
+        return self._database.write(partial(jobs.prune, before=before))
+
+    # Outbox
+
+    def due_messages(self, *, at: datetime, limit: int) -> list[Message]:
+        """Messages to send now, oldest first; of one channel and stack only the first that waits."""
+        return self._database.read(partial(outbox.due, at=at, limit=limit))
+
+    def message_sent(self, id: int, receipt: Mapping[str, str], *, at: datetime) -> None:  # noqa: A002  (as above)
+        """Notes the channel's answer; that to the first message of an episode is the anchor of the others."""
+        self._database.write(partial(outbox.sent, message_id=id, receipt=receipt, at=at))
+
+    def message_failed(self, id: int, *, reason: str, retry_at: datetime | None) -> None:  # noqa: A002  (as above)
+        """Puts a message off, or makes it a dead letter where `retry_at` is None."""
+        self._database.write(partial(outbox.failed, message_id=id, reason=reason, retry_at=retry_at))
+
+    def outbox_depth(self) -> dict[str, int]:
+        """How many messages are `waiting` and how many `dead`."""
+        return self._database.read(outbox.depth)
+
+    def prune_messages(self, before: datetime) -> int:
+        """Deletes messages of episodes that are over and older than `before`. Returns how many."""
+        return self._database.write(partial(outbox.prune, before=before))
+
+    def _delete(self, check_ids: Sequence[int]) -> int:
+        batches = (check_ids[start : start + _BATCH] for start in range(0, len(check_ids), _BATCH))
+        return sum(self._database.write(partial(checks.delete_all, ids=batch)) for batch in batches)
+
+
+def _backend(state_dir: Path, database: str | None, patience: float) -> Backend:
+    if database is None:
+        from driftwatch.store.sqlite import SqliteBackend
+
+        return SqliteBackend(state_dir, patience=patience)
+    from driftwatch.store.postgres import PostgresBackend
+
+    return PostgresBackend(database, patience=patience)

@@ -1,0 +1,278 @@
+"""The tables. What they mean to the rest of the house is in the modules that query them.
+
+Every constraint has a name by convention: a migration can only change what it can name. A change here needs
+a revision under `migrations/versions/` and a new `HEAD` in `schema.py`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import ForeignKey, Index, MetaData, Text, UniqueConstraint, false, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from driftwatch.model import FindingKind, FindingStatus, JobState, Method, Severity, Trigger, Verdict
+from driftwatch.store.columns import BIG_INTEGER, DOCUMENT, UtcDateTime, choice
+
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class MessageState(StrEnum):
+    """The life of a message. `DEAD` is one that nobody will try again."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    DEAD = "dead"
+
+
+class EventKind(StrEnum):
+    """What happened to a finding. That it was merely seen again moves `last_seen` and makes no event."""
+
+    OPENED = "opened"
+    CHANGED = "changed"
+    REOPENED = "reopened"
+    RESOLVED = "resolved"
+    STACK_REMOVED = "stack_removed"
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        int: BIG_INTEGER,
+        str: Text(),
+        datetime: UtcDateTime(),
+        FindingKind: choice(FindingKind, "kind"),
+        FindingStatus: choice(FindingStatus, "status"),
+        EventKind: choice(EventKind, "event"),
+        JobState: choice(JobState, "state"),
+        MessageState: choice(MessageState, "state"),
+        Method: choice(Method, "method"),
+        Severity: choice(Severity, "severity"),
+        Trigger: choice(Trigger, "trigger"),
+        Verdict: choice(Verdict, "verdict"),
+        dict[str, Any]: DOCUMENT,
+        list[Any]: DOCUMENT,
+    }
+
+
+class SchemaInfo(Base):
+    """One row: which driftwatch last changed the schema, so that an older one can name it."""
+
+    __tablename__ = "schema_info"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    written_by: Mapped[str]
+
+
+class RepositoryRow(Base):
+    """`commit_sha` is the last good one; `error` is that of the latest fetch, None where it went well."""
+
+    __tablename__ = "repositories"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    url: Mapped[str | None]
+    branch: Mapped[str | None]
+    commit_sha: Mapped[str | None]
+    fetched_at: Mapped[datetime | None]
+    last_good_at: Mapped[datetime | None]
+    error: Mapped[dict[str, Any] | None]
+
+
+class StackRow(Base):
+    """`token` is the fencing token of the latest claim. `verdict` to `error` are the latest check's."""
+
+    __tablename__ = "stacks"
+    __table_args__ = (UniqueConstraint("repository", "path", "workspace"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    repository: Mapped[str] = mapped_column(ForeignKey("repositories.name"))
+    path: Mapped[str]
+    workspace: Mapped[str]
+    labels: Mapped[dict[str, Any]]
+    owners: Mapped[list[Any]]
+    declared_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]
+    suspended: Mapped[bool] = mapped_column(server_default=false())
+    next_due_at: Mapped[datetime | None]
+    token: Mapped[int] = mapped_column(server_default=text("0"))
+    verdict: Mapped[Verdict | None]
+    method: Mapped[Method | None]
+    commit_sha: Mapped[str | None]
+    checked_at: Mapped[datetime | None]
+    last_good_at: Mapped[datetime | None]
+    error: Mapped[dict[str, Any] | None]
+    open_findings: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class CheckRow(Base):
+    """`key` is the same for the same result however often it is written: a replay finds itself."""
+
+    __tablename__ = "checks"
+    __table_args__ = (
+        Index(None, "stack_id", "id"),
+        Index(None, "started_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"))
+    trigger: Mapped[Trigger]
+    commit_sha: Mapped[str | None]
+    verdict: Mapped[Verdict]
+    method: Mapped[Method]
+    method_reason: Mapped[str]
+    started_at: Mapped[datetime]
+    duration_seconds: Mapped[float]
+    engine: Mapped[dict[str, Any] | None]
+    inputs: Mapped[dict[str, Any]]
+    error_code: Mapped[str | None]
+    error: Mapped[dict[str, Any] | None]
+    mass_deletion: Mapped[str | None]
+    findings_total: Mapped[int]
+    findings_counted: Mapped[int]
+
+
+class FindingRow(Base):
+    """One resource address of a stack that differs or once did; `document` is the finding as last seen."""
+
+    __tablename__ = "findings"
+    __table_args__ = (
+        UniqueConstraint("stack_id", "identity"),
+        Index(None, "status", "counted", "id"),
+        Index(None, "first_check_id"),
+        Index(None, "last_check_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"))
+    identity: Mapped[str]
+    address: Mapped[str]
+    type: Mapped[str]
+    kind: Mapped[FindingKind]
+    severity: Mapped[Severity]
+    fingerprint: Mapped[str]
+    counted: Mapped[bool]
+    status: Mapped[FindingStatus]
+    first_seen: Mapped[datetime]
+    last_seen: Mapped[datetime]
+    first_check_id: Mapped[int] = mapped_column(ForeignKey("checks.id"))
+    last_check_id: Mapped[int] = mapped_column(ForeignKey("checks.id"))
+    resolved_at: Mapped[datetime | None]
+    resolution: Mapped[str | None]
+    document: Mapped[dict[str, Any]]
+
+
+class FindingEventRow(Base):
+    """One step in a finding's life, with the finding as it was then. A removed stack's has no check."""
+
+    __tablename__ = "finding_events"
+    __table_args__ = (Index(None, "finding_id", "id"), Index(None, "check_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    finding_id: Mapped[int] = mapped_column(ForeignKey("findings.id"))
+    check_id: Mapped[int | None] = mapped_column(ForeignKey("checks.id"))
+    event: Mapped[EventKind]
+    at: Mapped[datetime]
+    document: Mapped[dict[str, Any]]
+
+
+class JobRow(Base):
+    """One unit of work. The two partial indexes are the promise: one queued and one running per stack.
+
+    `token` is 0 until the job is claimed. `check_id` names the check that came of it and is no foreign key:
+    checks are pruned without asking jobs.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index(
+            "uq_jobs_queued_stack_id",
+            "stack_id",
+            unique=True,
+            sqlite_where=text("state = 'queued'"),
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
+            "uq_jobs_running_stack_id",
+            "stack_id",
+            unique=True,
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index(None, "state", "priority", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"))
+    state: Mapped[JobState]
+    trigger: Mapped[Trigger]
+    priority: Mapped[int]
+    requested_by: Mapped[str | None]
+    created_at: Mapped[datetime]
+    attempts: Mapped[int]
+    token: Mapped[int]
+    node: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    check_id: Mapped[int | None]
+
+
+class MessageRow(Base):
+    """One announcement for one channel. `receipt` is what the channel answered."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        Index(None, "state", "channel", "stack", "id"),
+        Index(None, "channel", "episode", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    channel: Mapped[str]
+    dedupe_key: Mapped[str] = mapped_column(unique=True)
+    stack: Mapped[str]
+    episode: Mapped[str]
+    state: Mapped[MessageState]
+    announcement: Mapped[dict[str, Any]]
+    attempts: Mapped[int]
+    created_at: Mapped[datetime]
+    next_attempt_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    receipt: Mapped[dict[str, Any] | None]
+    reason: Mapped[str | None]
+
+
+class ToldRow(Base):
+    """What a stack's people last heard, and the episodes that go on: of its drift, of its failing checks."""
+
+    __tablename__ = "told"
+
+    stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"), primary_key=True, autoincrement=False)
+    document: Mapped[dict[str, Any]]
+    episode: Mapped[str | None] = mapped_column(index=True)
+    outage: Mapped[str | None] = mapped_column(index=True)
+
+
+class BaselineRow(Base):
+    """The inputs of a stack's last check that was in sync."""
+
+    __tablename__ = "baselines"
+    __table_args__ = (Index(None, "check_id"),)
+
+    stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"), primary_key=True, autoincrement=False)
+    check_id: Mapped[int] = mapped_column(ForeignKey("checks.id"))
+    inputs: Mapped[dict[str, Any]]

@@ -1,0 +1,142 @@
+"""A store on each database: a SQLite file of its own, and a database on a PostgreSQL of this run's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from driftwatch.model import CheckResult, StackDeclaration
+from driftwatch.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+
+
+class Postgres:
+    """A private server on a Unix socket, not as root, and with nothing in it but these tests'."""
+
+    def __init__(self, programs: Path, directory: Path) -> None:
+        self._programs = programs
+        self._data = directory / "data"
+        self.socket = directory / "socket"
+        self._count = 0
+        self._as = (
+            ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if not os.geteuid() else []
+        )
+        for path in (directory, self._data, self.socket):
+            path.mkdir(exist_ok=True)
+            if self._as:
+                shutil.chown(path, "nobody", "nogroup")
+        self._data.chmod(0o700)
+        self._run(
+            "initdb", "-D", self._data, "-U", "driftwatch", "-A", "trust", "-N", "-E", "UTF8", "--locale=C"
+        )
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.write(f"listen_addresses = ''\nunix_socket_directories = '{self.socket}'\n")
+            file.write("fsync = off\nmax_connections = 60\nshared_buffers = 16MB\nlog_statement = none\n")
+
+    def start(self) -> None:
+        self._run("pg_ctl", "-D", self._data, "-l", self._data / "log", "-w", "-t", "60", "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        done = subprocess.run(
+            [*self._as, self._programs / program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if program == "initdb" else subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+
+    def url(self, name: str) -> str:
+        return f"postgresql://driftwatch@/{name}?host={self.socket}"
+
+    def new_database(self) -> str:
+        self._count += 1
+        name = f"test_{self._count}"
+        self.execute(f"CREATE DATABASE {name}")
+        return name
+
+    def execute(self, statement: str, *, database: str = "postgres") -> list[tuple[Any, ...]]:
+        with psycopg.connect(
+            dbname=database, user="driftwatch", host=str(self.socket), autocommit=True
+        ) as connection:
+            answer = connection.execute(statement)  # type: ignore[call-overload]
+            return answer.fetchall() if answer.description else []
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    if not _PROGRAMS:
+        pytest.skip("PostgreSQL's server programs are not installed: the store is tested on SQLite only")
+    # Not in pytest's own directory: that is closed to the user the server runs as.
+    directory = Path(tempfile.mkdtemp(prefix="driftwatch-pg-"))
+    server = Postgres(_PROGRAMS[0], directory)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(directory)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What `Store.open` needs to open the same database again."""
+
+    state_dir: Path
+    database: str | None
+
+    def open(self, patience: float = 5.0) -> Store:
+        return Store.open(state_dir=self.state_dir, database=self.database, patience=patience)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "sqlite":
+        return Place(tmp_path / "state", None)
+    server: Postgres = request.getfixturevalue("postgres")
+    return Place(tmp_path / "state", server.url(server.new_database()))
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    opened = place.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "state", None)
+
+
+@pytest.fixture
+def sqlite_store(sqlite_place: Place) -> Iterator[Store]:
+    opened = sqlite_place.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def record(store: Store) -> Callable[..., Any]:
+    """Records a result in the store, told to one channel."""
+
+    def write(check: CheckResult, **words: Any) -> Any:
+        declaration = StackDeclaration(id=check.stack, owners=("@platform",))
+        return store.record_check(check, declaration=declaration, **({"channels": ["slack"]} | words))
+
+    return write
