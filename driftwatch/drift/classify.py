@@ -378,14 +378,13 @@ def _finding(
 ) -> Finding:
     telling = frozenset(causes) - {Cause.NOISE}
     counted = bool(telling)
-    paths = [attribute.path for attribute in attributes if attribute.cause is not Cause.NOISE]
     return Finding(
         address=address,
         type=type_,
         kind=kind,
         action=action,
         causes=tuple(cause for cause in Cause if cause in telling) or (Cause.NOISE,),
-        severity=severity_of(kind=kind, type_=type_, action=action, paths=paths, counted=counted),
+        severity=severity_of(kind=kind, type_=type_, action=action, attributes=attributes, counted=counted),
         fingerprint=fingerprint_of(
             address=address, kind=kind, attributes=attributes, counted=counted, extra=extra
         ),

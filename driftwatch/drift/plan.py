@@ -136,7 +136,7 @@ def read(document: Mapping[str, Any], *, engine: str | None = None) -> Plan:
     _check_outcome(document, engine)
     prior = _object(document.get("prior_state"), "prior_state")
     resources = _resources(_object(prior.get("values"), "prior_state.values"), "prior_state")
-    planned = _resources(_present(document, "planned_values"), "planned_values")
+    planned = _present(document, "planned_values")
     configuration = _present(document, "configuration")
     plan = Plan(
         drift=_resource_changes(document, "resource_drift"),
@@ -153,7 +153,7 @@ def read(document: Mapping[str, Any], *, engine: str | None = None) -> Plan:
         ),
         secrets=frozenset(_secrets(document, resources, configuration)),
     )
-    _check_consistent(document, plan, plan.managed.union(_managed_addresses(planned)))
+    _check_consistent(document, plan, planned)
     return plan
 
 
@@ -228,11 +228,14 @@ def _check_outcome(document: Mapping[str, Any], engine: str | None) -> None:
         _refuse("it does not say whether it is applyable")
 
 
-def _check_consistent(document: Mapping[str, Any], plan: Plan, managed: frozenset[str]) -> None:
+def _check_consistent(document: Mapping[str, Any], plan: Plan, planned: Mapping[str, Any]) -> None:
     """Terraform names every resource of state and code in `resource_changes`, untouched ones as no-op."""
-    missing = managed - {change.address for change in plan.changes}
+    wanted = _managed_addresses(_resources(planned, "planned_values"))
+    missing = plan.managed.union(wanted) - {change.address for change in plan.changes}
     if missing:
         _refuse(f"it says nothing of {len(missing)} of the resources in the state and the code")
+    if "output_changes" not in document and _object(planned.get("outputs"), "planned outputs"):
+        _refuse("it says nothing of the outputs")
     if document.get("applyable") is False and any(not change.change.is_no_op for change in plan.changes):
         _refuse("it has changes and says that there is nothing to apply")
 

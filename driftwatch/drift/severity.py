@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from driftwatch.model import FindingKind, Severity
+from driftwatch.model import Cause, FindingKind, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from driftwatch.model import AttributeChange
 
 _BY_KIND = {
     FindingKind.MODIFIED: Severity.MEDIUM,
@@ -27,6 +29,9 @@ _BY_KIND = {
 
 _HARMLESS_ACTIONS = frozenset({"forget", "import"})
 """They change the state and leave the cloud alone."""
+
+_SENSITIVE = Severity.HIGH
+"""Somebody changed a password or a key."""
 
 _LABELLING = ("/tags", "/tags/*", "/tags_all", "/tags_all/*", "/labels", "/labels/*", "/description")
 
@@ -74,20 +79,24 @@ _SECURITY = (
 
 
 def severity_of(
-    *, kind: FindingKind, type_: str, action: str, paths: Iterable[str], counted: bool
+    *, kind: FindingKind, type_: str, action: str, attributes: Iterable[AttributeChange], counted: bool
 ) -> Severity:
-    """The severity of a finding whose attributes (without noise) are `paths`, RFC 6901 pointers."""
+    """The severity of a finding. Attributes that are noise weigh nothing, sensitive ones much."""
     if not counted:
         return Severity.INFO
-    touched = tuple(paths)
-    if action in _HARMLESS_ACTIONS or (touched and all(_is_labelling(path) for path in touched)):
+    telling = [attribute for attribute in attributes if attribute.cause is not Cause.NOISE]
+    touched = tuple(attribute.path for attribute in telling)
+    labelling = bool(telling) and all(_is_labelling(attribute) for attribute in telling)
+    if labelling or action in _HARMLESS_ACTIONS:
         return Severity.LOW
     whole = ("",) if kind is FindingKind.DELETED else ()
-    return max((_BY_KIND[kind], *_security(type_, touched or whole)), key=lambda severity: severity.rank)
+    secret = (_SENSITIVE,) if any(attribute.sensitive for attribute in telling) else ()
+    candidates: tuple[Severity, ...] = (_BY_KIND[kind], *secret, *_security(type_, touched or whole))
+    return max(candidates, key=lambda severity: severity.rank)
 
 
-def _is_labelling(path: str) -> bool:
-    return any(fnmatchcase(path, pattern) for pattern in _LABELLING)
+def _is_labelling(attribute: AttributeChange) -> bool:
+    return not attribute.sensitive and any(fnmatchcase(attribute.path, pattern) for pattern in _LABELLING)
 
 
 def _security(type_: str, paths: tuple[str, ...]) -> tuple[Severity, ...]:
