@@ -28,7 +28,7 @@ from driftwatch.log import redact
 from driftwatch.model import DEFAULT_WORKSPACE, StackId, Trigger
 from driftwatch.notify import Sender
 from driftwatch.pipeline import check as pipeline
-from driftwatch.service import held
+from driftwatch.service import StateLock
 from driftwatch.terraform import Planner, PlanRequest
 
 if TYPE_CHECKING:
@@ -88,7 +88,11 @@ def check_configured(config: Path, patterns: Sequence[str], form: Format) -> int
 
     One stack's failure is recorded and the sweep goes on. Raises StateDirectoryHeldError while a daemon runs.
     """
-    with application(config, os.environ) as app, held(app.settings.state_dir), _stoppable() as stop:
+    with (
+        application(config, os.environ) as app,
+        StateLock.acquire(app.settings.state_dir, clock=now),
+        _stoppable() as stop,
+    ):
         for repository in app.settings.repositories:
             _refresh(app, repository)
         subjects = _selected(app.inventory.subjects(), patterns)

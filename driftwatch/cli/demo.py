@@ -38,7 +38,7 @@ from driftwatch.model import FindingStatus, Verdict
 from driftwatch.terraform import Planner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from driftwatch.model import StackStatus, StoredFinding
     from driftwatch.sandbox.cloud import Cloud
@@ -195,7 +195,7 @@ def _find(store: Store, daemon: Daemon, meddlings: tuple[Meddling, ...]) -> None
         for item in meddlings
     }
 
-    def all_found() -> list[StoredFinding] | None:
+    def all_found() -> Sequence[StoredFinding] | None:
         items = store.findings(statuses=ACTIVE).items
         return items if {_seen(item) for item in items} == expected else None
 
@@ -235,7 +235,7 @@ def _repair(stage: Stage, meddlings: tuple[Meddling, ...]) -> None:
 def _resolve(store: Store, daemon: Daemon) -> None:
     _step("Resolve", "the next checks prove it")
 
-    def none_open() -> list[StoredFinding] | None:
+    def none_open() -> Sequence[StoredFinding] | None:
         resolved = store.findings(statuses=[FindingStatus.RESOLVED]).items
         return resolved if resolved and not store.findings(statuses=ACTIVE).items else None
 

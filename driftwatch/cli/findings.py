@@ -54,8 +54,7 @@ def show_finding(config: Path, number: int, form: Format) -> int:
         )
     if printable(form) is Format.JSON:
         life = [
-            {"event": event.event, "at": timestamp(event.at), "check": event.check_id, "commit": event.commit}
-            for event in events
+            {"event": event.event, "at": timestamp(event.at), "check": event.check_id} for event in events
         ]
         print_json({**stored(item), "events": life})
         return Exit.OK

@@ -13,6 +13,7 @@ from driftwatch.errors import UnknownStackError
 from driftwatch.model import JobState
 from driftwatch.notify import Sender
 from driftwatch.pipeline.check import check
+from driftwatch.pipeline.housekeeping import Housekeeping
 from driftwatch.service import Daemon
 from driftwatch.terraform import sweep
 from driftwatch.web import Server, create_app
@@ -65,4 +66,5 @@ def run(config: Path) -> int:
             catch_up=partial(app.spool.drain, app.store),
         )
         daemon.attach(Server(partial(create_app, daemon.health), app.settings.web.listen))
+        daemon.attach(Housekeeping(app.store, app.workshop, clock=now))
         return daemon.run()

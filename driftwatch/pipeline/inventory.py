@@ -89,14 +89,14 @@ class Inventory:
 
     def refresh(self, repository: str) -> Refreshed:
         """Fetches and takes stock. Never raises for what a repository can do wrong: that is in `error`."""
+        previous, error = self._sources[repository].head(), None
         try:
             self._fetch(repository)
-            error = None
         except DriftwatchError as problem:
             error = problem.report()
         commit = self._sources[repository].head()
         try:
-            touched = self._take_stock(repository, commit) if commit else ()
+            touched = self._take_stock(repository, commit, previous) if commit else ()
         except DriftwatchError as problem:
             touched, error = (), error or problem.report()
         self._record(repository, commit, error)
@@ -135,21 +135,28 @@ class Inventory:
                 commit=fetched.commit,
             )
 
-    def _take_stock(self, repository: str, commit: str) -> tuple[StackId, ...]:
+    def _take_stock(self, repository: str, commit: str, previous: str | None) -> tuple[StackId, ...]:
+        """Keeps the stacks of `commit` and returns those that it touches.
+
+        After a restart nothing is on the shelf yet. Then only what came since `previous`, the commit in use before
+        the fetch, counts as touched: a restart must not re-check the fleet.
+        """
         with self._lock:
             shelf = self._shelves[repository]
             if shelf.commit == commit:
                 return ()
             before = dict(shelf.subjects)
             first = shelf.commit is None
+        if first and previous not in (None, commit):
+            before = self._discover(repository, str(previous))
         subjects = self._discover(repository, commit)
         self._register.sync_stacks(
             repository, [item.declaration for item in subjects.values()], self._clock()
         )
         with self._lock:
             self._shelves[repository] = _Shelf(commit=commit, subjects=subjects)
-        if first:
-            return ()  # a restart must not re-check the fleet: due times are in the database
+        if first and not before:
+            return ()  # new to us: the schedule finds them due
         return tuple(stack for stack, now in subjects.items() if _moved(before.get(stack), now))
 
     def _discover(self, repository: str, commit: str) -> dict[StackId, Subject]:
