@@ -1,8 +1,8 @@
 """Housekeeping: what nobody asks for and everybody misses.
 
-Once a minute, checks that were given up are recorded as errors: a stack whose check kills its worker each time
-must not look as if it were merely late. Once a day, history is thinned: runs of checks that said the same keep
-their first and last, and what is older than `HISTORY` goes, but for what findings still refer to.
+Once a minute, checks that were given up are recorded as errors: a stack whose check kills its worker each
+time must not look as if it were merely late. Once a day, history is thinned: runs of checks that said the same
+keep their first and last, and what is older than `HISTORY` goes, but for what findings still refer to.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Housekeeping:
             error=ErrorReport(
                 code="given_up",
                 message=f"the check was started {job.attempts} times and its worker was gone each time",
-                advice="Look at the log and the memory of the machine at those times; `driftwatch trigger` tries again.",
+                advice="Look at the log and the memory of the machine; `driftwatch trigger` tries again.",
             ),
         )
         try:

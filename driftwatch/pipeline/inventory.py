@@ -138,8 +138,8 @@ class Inventory:
     def _take_stock(self, repository: str, commit: str, previous: str | None) -> tuple[StackId, ...]:
         """Keeps the stacks of `commit` and returns those that it touches.
 
-        After a restart nothing is on the shelf yet. Then only what came since `previous`, the commit in use before
-        the fetch, counts as touched: a restart must not re-check the fleet.
+        After a restart nothing is on the shelf yet. Then only what came since `previous`, the commit in use
+        before the fetch, counts as touched: a restart must not re-check the fleet.
         """
         with self._lock:
             shelf = self._shelves[repository]
