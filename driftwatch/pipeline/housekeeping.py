@@ -1,8 +1,8 @@
 """Housekeeping: what nobody asks for and everybody misses.
 
 Once a minute, checks that were given up are recorded as errors: a stack whose check kills its worker each
-time must not look as if it were merely late. Once a day, history is thinned: runs of checks that said the same
-keep their first and last, and what is older than `HISTORY` goes, but for what findings still refer to.
+time must not look as if it were merely late. Once a day, history is thinned: runs of checks that said the
+same keep their first and last, and what is older than `HISTORY` goes, but for what findings still refer to.
 """
 
 from __future__ import annotations
