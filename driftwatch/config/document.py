@@ -32,6 +32,9 @@ _DIRECTIVE = re.compile(r"^%(YAML|TAG)\b", re.MULTILINE)
 _TAB_INDENT = re.compile(r"[ ]*\t")
 _LONGEST_NUMBER = 40
 
+_TEXT_PER_VALUE = 64
+"""Characters that weigh as much as one more value: a thousand aliases of one long text are a bomb too."""
+
 _NULL = re.compile(r"|~|null|Null|NULL")
 _BOOL = re.compile(r"true|True|TRUE|(false|False|FALSE)")
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -201,7 +204,8 @@ class _Composer:
             raise _UnreadableError(line, f"has the tag {shortened(event.tag)}; tags are refused")
         plain = event.tag is None and event.implicit[0]
         value = _plain_value(event.value) if plain else event.value
-        return _Node(line, "scalar", value, is_merge=plain and event.value == "<<")
+        weight = 1 + len(event.value) // _TEXT_PER_VALUE
+        return _Node(line, "scalar", value, weight=weight, is_merge=plain and event.value == "<<")
 
     def _not_yaml(self, exc: yaml.YAMLError) -> _UnreadableError:
         mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)

@@ -17,6 +17,9 @@ UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 LONGEST = timedelta(days=3650)
 """Ten years: beyond that it is a typing error, and dates computed with it would leave the calendar."""
 
+SHORTEST_INTERVAL = timedelta(seconds=1)
+"""Whatever is repeated more often than that keeps a machine busy with itself."""
+
 PATTERN = r"^(?=[0-9])([0-9]{1,9}d)?([0-9]{1,9}h)?([0-9]{1,9}m(?!s))?([0-9]{1,9}s)?([0-9]{1,9}ms)?$"
 """For the JSON Schema; Python reads it the same way."""
 
@@ -79,11 +82,21 @@ def _read_positive(value: object) -> timedelta:
     return duration
 
 
+def _read_interval(value: object) -> timedelta:
+    duration = _read(value)
+    if duration < SHORTEST_INTERVAL:
+        raise ValueError(f"must be at least {format_duration(SHORTEST_INTERVAL)}")
+    return duration
+
+
 _AS_TEXT = PlainSerializer(format_duration, return_type=str, when_used="json")
 _SCHEMA = WithJsonSchema({"type": "string", "pattern": PATTERN})
 
 Duration = Annotated[timedelta, BeforeValidator(_read), _AS_TEXT, _SCHEMA]
 """Zero is allowed."""
 
+Interval = Annotated[timedelta, BeforeValidator(_read_interval), _AS_TEXT, _SCHEMA]
+"""Something that happens again and again."""
+
 PositiveDuration = Annotated[timedelta, BeforeValidator(_read_positive), _AS_TEXT, _SCHEMA]
-"""Zero would mean a busy loop or a deadline that has already passed."""
+"""Zero would mean a deadline that has already passed."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 KeyPath: TypeAlias = tuple[str | int, ...]
 """From the file's top to a value: mapping keys as text, places in lists as numbers."""
 
+MOST_TOLD = 200
+"""Of one file in one error: it is logged, and a repository's own file may be made to have any number."""
+
 _LONGEST_KEY = 60
 """A key that somebody pasted a document into is cut: the line number finds it."""
 
@@ -69,8 +72,11 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 def refusal(file: str, problems: Sequence[Problem]) -> ConfigError:
     """The error that tells them all at once."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    told = [problem.render(file) for problem in problems[:MOST_TOLD]]
+    if len(problems) > MOST_TOLD:
+        told.append(f"{redact(file)}: and {len(problems) - MOST_TOLD} more")
     return ConfigError(
         f"{redact(file)} is not accepted: {count}",
-        problems=tuple(problem.render(file) for problem in problems),
+        problems=tuple(told),
         advice="Correct the lines named; `driftwatch config schema` describes every key.",
     )

@@ -7,7 +7,7 @@ It is as untrusted as the rest of the repository. It names no secrets, runs noth
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -24,21 +24,26 @@ if TYPE_CHECKING:
 
 FILE_NAME = ".driftwatch.yaml"
 
-LIMITS = Limits(size=256 * 1024, values=20_000)
+LIMITS = Limits(size=64 * 1024, values=5_000)
 """Smaller than the configuration's own: it is read on every new commit, from whoever can push."""
 
 OFTENEST = timedelta(minutes=1)
 """A repository must not be able to keep the workers busy with itself alone."""
 
-Settable: TypeAlias = Literal["labels", "owners", "schedule"]
+MOST_WORDS = 50
+"""Labels or owners of one entry: they go into every row and alert of a stack."""
 
 
 class RepositoryStack(Section):
     """What a repository says about the root modules that one glob matches; None where it says nothing."""
 
     path: StackPath = Field(description="Glob of directories, as in the configuration.")
-    labels: dict[Text, Text] | None = Field(default=None, description="Added to those of the configuration.")
-    owners: tuple[Text, ...] | None = Field(default=None, description="In place of the configuration's.")
+    labels: dict[Text, Text] | None = Field(
+        default=None, max_length=MOST_WORDS, description="Added to those of the configuration."
+    )
+    owners: tuple[Text, ...] | None = Field(
+        default=None, max_length=MOST_WORDS, description="In place of the configuration's."
+    )
     schedule: Schedule | None = Field(
         default=None, description="In place of the configuration's; at least 1m."
     )

@@ -36,7 +36,7 @@ from pydantic.json_schema import JsonSchemaValue  # noqa: TC002
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from driftwatch.config import values
-from driftwatch.config.durations import Duration, PositiveDuration  # noqa: TC001  (as above)
+from driftwatch.config.durations import Duration, Interval, PositiveDuration  # noqa: TC001  (as above)
 from driftwatch.config.problems import KeyPath
 from driftwatch.model import DEFAULT_WORKSPACE, JsonValue
 
@@ -212,7 +212,7 @@ def _again_in(given: Mapping[str, Any], where: str, key: str) -> Iterator[KeyPat
 class Schedule(Section):
     """When a stack is checked again: `every` so often, by `cron`, or as the word `continuous` says."""
 
-    every: PositiveDuration | None = Field(
+    every: Interval | None = Field(
         default=None,
         description="Time from one check to the next; a duration. Default none: one of every, cron or "
         "continuous is given.",
@@ -315,7 +315,11 @@ class StackSettings(Section):
     )
     backend_config: dict[
         Annotated[str, AfterValidator(values.backend_key)],
-        Annotated[SecretStr, BeforeValidator(_switch_as_text)],
+        Annotated[
+            SecretStr,
+            BeforeValidator(_switch_as_text),
+            WithJsonSchema({"type": ["string", "boolean", "integer"], "writeOnly": True}),
+        ],
     ] = Field(
         default_factory=dict,
         description="Partial backend configuration, as in -backend-config=KEY=VALUE. "
@@ -368,7 +372,7 @@ class RepositorySettings(Section):
         default="main",
         description="The branch that is the truth. Default main: what Git hosts name it.",
     )
-    poll: PositiveDuration = Field(
+    poll: Interval = Field(
         default=timedelta(seconds=60),
         description="Time between two looks for new commits; a duration. Default 60s: a merge is seen "
         "within a minute, and one small request a minute troubles no Git host.",
@@ -652,6 +656,7 @@ class Settings(Section):
         "${env:NAME} or ${file:PATH}. Default null, SQLite below state_dir: one machine needs no server.",
     )
     repositories: dict[RepositoryName, RepositorySettings] = Field(
+        json_schema_extra={"additionalProperties": False},
         description="The repositories that are watched, by name. No default: there must be something to "
         "watch.",
     )

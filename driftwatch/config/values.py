@@ -11,6 +11,7 @@ import difflib
 import re
 import unicodedata
 from datetime import UTC, datetime
+from functools import cache
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from croniter import CroniterError, croniter
 
 LONGEST_PATH = 512
+LONGEST_TEXT = 1000
 LONGEST_REF = 244
 """Longer ones do not fit into a file name under refs/ with `.lock` behind it."""
 
@@ -43,6 +45,7 @@ _LOOKALIKES = frozenset(
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _NEVER_ENTERED = frozenset({".git", ".terraform"})
 _NOT_IANA = re.compile(r"(localtime|posixrules|Factory|(posix|right)/.*)")
+_LONGEST_CRON = 200
 _FIRST_LOOK = datetime(2024, 1, 1, tzinfo=UTC)
 """Where the search for a cron expression's next time starts: fixed, so that a file is valid or not for good.
 """
@@ -66,6 +69,7 @@ def _fits(pattern: str, text: str) -> bool:
 def plain_text(text: str) -> str:
     """Not empty, and nothing in it that a terminal or a log would act on."""
     _refuse_if(not text.strip(), "must not be empty")
+    _refuse_if(len(text) > LONGEST_TEXT, f"is too long: at most {LONGEST_TEXT} characters")
     _refuse_if(has_invisible(text), "holds control or invisible characters")
     return text
 
@@ -301,14 +305,29 @@ def timezone(text: str) -> str:
     except (LookupError, ValueError, OSError):
         known = False
     if not known:
-        near = difflib.get_close_matches(text, available_timezones(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ", such as Europe/Paris or UTC"
-        raise ValueError(f"is no IANA time zone{hint}")
+        near = _near_zone(text)
+        raise ValueError(
+            "is no IANA time zone" + (f"; did you mean {near}?" if near else ", such as Europe/Paris or UTC")
+        )
     return text
+
+
+def _near_zone(text: str) -> str | None:
+    # Only with zones that begin alike: comparing all would take milliseconds for every wrong one in a file.
+    start = text[:8].casefold()
+    alike = [zone for zone in _zones() if zone.casefold().startswith(start)]
+    near = difflib.get_close_matches(text[:40], alike, n=1)
+    return near[0] if near else None
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 def cron(text: str) -> str:
     """Five fields, and a time that comes at all (31 February never does)."""
+    _refuse_if(len(text) > _LONGEST_CRON, f"is too long: at most {_LONGEST_CRON} characters")
     fields = text.split()
     _refuse_if(
         len(fields) != 5,

@@ -98,7 +98,7 @@ def _out_of_bounds(kind: str, context: Mapping[str, Any]) -> str:
 
 def _unknown_key(path: KeyPath, model: type[BaseModel]) -> str:
     known = known_keys(model, path[:-1])
-    near = difflib.get_close_matches(str(path[-1]).lower(), known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(path[-1])[:40].lower(), known, n=1, cutoff=0.6)
     if near:
         return f"is no known key; did you mean `{near[0]}`?"
     return f"is no known key; there are {', '.join(known)}"
