@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from driftwatch import log
-from driftwatch.errors import StoreError
+from driftwatch.errors import StoreError, UnknownStackError
 from driftwatch.service.pulse import Heartbeat, Outage
 
 if TYPE_CHECKING:
@@ -71,11 +71,12 @@ class Intake:
     def run(self, stop: threading.Event) -> None:
         """Pays what is owed, whenever something is; the last time when `stop` is set (and `ring`)."""
         while not stop.is_set():
-            self._bell.wait(RETRY_SECONDS)
-            self._bell.clear()
-            self.pay()
-            if self.outage.error is not None:
+            if self.outage.error is None:
+                self._bell.wait(RETRY_SECONDS)
+                self._bell.clear()
+            else:
                 stop.wait(RETRY_SECONDS)
+            self.pay()
         self.pay()
 
     def ring(self) -> None:
@@ -114,6 +115,8 @@ class Intake:
             self._jobs.enqueue(stack, trigger, requested_by=None, at=self._clock())
         except StoreError:
             raise
+        except UnknownStackError:
+            logger.info("The stack is gone; its check is not queued.", action="enqueue", stack=str(stack))
         except Exception:
             logger.exception("A check is not queued.", action="enqueue", stack=str(stack))
 
