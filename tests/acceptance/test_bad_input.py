@@ -16,14 +16,6 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-SANDBOX_CLOUD = """
-terraform {
-  required_providers {
-    sandbox = { source = "sandbox.driftwatch.local/driftwatch/sandbox" }
-  }
-}
-"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
@@ -33,6 +25,23 @@ class Case:
     files: dict[str, str] = field(default_factory=dict)
     says: str = ""
 
+
+RESOURCE = 'resource "terraform_data" "x" {}\n'
+NO_SUCH_PROVIDER = """\
+terraform {
+  required_providers {
+    nope = { source = "sandbox.driftwatch.local/no/nope" }
+  }
+}
+"""
+CLOSED_BACKEND = """\
+terraform {
+  backend "http" {
+    address = "http://127.0.0.1:@PORT@/state"
+  }
+}
+"""
+FUTURE_STATE = '{"version": 99, "terraform_version": "9.9.9", "serial": 1, "lineage": "x"}\n'
 
 CASES = {
     "broken HCL": Case(
@@ -49,33 +58,17 @@ CASES = {
     ),
     "a pinned version that is not there": Case(
         code="version_mismatch",
-        files={"main.tf": 'resource "terraform_data" "x" {}\n', ".terraform-version": "0.12.31\n"},
+        files={"main.tf": RESOURCE, ".terraform-version": "0.12.31\n"},
         says="0.12.31",
     ),
     "a provider that cannot be had": Case(
-        code="provider_unavailable",
-        files={
-            "main.tf": 'terraform {\n  required_providers {\n    nope = { source = "sandbox.driftwatch.local/no/nope" }\n'
-            "  }\n}\n"
-        },
-        says="nope",
+        code="provider_unavailable", files={"main.tf": NO_SUCH_PROVIDER}, says="nope"
     ),
-    "a backend that refuses": Case(
-        code="backend_refused",
-        files={
-            "main.tf": 'terraform {\n  backend "http" {\n    address = "http://127.0.0.1:@PORT@/state"\n  }\n}\n'
-        },
-    ),
+    "a backend that refuses": Case(code="backend_refused", files={"main.tf": CLOSED_BACKEND}),
     "a state from the future": Case(
-        code="state_unreadable",
-        files={
-            "main.tf": 'resource "terraform_data" "x" {}\n',
-            "terraform.tfstate": '{"version": 99, "terraform_version": "9.9.9", "serial": 1, "lineage": "x"}\n',
-        },
+        code="state_unreadable", files={"main.tf": RESOURCE, "terraform.tfstate": FUTURE_STATE}
     ),
-    "a missing workspace": Case(
-        code="workspace_missing", files={"main.tf": 'resource "terraform_data" "x" {}\n'}, says="staging"
-    ),
+    "a missing workspace": Case(code="workspace_missing", files={"main.tf": RESOURCE}, says="staging"),
 }
 
 

@@ -1,4 +1,4 @@
-"""No secret is anywhere but where it has to be: canaries go in at every entrance, and then everything is searched."""
+"""Canaries go in wherever a secret may, and then everything that driftwatch wrote or said is searched."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def test_no_canary_leaves_its_cage(house: House) -> None:
 
     daemon = house.start()
     house.wait_for_verdicts(canary="pending")
-    (house.repository / "canary/terraform.tfvars").write_text(f'token = "{SECRETS["a stack's variable"]}"\n')
+    token = SECRETS["a stack's variable"]
+    (house.repository / "canary/terraform.tfvars").write_text(f'token = "{token}"\n')
     house.apply("canary")
     house.wait_for_verdicts(canary="in_sync")
     house.cloud.update(Kind.DATABASE, "canary", {"password": SECRETS["the same, changed by hand"]})
