@@ -1,0 +1,13 @@
+"""terraform and tofu: found, chosen, run and read, and never trusted further than their plan document.
+
+Place in the flow: a check of the pipeline calls `Planner.plan`, a daemon that starts calls `sweep`.
+Nothing here changes infrastructure or state: the commands that could are not on its list.
+"""
+
+from driftwatch.terraform.engines import Binary
+from driftwatch.terraform.plan import Planner
+from driftwatch.terraform.process import Ladder
+from driftwatch.terraform.request import Planned, PlanRequest
+from driftwatch.terraform.runs import sweep
+
+__all__ = ["Binary", "Ladder", "PlanRequest", "Planned", "Planner", "sweep"]

@@ -1,0 +1,172 @@
+"""What a root module's directory holds, read before terraform does: enough to pick an engine and to prepare.
+
+`local_modules` are the directories of the modules that it uses by a relative path, and those that they use in
+turn: their files are as much a part of it as its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from driftwatch import hcl
+from driftwatch.errors import (
+    ConfigurationInvalidError,
+    LfsNotFetchedError,
+    NotARootModuleError,
+    UnsafeRepositoryError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from driftwatch.terraform.request import PlanRequest
+
+LOCK_FILE = ".terraform.lock.hcl"
+
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_BACKEND_WORDS = (b"backend", b"cloud")
+_READ_BY_ITSELF = ("terraform.tfvars", "terraform.tfvars.json")
+_READ_BY_ITSELF_SUFFIXES = (".auto.tfvars", ".auto.tfvars.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """One root module, with the local modules that it uses.
+
+    `remote_sources` is whether anything must be downloaded for its modules; `init_digest` changes when its
+    backend or its modules' sources do.
+    """
+
+    directory: Path
+    checkout: Path
+    facts: hcl.ModuleFacts
+    has_tofu_files: bool
+    local_modules: frozenset[Path]
+    required_versions: tuple[str, ...]
+    remote_sources: bool
+    init_digest: str
+    var_files: tuple[Path, ...]
+
+    @property
+    def lock_file(self) -> Path:
+        """Where the dependency lock file would be; it need not be there."""
+        return self.directory / LOCK_FILE
+
+    @property
+    def needs_init(self) -> bool:
+        """Whether terraform would certainly refuse to plan it before an init."""
+        return bool(
+            self.facts.backend or self.facts.cloud or self.facts.module_sources or self.lock_file.exists()
+        )
+
+
+def read_module(request: PlanRequest) -> Module:
+    """Reads the files of the request's module.
+
+    Raises NotARootModuleError, LfsNotFetchedError, and for `var_files` UnsafeRepositoryError or
+    ConfigurationInvalidError.
+    """
+    directory, checkout = request.module.resolve(), request.checkout.resolve()
+    if not directory.is_relative_to(checkout):
+        raise UnsafeRepositoryError(f"{request.module} leads out of the repository")
+    files = _files(directory)
+    if not files:
+        raise NotARootModuleError(f"{request.module} holds no Terraform or OpenTofu files")
+    var_files = tuple(_var_file(directory, checkout, name, request) for name in request.var_files)
+    _refuse_pointers([*(directory / name for name in files), *_automatic(directory), *var_files], checkout)
+    facts = hcl.read_module(files)
+    local = dict(_local_modules(directory, facts, None if request.personal else checkout))
+    used = [facts, *local.values()]
+    return Module(
+        directory=directory,
+        checkout=checkout,
+        facts=facts,
+        has_tofu_files=any(name.endswith((".tofu", ".tofu.json")) for name in files),
+        local_modules=frozenset(local),
+        required_versions=tuple(dict.fromkeys(text for each in used for text in each.required_versions)),
+        remote_sources=any(not _is_local(source) for each in used for source in each.module_sources),
+        init_digest=_init_digest(files, facts, local, directory),
+        var_files=var_files,
+    )
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    if not directory.is_dir():
+        return {}
+    return {
+        path.name: path.read_bytes()
+        for path in sorted(directory.iterdir())
+        if hcl.is_configuration(path.name) and path.is_file()
+    }
+
+
+def _local_modules(
+    directory: Path, facts: hcl.ModuleFacts, within: Path | None
+) -> Iterator[tuple[Path, hcl.ModuleFacts]]:
+    """All modules reached by relative paths, by the path as written and by the real one behind links."""
+    seen, ahead = {directory}, [(directory, facts)]
+    while ahead:
+        base, known = ahead.pop()
+        for source in filter(_is_local, known.module_sources):
+            written = Path(os.path.normpath(base / source))
+            real = written.resolve()
+            if written in seen or not real.is_dir() or (within and not real.is_relative_to(within)):
+                continue
+            found = hcl.read_module(_files(real))
+            seen |= {written, real}
+            ahead.append((real, found))
+            yield from {written: found, real: found}.items()
+
+
+def _is_local(source: str) -> bool:
+    return source.startswith(("./", "../"))
+
+
+def _init_digest(
+    files: Mapping[str, bytes], facts: hcl.ModuleFacts, local: Mapping[Path, hcl.ModuleFacts], directory: Path
+) -> str:
+    """Over what of the files `init` works from: those with a backend in them, and all sources of modules."""
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        if any(word in content for word in _BACKEND_WORDS):
+            digest.update(repr((name, hashlib.sha256(content).hexdigest())).encode())
+    for path, each in sorted({directory: facts, **local}.items()):
+        digest.update(repr((os.path.relpath(path, directory), each.module_sources)).encode())
+    return digest.hexdigest()
+
+
+def _var_file(directory: Path, checkout: Path, name: str, request: PlanRequest) -> Path:
+    path = (directory / name).resolve()
+    if not (request.personal or path.is_relative_to(checkout)):
+        raise UnsafeRepositoryError(
+            f"the var file {name} leads out of the repository",
+            advice="Name a file in the stack's own repository, relative to the stack's directory.",
+        )
+    if not path.is_file():
+        raise ConfigurationInvalidError(
+            f"the var file {name} does not exist",
+            advice="Name a file that is there, relative to the stack's directory.",
+        )
+    return path
+
+
+def _automatic(directory: Path) -> Iterator[Path]:
+    """The variable files that terraform reads without being told to."""
+    for path in sorted(directory.iterdir()):
+        if (path.name in _READ_BY_ITSELF or path.name.endswith(_READ_BY_ITSELF_SUFFIXES)) and path.is_file():
+            yield path
+
+
+def _refuse_pointers(paths: Iterable[Path], checkout: Path) -> None:
+    for path in paths:
+        with path.open("rb") as file:
+            if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                name = path.relative_to(checkout) if path.is_relative_to(checkout) else path
+                raise LfsNotFetchedError(
+                    f"{name} is a Git LFS pointer: its content was not fetched",
+                    advice="Commit this file itself: driftwatch does not fetch from LFS.",
+                )

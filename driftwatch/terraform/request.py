@@ -1,0 +1,49 @@
+"""What goes into a plan and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003  (dataclass fields are read at run time)
+from dataclasses import dataclass, field
+from pathlib import Path  # noqa: TC003
+from typing import Any, Literal
+
+from driftwatch.model import DEFAULT_WORKSPACE, Engine, JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRequest:
+    """One root module in one workspace, to be planned.
+
+    `module` lies in `checkout` (or is it); neither is written to. `workdir` is this stack's alone and is kept
+    between plans; no other stack's may lie inside it. Paths in `var_files` are relative to the module.
+
+    `personal` is a person at a terminal (`check DIR`): their environment and CLI configuration hold, as with
+    terraform itself. Otherwise nothing is inherited but what the settings name, and `environment`,
+    `backend_config` and `variables` are all that the plan gets.
+    """
+
+    module: Path
+    checkout: Path
+    workdir: Path
+    workspace: str = DEFAULT_WORKSPACE
+    engine: Literal["auto", "terraform", "tofu"] = "auto"
+    var_files: tuple[str, ...] = ()
+    variables: Mapping[str, JsonValue] = field(default_factory=dict)
+    backend_config: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    personal: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A complete plan: `document` is what `show -json` says of it, secrets and all.
+
+    `lock_file` is the SHA-256 of the dependency lock file in force, None where there is none. `state_lineage`
+    and `state_serial` are those of the state that was planned against, None where there is no state yet.
+    """
+
+    document: Mapping[str, Any]
+    engine: Engine
+    lock_file: str | None
+    state_lineage: str | None
+    state_serial: int | None

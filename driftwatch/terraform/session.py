@@ -1,0 +1,384 @@
+"""One plan in progress: where terraform works, with what environment, and the steps from init to document.
+
+A plan counts when the command ended with 0 or 2 *and* left a document that is neither errored nor
+incomplete. Its words and its exit code alone mean nothing: an interrupted plan prints "0 to add", one without
+memory exits with 2, and one on a full disk exits with 0 and an empty plan file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from driftwatch.errors import (
+    PlanTooLargeError,
+    PlanUnreadableError,
+    ProviderUnavailableError,
+    WorkspaceMissingError,
+)
+from driftwatch.log import redact
+from driftwatch.model import DEFAULT_WORKSPACE, Engine
+from driftwatch.terraform import environment as surroundings
+from driftwatch.terraform.command import Command, Setting
+from driftwatch.terraform.failures import Diagnostic, InitNeededError, failure, from_json
+from driftwatch.terraform.init import Initialiser, ProviderCache, locked_providers
+from driftwatch.terraform.module import LOCK_FILE
+from driftwatch.terraform.process import Whole
+from driftwatch.terraform.request import Planned
+from driftwatch.terraform.runs import RUN_VARIABLE
+from driftwatch.terraform.tree import lay_out
+from driftwatch.terraform.versions import Version
+from driftwatch.terraform.workdir import digest_of, fits_sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from driftwatch.config.settings import TerraformSettings
+    from driftwatch.terraform.command import Finished
+    from driftwatch.terraform.engines import Binary
+    from driftwatch.terraform.module import Module
+    from driftwatch.terraform.process import Leash
+    from driftwatch.terraform.request import PlanRequest
+    from driftwatch.terraform.runs import Run
+    from driftwatch.terraform.workdir import Workdir
+
+_LOCK_TIMEOUT = "5s"
+"""Somebody's apply takes longer than anybody should wait here; the next check tries again."""
+
+_SAYS_COMPLETE = Version(segments=(1, 9, 0))
+"""From this Terraform on plan documents have `complete`; OpenTofu's have it not (both: jsonplan/plan.go)."""
+
+_MOST_DIAGNOSTICS = 50
+_STATE_HEAD = 1 << 14
+_SERIAL = re.compile(rb'"serial":\s*(\d+)')
+_LINEAGE = re.compile(rb'"lineage":\s*"([^"]*)"')
+_PROBE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """All that one plan is made of. `own` is driftwatch's environment, `cache` what all stacks share."""
+
+    settings: TerraformSettings
+    request: PlanRequest
+    module: Module
+    binary: Binary
+    workdir: Workdir
+    run: Run
+    leash: Leash
+    own: Mapping[str, str]
+    cache: Path
+    progress: Callable[[str], None] | None
+
+    @property
+    def deadlines(self) -> dict[str, tuple[float, str]]:
+        init = (self.settings.init_timeout.total_seconds(), "init_timeout")
+        plan = (self.settings.plan_timeout.total_seconds(), "plan_timeout")
+        return {"init": init, "get": init, "workspace list": init, "plan": plan}
+
+    def tell(self, line: str) -> None:
+        if self.progress is not None:
+            self.progress(redact(line))
+
+    def secret_file(self, name: str, content: Mapping[str, Any]) -> Path | None:
+        """A file in scratch that holds `content` as JSON, its owner's alone; None where there is none."""
+        if not content:
+            return None
+        path = self.run.scratch / name
+        with os.fdopen(
+            os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8"
+        ) as file:
+            json.dump(content, file)
+        return path
+
+
+def plan_for_daemon(work: Work) -> Planned:
+    """Plans in a tree of the stack's own, with an environment that starts from nothing."""
+    module, scratch = work.module, work.run.scratch
+    surroundings.register_backend_config(work.request.backend_config)
+    cache = ProviderCache(directory=work.cache / "providers")
+    cli_configuration = _cli_configuration(work)
+    home = scratch / "home"
+    home.mkdir()
+    environment = surroundings.for_daemon(
+        work.own,
+        work.settings.inherit_environment,
+        work.request.environment,
+        home=home,
+        tmp=scratch if fits_sockets(scratch) else work.run.short_directory(),
+        cli=cli_configuration,
+    )
+    return _Session(
+        work=work,
+        place=_tree(work),
+        environment={**environment, **cache.environment(locked=module.lock_file.exists())},
+        workspace=work.request.workspace,
+        cache=cache,
+        cli_configuration=cli_configuration,
+        data=work.workdir.data,
+    ).initialise_and_plan()
+
+
+def plan_for_person(work: Work) -> Planned:
+    """Plans in the person's own directory where that is initialised, and beside it where it is not.
+
+    Nothing is written into their directory. Where it comes without a lock file, which `init` would put there,
+    a tree stands in for it.
+    """
+    module = work.module
+    environment = surroundings.for_person(work.own, work.request.environment)
+    theirs = module.directory / environment.get("TF_DATA_DIR", ".terraform")
+    workspace = _persons_workspace(work, environment, theirs)
+    if (theirs.is_dir() or not module.needs_init) and not work.request.backend_config:
+        with suppress(InitNeededError):
+            return _Session(
+                work=work, place=module.directory, environment=environment, workspace=workspace
+            ).plan()
+    surroundings.register_backend_config(work.request.backend_config)
+    return _Session(
+        work=work,
+        place=module.directory if module.lock_file.exists() else _tree(work),
+        environment=environment,
+        workspace=workspace,
+        data=work.workdir.data,
+    ).initialise_and_plan()
+
+
+def _persons_workspace(work: Work, environment: Mapping[str, str], data: Path) -> str:
+    """The one asked for, or else the one that terraform would use there."""
+    if work.request.workspace != DEFAULT_WORKSPACE:
+        return work.request.workspace
+    if chosen := environment.get("TF_WORKSPACE"):
+        return chosen
+    try:
+        return (data / "environment").read_text(encoding="utf-8").strip() or DEFAULT_WORKSPACE
+    except FileNotFoundError:
+        return DEFAULT_WORKSPACE
+
+
+def _tree(work: Work) -> Path:
+    place = lay_out(work.workdir.tree, work.module, personal=work.request.personal)
+    own_lock_file = work.workdir.lock_file
+    if not work.module.lock_file.exists() and own_lock_file.exists():
+        (place / LOCK_FILE).write_bytes(own_lock_file.read_bytes())
+    return place
+
+
+def _cli_configuration(work: Work) -> Path:
+    """The CLI configuration of a daemon's plans: the one given, or one made of the mirrors."""
+    if work.settings.cli_config is not None:
+        return work.settings.cli_config
+    path = work.run.scratch / "terraform.rc"
+    path.write_text(surroundings.cli_configuration(work.settings.provider_mirrors), encoding="utf-8")
+    return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Session:
+    """terraform in one place. `data` is a data directory of ours; with None terraform takes its own."""
+
+    work: Work
+    place: Path
+    environment: Mapping[str, str]
+    workspace: str
+    cache: ProviderCache | None = None
+    cli_configuration: Path | None = None
+    data: Path | None = None
+
+    def initialise_and_plan(self) -> Planned:
+        initialiser = self._initialiser()
+        if initialiser.needed():
+            initialiser.run()
+        try:
+            return self.plan()
+        except (InitNeededError, ProviderUnavailableError) as problem:
+            if not initialiser.discard_broken(problem) and not isinstance(problem, InitNeededError):
+                raise
+        initialiser.run()
+        return self.plan()
+
+    def plan(self) -> Planned:
+        """Raises InitNeededError where an init must come first, and whatever else the failure is."""
+        self._expect_workspace()
+        plan_file = self.work.run.scratch / "plan"
+        plan_file.unlink(missing_ok=True)
+        self._plan(plan_file)
+        document = self._document(plan_file)
+        lineage, serial = _state_identity(plan_file)
+        lock_file = self.place / LOCK_FILE
+        return Planned(
+            document=document,
+            engine=Engine(
+                name=self.work.binary.name,
+                version=str(document.get("terraform_version") or self.work.binary.version),
+                providers=locked_providers(lock_file),
+            ),
+            lock_file=digest_of(lock_file),
+            state_lineage=lineage,
+            state_serial=serial,
+        )
+
+    @cached_property
+    def _command(self) -> Command:
+        return self._command_with(self.workspace)
+
+    def _command_with(self, workspace: str) -> Command:
+        work = self.work
+        environment = {**self.environment, RUN_VARIABLE: work.run.id}
+        environment.pop("TF_WORKSPACE", None)
+        if workspace != DEFAULT_WORKSPACE:
+            environment["TF_WORKSPACE"] = workspace
+        if self.data is not None:
+            environment["TF_DATA_DIR"] = str(self.data)
+        # `-chdir` only for a person: `path.cwd` is then their directory, as it is with terraform itself.
+        stands_in = work.request.personal and self.place != work.module.directory
+        return Command(
+            work.binary.path,
+            Setting(
+                directory=work.module.directory if stands_in else self.place,
+                chdir=self.place if stands_in else None,
+                environment=environment,
+                leash=work.leash,
+                deadlines=work.deadlines,
+            ),
+        )
+
+    @cached_property
+    def _variables(self) -> list[Path]:
+        path = self.work.secret_file("variables.tfvars.json", self.work.request.variables)
+        return [path] if path else []
+
+    def _initialiser(self) -> Initialiser:
+        work = self.work
+        return Initialiser(
+            command=self._command,
+            binary=work.binary,
+            module=work.module,
+            workdir=work.workdir,
+            place=self.place,
+            cache=self.cache,
+            backend_config=work.secret_file("backend.json", work.request.backend_config),
+            backend_values=work.request.backend_config,
+            cli_configuration=self.cli_configuration,
+            seconds=work.settings.init_timeout.total_seconds(),
+            stop=work.leash.stop,
+            progress=work.progress,
+        )
+
+    def _expect_workspace(self) -> None:
+        """Refuses a workspace that is not there: its plan would be all creations, and may even make it."""
+        if self.workspace == DEFAULT_WORKSPACE:
+            return
+        listed = self._command_with(DEFAULT_WORKSPACE).workspaces()
+        if listed.returncode != 0:
+            raise failure(listed, [], engine=self.work.binary.name)
+        names = [line.lstrip("* ").strip() for line in listed.stdout.splitlines() if line.strip()]
+        if self.workspace not in names:
+            raise WorkspaceMissingError(
+                f"the workspace {self.workspace} does not exist; there are {', '.join(names)}",
+                advice="Create it with `workspace new`, or name another; driftwatch never creates one.",
+            )
+
+    def _plan(self, plan_file: Path) -> None:
+        work = self.work
+        errors: list[Diagnostic] = []
+
+        def hear(line: bytes) -> None:
+            if (found := from_json(line)) and len(errors) < _MOST_DIAGNOSTICS:
+                errors.append(found)
+            elif message := _message(line):
+                work.tell(message)
+
+        finished = self._command.plan(
+            each=hear,
+            out=plan_file,
+            var_files=[*work.module.var_files, *self._variables],
+            parallelism=work.settings.parallelism,
+            lock_timeout=_LOCK_TIMEOUT if work.settings.plan_lock else None,
+        )
+        if (
+            finished.returncode not in (0, 2)
+            or errors
+            or (finished.returncode == 2 and not plan_file.exists())
+        ):
+            raise failure(finished, errors, engine=work.binary.name)
+
+    def _document(self, plan_file: Path) -> dict[str, Any]:
+        limit = self.work.settings.max_plan_mb
+        content = Whole(limit << 20)
+        shown = self._command.show(plan_file, content)
+        if shown.too_much:
+            raise PlanTooLargeError(
+                f"the plan's document is larger than {limit} MB",
+                advice="Split the stack, or raise `terraform.max_plan_mb` where the memory for it is there.",
+            )
+        if shown.returncode != 0:
+            raise self._not_shown(shown)
+        try:
+            document = json.loads(content.content)
+        except (ValueError, RecursionError) as problem:
+            raise PlanUnreadableError(
+                f"the plan's document is no JSON: {redact(str(problem))[:200]}"
+            ) from problem
+        return self._complete(document)
+
+    def _not_shown(self, shown: Finished) -> Exception:
+        """Why `show` could not read the plan that has just been made: most likely it is not whole."""
+        _probe_disk(self.work.run.scratch)
+        if "Failed to read the given file" not in shown.output:
+            return failure(shown, [], engine=self.work.binary.name)
+        return PlanUnreadableError(
+            "terraform wrote a plan file that it cannot read itself",
+            advice="It is tried again with the next check.",
+            detail=redact(shown.output).strip()[-2000:],
+        )
+
+    def _complete(self, document: Any) -> dict[str, Any]:
+        if not isinstance(document, dict) or document.get("errored", False) is not False:
+            raise PlanUnreadableError("the plan says of itself that it failed")
+        binary = self.work.binary
+        says = binary.name == "terraform" and Version.parse(binary.version).compare(_SAYS_COMPLETE) >= 0
+        if document.get("complete", not says) is not True:
+            raise PlanUnreadableError("the plan says of itself that it is not complete")
+        return document
+
+
+def _message(line: bytes) -> str | None:
+    """What a line of the JSON stream says to people."""
+    try:
+        return str(json.loads(line)["@message"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _state_identity(plan_file: Path) -> tuple[str | None, int | None]:
+    """Lineage and serial of the state that the plan was made against, from the plan file.
+
+    It is a zip with the state before the refresh in it (`planfile/writer.go`); a plan that ran in HCP
+    Terraform, or is encrypted, is none, and says nothing.
+    """
+    try:
+        with zipfile.ZipFile(plan_file) as archive, archive.open("tfstate-prev") as member:
+            head = member.read(_STATE_HEAD)
+    except (zipfile.BadZipFile, KeyError, NotImplementedError):
+        return None, None
+    lineage, serial = _LINEAGE.search(head), _SERIAL.search(head)
+    if not (lineage and serial and lineage[1]):
+        return None, None
+    return lineage[1].decode(errors="replace"), int(serial[1])
+
+
+def _probe_disk(directory: Path) -> None:
+    """Raises the OSError of a full disk, if it is full: terraform itself does not notice (plan files)."""
+    probe = directory / "probe"
+    try:
+        probe.write_bytes(bytes(_PROBE))
+    finally:
+        probe.unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""A stack's own directory: what is kept of it between plans, and the lock that keeps two plans apart."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from driftwatch.errors import DiskFullError, EngineInterruptedError, EngineTimeoutError
+from driftwatch.terraform.module import LOCK_FILE
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_LONGEST_SOCKET_DIRECTORY = 70
+"""Providers make a Unix socket in TMPDIR, whose whole path may have 107 bytes (103 on macOS)."""
+
+_TRY_AGAIN = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workdir:
+    """`root` is the stack's alone. Its parts are made when they are needed."""
+
+    root: Path
+
+    @property
+    def data(self) -> Path:
+        """TF_DATA_DIR: providers, modules, and which backend is in use."""
+        return self.root / "data"
+
+    @property
+    def tree(self) -> Path:
+        return self.root / "tree"
+
+    @property
+    def lock_file(self) -> Path:
+        """The dependency lock file that `init` made, for code that comes with none."""
+        return self.root / LOCK_FILE
+
+    @property
+    def _initialised(self) -> Path:
+        return self.root / "initialised"
+
+    def is_initialised(self, digest: str) -> bool:
+        """Whether the last successful `init` here worked from the same inputs."""
+        try:
+            return self._initialised.read_text(encoding="ascii") == digest and self.data.is_dir()
+        except OSError:
+            return False
+
+    def remember(self, digest: str) -> None:
+        self._initialised.write_text(digest, encoding="ascii")
+
+    def forget(self) -> None:
+        """The next plan begins with an `init`."""
+        self._initialised.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(path: Path, stop: threading.Event, seconds: float, *, shared_by: str) -> Iterator[None]:
+    """Holds the lock file `path`, waiting for it at most `seconds`.
+
+    Raises EngineTimeoutError naming `shared_by`, or EngineInterruptedError where `stop` comes first.
+    """
+    give_up = time.monotonic() + seconds
+    with path.open("a", encoding="ascii") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                _wait(stop, give_up, shared_by)
+        yield
+
+
+def _wait(stop: threading.Event, give_up: float, shared_by: str) -> None:
+    if stop.wait(_TRY_AGAIN):
+        raise EngineInterruptedError(f"stopped while waiting for {shared_by}")
+    if time.monotonic() >= give_up:
+        raise EngineTimeoutError(
+            f"{shared_by} was in use for too long", advice="See what else runs; it is tried again later."
+        )
+
+
+def prepare(root: Path, least_free: int) -> Workdir:
+    """Makes the directory, its owner's alone; raises DiskFullError below `least_free` bytes of free space.
+
+    Everything lies below `.terraform`, a name that no stack's path can have in it: directories of stacks may
+    lie inside each other, as their paths do.
+    """
+    root = root / ".terraform"
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
+    if free < least_free:
+        raise DiskFullError(
+            f"only {free >> 20} MB are free where {root} is; a plan starts with {least_free >> 20} MB",
+            advice="Free some space, or lower `terraform.min_free_mb`; the last good result stands.",
+        )
+    return Workdir(root=root)
+
+
+def fits_sockets(directory: Path) -> bool:
+    """Whether providers can put their Unix sockets there."""
+    return len(str(directory).encode()) <= _LONGEST_SOCKET_DIRECTORY
+
+
+def digest_of(path: Path) -> str | None:
+    """The SHA-256 of a file, None where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
