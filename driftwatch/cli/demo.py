@@ -204,7 +204,7 @@ def _find(store: Store, daemon: Daemon, meddlings: tuple[Meddling, ...]) -> None
     for item in found:
         for change in item.finding.attributes:
             line = Text.assemble((f"{item.finding.address} ", "bold"), terminal.attribute_line(change))
-            terminal.stdout.print(Padding(line, (0, 0, 0, 2)))
+            terminal.stdout.print(terminal.indented(line, 2))
 
 
 def _seen(item: StoredFinding) -> tuple[str, str, str, frozenset[str]]:
@@ -420,4 +420,4 @@ def _step(name: str, says: str) -> None:
 
 
 def _say(text: str, *, style: str = "") -> None:
-    terminal.stdout.print(Padding(Text(redact(text), style), (0, 0, 0, 2)))
+    terminal.stdout.print(terminal.indented(Text(redact(text), style), 2))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
 from rich.text import Text
 
 from driftwatch.cli import terminal
@@ -74,9 +73,9 @@ def _show(item: StoredFinding) -> None:
     out.print(Text(f"  cause     {causes}"))
     out.print(Text(f"  status    {item.status}" + (f" ({item.resolution})" if item.resolution else "")))
     if finding.message:
-        out.print(Padding(Text(redact(finding.message)), (0, 0, 0, 2)))
+        out.print(terminal.indented(Text(redact(finding.message)), 2))
     for change in finding.attributes:
-        out.print(Padding(terminal.attribute_line(change), (0, 0, 0, 2)))
+        out.print(terminal.indented(terminal.attribute_line(change), 2))
     first, last = terminal.ago(item.first_seen, now()), terminal.ago(item.last_seen, now())
     out.print(f"  first seen {first}, last seen {last}")
 

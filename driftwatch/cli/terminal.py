@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
         CheckResult,
         ErrorReport,
         Finding,
+        JsonValue,
         StackStatus,
         StoredFinding,
     )
@@ -94,7 +94,7 @@ def _show_result(result: CheckResult, console: Console) -> None:
     )
     console.print(head)
     if result.mass_deletion:
-        console.print(Padding(Text(result.mass_deletion, "bold red"), (0, 0, 0, 2)))
+        console.print(indented(Text(result.mass_deletion, "bold red"), 2))
     if result.error:
         show_error(result.error, console)
     for finding in sorted(result.counted, key=lambda item: -item.severity.rank):
@@ -126,36 +126,56 @@ def _show_finding(finding: Finding, console: Console) -> None:
         )
     )
     if finding.message:
-        console.print(Padding(Text(redact(finding.message)), (0, 0, 0, 6)))
+        console.print(indented(Text(redact(finding.message)), 6))
     for change in finding.attributes[:SHOWN_ATTRIBUTES]:
-        console.print(Padding(attribute_line(change), (0, 0, 0, 6)))
+        console.print(indented(attribute_line(change), 6))
     if len(finding.attributes) > SHOWN_ATTRIBUTES:
         console.print(f"      [dim]and {len(finding.attributes) - SHOWN_ATTRIBUTES} more attributes[/dim]")
 
 
 def attribute_line(change: AttributeChange) -> Text:
-    """`/path: what the cloud has, and what the code wants`."""
+    """`/path: what the cloud has, what the code wants`; of two lists, what one has and the other lacks."""
     line = Text(redact(change.path), "cyan")
     if change.sensitive:
         return line.append(" (sensitive, differs)", "dim")
-    line.append(": ", "default").append(brief(change.actual), "red").append(" in the cloud, ", "dim")
-    return line.append(brief(change.after), "green").append(" in the code", "dim")
+    actual, after = change.actual, change.after
+    if isinstance(actual, list) and isinstance(after, list):
+        extra = [item for item in actual if item not in after]
+        missing = [item for item in after if item not in actual]
+        if extra or missing:
+            return _difference(line, extra, missing)
+    line.append(": ", "default").append(brief(actual), "red").append(" in the cloud, ", "dim")
+    return line.append(brief(after), "green").append(" in the code", "dim")
+
+
+def _difference(line: Text, extra: list[JsonValue], missing: list[JsonValue]) -> Text:
+    for items, style, place in ((extra, "red", "only in the cloud"), (missing, "green", "only in the code")):
+        if items:
+            line.append(": " if line.plain.count(":") == 0 else ", ", "default")
+            line.append(", ".join(brief(item, 100) for item in items), style).append(f" {place}", "dim")
+    return line
+
+
+def indented(text: Text, columns: int) -> Text:
+    """`text` with each of its lines moved to the right; long ones are the terminal's to wrap."""
+    space = " " * columns
+    return Text("\n").join(Text(space).append_text(line) for line in text.split("\n", allow_blank=True))
 
 
 def show_error(error: ErrorReport, console: Console) -> None:
     """Why a stack could not be checked, and what to do."""
-    console.print(Padding(Text.assemble((error.code, "bold red"), ": ", redact(error.message)), (0, 0, 0, 2)))
+    console.print(indented(Text.assemble((error.code, "bold red"), ": ", redact(error.message)), 2))
     if error.detail:
-        console.print(Padding(Text(redact(error.detail), "dim"), (0, 0, 0, 4)))
+        console.print(indented(Text(redact(error.detail), "dim"), 4))
     if error.advice:
-        console.print(Padding(Text(f"→ {redact(error.advice)}"), (0, 0, 0, 2)))
+        console.print(indented(Text(f"→ {redact(error.advice)}"), 2))
 
 
 def show_problem(problem: DriftwatchError) -> None:
     """An error that ends the command, on stderr: what, the details, what to do."""
     stderr.print(Text.assemble(("Error", "bold red"), f" ({problem.code}): ", redact(problem.message)))
     if problem.detail:
-        stderr.print(Padding(Text(redact(problem.detail)), (0, 0, 0, 2)))
+        stderr.print(indented(Text(redact(problem.detail)), 2))
     if problem.advice:
         stderr.print(f"→ {escape(redact(problem.advice))}")
 

@@ -107,7 +107,7 @@ def test_no_canary_leaves_its_cage(house: House) -> None:
 
 
 def files_below(directory: Path) -> dict[str, str]:
-    """Every file of the state directory but the repository's own mirror and checkouts: those hold the code."""
+    """Every file of the state directory but the mirror and its checkouts: those hold the code as it is."""
     return {
         str(path.relative_to(directory)): path.read_bytes().decode("utf-8", errors="replace")
         for path in directory.rglob("*")
