@@ -219,7 +219,6 @@ class Workers:
             self._runs.remove(run)
             self._busy.discard(run.job.stack)
             self._freed.notify_all()
-        self._bell.set()  # what was queued for this stack meanwhile can be claimed now
 
     def _keep_leases(self) -> None:
         watch, recover_from = ClockWatch(self._clock), 0.0
