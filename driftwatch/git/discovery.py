@@ -1,0 +1,151 @@
+"""Which directories of a commit are stacks.
+
+A root module is a directory with a backend, a `cloud` block or a provider block; or one that is *declared*:
+named by a glob without wildcards. A directory that another one uses as a module is no stack unless declared,
+and what lies in hidden directories (`.terraform`, `.github`) is none, unless declared; in `.terraform` never.
+
+Globs are relative to the repository's root. `*`, `?` and `[…]` stay within one segment; `**` as a whole
+segment takes any number of them, none too: `envs/**` matches `envs`; `**` the root as well, written `.`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence  # noqa: TC003  (dataclass fields are read at run time)
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from driftwatch import hcl, log
+from driftwatch.config import matches
+from driftwatch.errors import RepositoryTooLargeError
+from driftwatch.git.listing import LINK, LeavesCheckoutError, Listing, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from driftwatch.git.listing import Entry
+
+_LARGEST_READ = 8 << 20
+"""Bytes. A larger file is data, whatever its name, and says nothing of its directory."""
+_LARGEST_ALTOGETHER = 256 << 20
+"""Bytes of configuration in one commit, read at once. Large monorepos have a few dozen megabytes."""
+
+logger = log.get("git")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootModule:
+    """A stack's directory, the glob that matched it first, as given, and the directories that it reads.
+
+    `reads` are the directory itself and the local modules that it uses, straight or through another.
+    """
+
+    path: str
+    glob: str
+    reads: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Directories:
+    """The facts of every directory that holds configuration, and who uses whom."""
+
+    facts: Mapping[str, hcl.ModuleFacts]
+    uses: Mapping[str, tuple[str, ...]]
+    used: frozenset[str] = field(default=frozenset())
+
+    def is_root(self, path: str) -> bool:
+        facts = self.facts[path]
+        return bool(facts.backend or facts.cloud or facts.providers) and path not in self.used
+
+    def reads(self, path: str) -> tuple[str, ...]:
+        reached, todo = {path}, [path]
+        while todo:
+            fresh = set(self.uses.get(todo.pop(), ())) - reached
+            reached |= fresh
+            todo += fresh
+        return (path, *sorted(reached - {path}))
+
+
+def discover(
+    listing: Listing,
+    globs: Sequence[str],
+    read_blobs: Callable[[Iterable[str]], Mapping[str, bytes]],
+) -> tuple[RootModule, ...]:
+    """The root modules that `globs` name, ordered by path. `read_blobs` gives contents by object hash."""
+    directories = _read(listing, read_blobs)
+    found = []
+    for path in sorted(directories.facts):
+        glob = _first_match(path, globs, root=directories.is_root(path))
+        if glob is not None and _is_expressible(path, listing.commit):
+            found.append(RootModule(path=path, glob=glob, reads=directories.reads(path)))
+    return tuple(found)
+
+
+def _read(listing: Listing, read_blobs: Callable[[Iterable[str]], Mapping[str, bytes]]) -> _Directories:
+    files: dict[str, dict[str, str]] = {}
+    sizes: dict[str, int] = {}
+    for path, entry in _configuration(listing):
+        files.setdefault(posixpath.dirname(path) or ".", {})[posixpath.basename(path)] = entry.object
+        sizes[entry.object] = entry.size
+    if sum(sizes.values()) > _LARGEST_ALTOGETHER:
+        raise RepositoryTooLargeError(
+            f"commit {listing.commit} has more than {_LARGEST_ALTOGETHER >> 20} MB of configuration files"
+        )
+    contents = read_blobs(sizes)
+    facts = {
+        path: hcl.read_module({name: contents.get(blob, b"") for name, blob in names.items()})
+        for path, names in files.items()
+    }
+    uses = {path: tuple(_local_modules(listing, path, said)) for path, said in facts.items()}
+    used = frozenset(target for path, targets in uses.items() for target in targets if target != path)
+    return _Directories(facts=facts, uses=uses, used=used)
+
+
+def _configuration(listing: Listing) -> Iterator[tuple[str, Entry]]:
+    """Every configuration file with the entry that holds its content: a symlink's is where it leads."""
+    for path, entry in listing.entries.items():
+        if not path.endswith(hcl.SUFFIXES) or not hcl.is_configuration(posixpath.basename(path)):
+            continue
+        content = listing.find(path) if entry.mode == LINK else entry
+        if content is not None and content.is_file and content.size <= _LARGEST_READ:
+            yield path, content
+
+
+def _local_modules(listing: Listing, path: str, facts: hcl.ModuleFacts) -> Iterator[str]:
+    for source in facts.module_sources:
+        if source.startswith(("./", "../")):
+            try:
+                yield listing.resolve(f"{path}/{source}")
+            except LeavesCheckoutError:
+                continue  # terraform will say that it is not there
+
+
+def _first_match(path: str, globs: Sequence[str], *, root: bool) -> str | None:
+    hidden = any(part.startswith(".") for part in path.split("/") if path != ".")
+    if ".terraform" in path.split("/"):
+        return None
+    for glob in globs:
+        tidy = glob.removeprefix("./").rstrip("/") or "."
+        declared = not any(character in tidy for character in "*?[")
+        if tidy == path if declared else root and not hidden and _matches(tidy, path):
+            return glob
+    return None
+
+
+def _matches(glob: str, path: str) -> bool:
+    """As `config.matches`, with the root as the path that has no segments."""
+    return matches(glob, path) if path != "." else all(part == "**" for part in glob.split("/"))
+
+
+def _is_expressible(path: str, commit: str) -> bool:
+    """False for a directory whose name is no text: no row, message or page could name such a stack."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        logger.warning(
+            f"The root module {printable(path)} is passed over: its path is not UTF-8.",
+            action="discover",
+            commit=commit,
+        )
+        return False
+    return True

@@ -1,0 +1,532 @@
+"""One repository: a bare mirror of its branch, what is in its commits, and checkouts of them.
+
+    fetch → compare → list and verify → keep as good
+
+A commit becomes the mirror's head only when it has been fetched whole and is safe to materialise; until then,
+and when the remote is away or the branch gone, the last good one stays. It is kept as a ref, which survives
+restarts and keeps its objects. Below `directory`: `mirror.git`, `worktrees/`, lock files, git's own settings.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from driftwatch import log
+from driftwatch.errors import (
+    BranchMissingError,
+    Remedy,
+    RepositoryError,
+    RepositoryTooLargeError,
+    UnsafeRepositoryError,
+)
+from driftwatch.git import discovery, listing
+from driftwatch.git.command import HARDENING, Ending, Git, Output, failure, translated
+from driftwatch.git.lock import locked
+from driftwatch.git.remote import Remote
+from driftwatch.git.worktrees import Worktrees
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from driftwatch.config import RepositorySettings
+    from driftwatch.git.discovery import RootModule
+    from driftwatch.git.listing import Listing
+
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+_LARGEST_READ = 16 << 20
+_BYTES_PER_ENTRY = 512
+"""How long a line of the listing is at most on average; a tree that unfolds without end is cut off there."""
+
+_LISTINGS_KEPT = 2
+"""The newest commit, and the one that checks are still at."""
+_SUBMODULE_PROTOCOLS = "https:ssh"
+_MANY_PACKS = 40
+_TIDY_EVERY = timedelta(days=7)
+
+_CORRUPT = re.compile(
+    r"object file .* is empty|is corrupt|bad object|unable to read (?:tree|sha1)|missing (?:blob|tree|commit)"
+    r"|does not point to a valid object|pack.* (?:far too short|cannot be accessed|does not match index)"
+    r"|not a git repository|bad config|index file .* is too small|inflate: data stream error|broken ref"
+)
+
+logger = log.get("git")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What a fetch brought. `rewritten`: `previous` is no ancestor of `commit`, the branch was forced."""
+
+    commit: str
+    previous: str | None
+    changed: bool
+    rewritten: bool
+
+
+class _DamagedError(RepositoryError):
+    """The mirror itself is broken, as a crash of the machine leaves it. The next fetch makes it anew."""
+
+    code = "mirror_damaged"
+    remedy = Remedy.RETRY
+
+
+class _Arrival:
+    """How much of a fetch has come. Git removes what it was writing when it is stopped: the most counts."""
+
+    def __init__(self, git_dir: Path, cap: int) -> None:
+        self._git_dir = git_dir
+        self._before = _size_of_packs(git_dir)
+        self._cap = cap
+        self.received = 0
+
+    def is_too_large(self) -> bool:
+        size = _size_of_packs(self._git_dir)
+        self.received = max(self.received, size - self._before)
+        return size > self._cap
+
+
+class Mirror:
+    """One repository. Thread-safe, and safe against other processes that use the same directory.
+
+    `stop`, once set, ends a running fetch. Nothing is touched before the first call.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: RepositorySettings,
+        directory: Path,
+        *,
+        clock: Callable[[], datetime],
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.name = name
+        self._settings = settings
+        self._directory = Path(directory).absolute()
+        self._clock = clock
+        self._stop = stop or threading.Event()
+        self._seconds = settings.timeout.total_seconds()
+        self._git_dir = self._directory / "mirror.git"
+        self._listing_lock = threading.Lock()
+        self._listings: dict[str, Listing] = {}
+        self._swept = False
+        self._too_large: str | None = None
+        """The commit that did not fit. It is not fetched again and again at every poll."""
+        self._worktrees = Worktrees(
+            self._directory / "worktrees", build=self._build, prune=self._prune, stop=self._stop
+        )
+
+    def fetch(self) -> Fetched:
+        """Brings the branch's newest commit, verifies it and makes it the head.
+
+        Raises RemoteUnreachableError, RemoteRefusedError, BranchMissingError, UnsafeRepositoryError,
+        RepositoryTooLargeError and others of RepositoryError; the head is then what it was.
+        """
+        remote = Remote.of(self.name, self._settings)
+        with translated():
+            self._prepare(remote)
+            with locked(self._directory / "fetch.lock", seconds=self._seconds, stop=self._stop) as lock:
+                try:
+                    fetched = self._fetch(remote, lock)
+                except _DamagedError:
+                    self._fetch_anew(remote, lock)
+                    fetched = self._fetch(remote, lock)
+                self._tidy(lock)
+            self._worktrees.keep(fetched.commit)
+        return fetched
+
+    def head(self) -> str | None:
+        """The last good commit; None before the first. Asks no remote and survives restarts."""
+        try:
+            ref = Remote.of(self.name, self._settings).branch
+        except UnsafeRepositoryError:
+            return None
+        return self._resolve(_good(ref))
+
+    def discover(self, commit: str, globs: Sequence[str]) -> tuple[RootModule, ...]:
+        """The root modules of a commit, by the rules of `driftwatch.git.discovery`, ordered by path."""
+        return discovery.discover(self.listing(commit), globs, self._blobs)
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        """The content of one file, through symlinks; None where there is none.
+
+        Raises UnsafeRepositoryError for a path that leaves the repository.
+        """
+        try:
+            entry = self.listing(commit).find(path)
+        except listing.LeavesCheckoutError as exc:
+            raise UnsafeRepositoryError(f"the path {listing.printable(path)} {exc}") from exc
+        if entry is None or not entry.is_file:
+            return None
+        if entry.size > _LARGEST_READ:
+            raise RepositoryTooLargeError(
+                f"{path} of {self.name} is too large to read: {entry.size >> 20} MB"
+            )
+        return self._blobs([entry.object])[entry.object]
+
+    def tree(self, commit: str, paths: Sequence[str]) -> str:
+        """A digest over what these paths hold and their symlinks lead to; the order does not matter."""
+        return self.listing(commit).digest(paths)
+
+    def submodules(self, commit: str) -> tuple[str, ...]:
+        """The paths whose content is another repository's.
+
+        In a checkout they are empty directories, unless the settings say `submodules: true`.
+        """
+        return self.listing(commit).submodules()
+
+    @contextmanager
+    def checkout(self, commit: str) -> Iterator[Path]:
+        """The whole tree of a commit on disk, read-only and shared, for as long as the block runs."""
+        self._sweep_once()
+        with self._worktrees.hold(_checked(commit)) as path:
+            yield path
+
+    def close(self) -> None:
+        """Removes the worktrees that nobody uses. The mirror can be used again afterwards."""
+        self._worktrees.keep(None)
+
+    def listing(self, commit: str) -> Listing:
+        """All paths of a commit; raises UnsafeRepositoryError or RepositoryTooLargeError for a bad one."""
+        with self._listing_lock:
+            listed = self._listings.pop(commit, None) or self._list(_checked(commit))
+            self._listings[commit] = listed
+            for oldest in list(self._listings)[:-_LISTINGS_KEPT]:
+                del self._listings[oldest]
+            return listed
+
+    # What follows runs git.
+
+    def _git(self, git_dir: Path | None = None) -> Git:
+        return Git(
+            home=self._directory,
+            prefix=(f"--git-dir={git_dir or self._git_dir}",),
+            variables={"GIT_CONFIG_GLOBAL": str(self._directory / "gitconfig")},
+            stop=self._stop,
+        )
+
+    def _prepare(self, remote: Remote) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_if_other(self._directory / "gitconfig", _global_settings(remote))
+        self._sweep_once()
+
+    def _sweep_once(self) -> None:
+        if not self._swept:
+            with translated():
+                self._worktrees.sweep()
+            self._swept = True
+
+    def _fetch(self, remote: Remote, lock: int) -> Fetched:
+        self._ready(self._git_dir)
+        self._receive(remote, self._git_dir, lock)
+        commit = self._resolve(_fetched(remote.branch))
+        if commit is None:
+            raise _DamagedError(f"the mirror of {self.name} does not know what it has just fetched")
+        previous = self._resolve(_good(remote.branch))
+        if commit == previous:
+            return Fetched(commit=commit, previous=previous, changed=False, rewritten=False)
+        self.listing(commit)
+        rewritten = previous is not None and not self._is_ancestor(previous, commit)
+        self._git().ask("update-ref", _good(remote.branch), commit)
+        return Fetched(commit=commit, previous=previous, changed=True, rewritten=rewritten)
+
+    def _ready(self, git_dir: Path) -> None:
+        if not (git_dir / "HEAD").exists():
+            git = Git(home=self._directory, stop=self._stop)
+            git.ask("init", "--quiet", "--bare", "--template=", "--initial-branch=main", "--", str(git_dir))
+        _remove_leftovers(git_dir)
+
+    def _receive(self, remote: Remote, git_dir: Path, lock: int) -> None:
+        """Fetches the branch into `git_dir`, forced: the remote is right, whatever its history says."""
+        if self._too_large and self._too_large == self._tip(remote, lock):
+            raise remote.too_large(self._settings.max_size_mb)
+        arrival = _Arrival(git_dir, self._settings.max_size_mb << 20)
+        output = self._talk(
+            remote,
+            git_dir,
+            lock,
+            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow", "--"),
+            *(remote.url, f"+refs/heads/{remote.branch}:{_fetched(remote.branch)}"),
+            over_the_cap=arrival.is_too_large,
+        )
+        if output.succeeded and arrival.is_too_large():
+            output = replace(output, ending=Ending.OVER_THE_CAP)
+        if output.succeeded:
+            return
+        _remove_leftovers(git_dir)
+        if output.ending is Ending.OVER_THE_CAP:
+            self._forget(remote, git_dir)
+            self._too_large = self._tip(remote, lock)
+        self._raise_if_damaged(output, git_dir)
+        problem = remote.failure(
+            output, seconds=self._seconds, cap_mb=self._settings.max_size_mb, received=arrival.received
+        )
+        if isinstance(problem, BranchMissingError):
+            problem.advice = self._advice_on_branches(remote, lock)
+        raise problem
+
+    def _talk(
+        self,
+        remote: Remote,
+        git_dir: Path,
+        lock: int,
+        *arguments: str,
+        over_the_cap: Callable[[], bool] = lambda: False,
+    ) -> Output:
+        git = self._git(git_dir).having(settings=remote.settings, variables=remote.variables)
+        return git.run(*arguments, seconds=self._seconds, over_the_cap=over_the_cap, holding=lock)
+
+    def _forget(self, remote: Remote, git_dir: Path) -> None:
+        """Drops what came and is too large, so that the disk does not keep what nobody may use."""
+        git = self._git(git_dir)
+        git.run("update-ref", "-d", _fetched(remote.branch))
+        git.ask("repack", "-a", "-d", "-q", seconds=self._seconds)
+
+    def _fetch_anew(self, remote: Remote, lock: int) -> None:
+        """Replaces a damaged mirror by a new one; the old stays until the new one is whole."""
+        fresh = self._directory / "mirror.new.git"
+        shutil.rmtree(fresh, ignore_errors=True)
+        self._ready(fresh)
+        self._receive(remote, fresh, lock)
+        good = self._resolve(_good(remote.branch))
+        shutil.rmtree(self._git_dir)
+        fresh.rename(self._git_dir)
+        if good and self._resolve(good):
+            self._git().ask("update-ref", _good(remote.branch), good)
+        logger.warning(
+            "The mirror was damaged and has been fetched again.", action="fetch", repository=self.name
+        )
+
+    def _advice_on_branches(self, remote: Remote, lock: int) -> str:
+        """What to set instead: the branch that holds the last good commit now, or the remote's default."""
+        default, branches = self._branches(remote, lock)
+        good = self._resolve(_good(remote.branch))
+        renamed = sorted(name for name, commit in branches.items() if good and commit == good)
+        if renamed:
+            return f"It looks renamed: {renamed[0]} is at the last good commit. Set `branch: {renamed[0]}`."
+        if default:
+            return f"The remote's default branch is {default}: set `branch: {default}`, or push the branch."
+        return "Set `branch` to one that exists." if branches else "The remote has no branches yet: push one."
+
+    def _branches(self, remote: Remote, lock: int) -> tuple[str | None, dict[str, str]]:
+        """The remote's default branch, and all of its branches with their commits."""
+        output = self._talk(
+            remote, self._git_dir, lock, "ls-remote", "--symref", "--", remote.url, "HEAD", "refs/heads/*"
+        )
+        return _read_refs(output.stdout.decode(errors="replace"))
+
+    def _tip(self, remote: Remote, lock: int) -> str | None:
+        return self._branches(remote, lock)[1].get(remote.branch)
+
+    def _tidy(self, lock: int) -> None:
+        """Now and then packs what has gathered. A failure costs disk, not correctness: it is only told."""
+        stamp = self._git_dir / "driftwatch-tidied"
+        now = self._clock()
+        packs = list((self._git_dir / "objects" / "pack").glob("*.pack"))
+        if not _is_due(stamp, now) and len(packs) < _MANY_PACKS:
+            return
+        output = self._git().run("gc", "--quiet", seconds=self._seconds, holding=lock)
+        stamp.write_text(now.isoformat())
+        if not output.succeeded:
+            logger.warning(
+                "The mirror could not be tidied.", action="gc", repository=self.name, reason=output.complaint
+            )
+
+    def _resolve(self, ref: str) -> str | None:
+        if not (self._git_dir / "HEAD").exists():
+            return None
+        output = self._git().run("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+        return output.stdout.decode().strip() if output.succeeded else None
+
+    def _is_ancestor(self, older: str, newer: str) -> bool:
+        return self._git().run("merge-base", "--is-ancestor", older, newer).succeeded
+
+    def _list(self, commit: str) -> Listing:
+        caps = listing.Caps(bytes=self._settings.max_size_mb << 20, files=self._settings.max_files)
+        limit = (caps.files + 1000) * _BYTES_PER_ENTRY
+        output = self._git().run(
+            *("ls-tree", "-r", "-t", "-l", "-z", "--full-tree", commit),
+            seconds=self._seconds,
+            limit=limit,
+        )
+        if output.ending is Ending.TOO_MUCH_OUTPUT:
+            raise listing.too_many_files(self.name, caps)
+        if not output.succeeded:
+            self._raise_if_damaged(output, self._git_dir)
+            raise failure(f"reading commit {commit} of {self.name}", output)
+        entries = list(listing.parse(output.stdout))
+        listing.check_entries(self.name, entries, caps)
+        links = listing.links(self.name, entries)
+        targets = self._blobs(entry.object for entry in links.values())
+        listed = listing.Listing(
+            commit=commit,
+            entries={entry.path: entry for entry in entries},
+            links={
+                path: targets[entry.object].decode(errors="surrogateescape") for path, entry in links.items()
+            },
+        )
+        listing.check_links(self.name, listed)
+        return listed
+
+    def _raise_if_damaged(self, output: Output, git_dir: Path) -> None:
+        complains = output.ending is Ending.EXITED and _CORRUPT.search(output.stderr)
+        if complains and _is_damaged(self._git(git_dir)):
+            raise _DamagedError(
+                f"the mirror of {self.name} is damaged: {output.complaint}", detail=output.detail or None
+            )
+
+    def _blobs(self, objects: Iterable[str]) -> Mapping[str, bytes]:
+        """Contents by object hash, all through one process."""
+        wanted = set(objects)
+        if not wanted:
+            return {}
+        printed = self._git().ask(
+            "cat-file",
+            "--batch",
+            "--buffer",
+            stdin="".join(f"{name}\n" for name in wanted).encode(),
+            seconds=self._seconds,
+        )
+        found = dict(_batch(printed))
+        if lost := wanted - found.keys():
+            raise _DamagedError(f"the mirror of {self.name} lacks the object {min(lost)}")
+        return found
+
+    def _build(self, commit: str, path: Path, lock: int) -> None:
+        self.listing(commit)
+        with translated():
+            for leftover in (self._git_dir / "worktrees").glob("*/*.lock"):
+                leftover.unlink(missing_ok=True)
+            output = self._git().run(
+                *("worktree", "add", "--quiet", "--force", "--detach", "--", str(path), commit),
+                seconds=self._seconds,
+                holding=lock,
+            )
+            if not output.succeeded:
+                raise failure(f"checking out {commit} of {self.name}", output)
+            if self._settings.submodules:
+                self._add_submodules(path, lock)
+
+    def _add_submodules(self, path: Path, lock: int) -> None:
+        remote = Remote.of(self.name, self._settings)
+        git = Git(
+            home=self._directory,
+            prefix=("-C", str(path)),
+            variables={**remote.variables, "GIT_ALLOW_PROTOCOL": _SUBMODULE_PROTOCOLS},
+            # Their trees are not looked at before they are written: a link that is no link leads nowhere.
+            settings=(*HARDENING, ("core.symlinks", "false"), *remote.settings),
+            stop=self._stop,
+        )
+        output = git.run(
+            *("submodule", "--quiet", "update", "--init", "--recursive", "--checkout"),
+            seconds=self._seconds,
+            holding=lock,
+        )
+        if not output.succeeded:
+            raise remote.failure(output, seconds=self._seconds, cap_mb=self._settings.max_size_mb, received=0)
+
+    def _prune(self, lock: int) -> None:
+        if (self._git_dir / "worktrees").is_dir():
+            self._git().run("worktree", "prune", "--expire=now", holding=lock)
+
+
+def _checked(commit: str) -> str:
+    if not _COMMIT.fullmatch(commit):
+        raise UnsafeRepositoryError(f"{listing.printable(commit)} is not a full commit hash")
+    return commit
+
+
+def _good(branch: str) -> str:
+    return f"refs/driftwatch/good/{_as_one_part(branch)}"
+
+
+def _fetched(branch: str) -> str:
+    return f"refs/driftwatch/fetched/{_as_one_part(branch)}"
+
+
+def _as_one_part(branch: str) -> str:
+    """The branch without slashes: a ref `a` and a ref `a/b` cannot be there at once, and names do change."""
+    return branch.replace("%", "%25").replace("/", "%2F")
+
+
+def _global_settings(remote: Remote) -> str:
+    """What git's own children may know too, which do not get our settings: whose local repositories we trust.
+
+    Since 2.39.4 git refuses to serve a repository of another user, and listens for exceptions only here.
+    """
+    path = remote.local_path
+    places = [path, path / ".git", path.with_name(f"{path.name}.git")] if path else []
+    quoted = [str(place).replace("\\", "\\\\").replace('"', '\\"') for place in places]
+    lines = ["[safe]", "\tbareRepository = explicit", *(f'\tdirectory = "{place}"' for place in quoted)]
+    return "\n".join([*lines, "[core]", "\thooksPath = /dev/null", "\tfsmonitor = false", ""])
+
+
+def _write_if_other(path: Path, text: str) -> None:
+    with suppress(FileNotFoundError):
+        if path.read_text() == text:
+            return
+    draft = path.with_name(f"{path.name}.{threading.get_ident()}")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def _remove_leftovers(git_dir: Path) -> None:
+    """Removes what a killed git left. Only under the lock: it tells that no git is still at work here."""
+    for pattern in ("*.lock", "gc.pid", "refs/**/*.lock", "objects/pack/tmp_*", "objects/info/**/*.lock"):
+        for leftover in git_dir.glob(pattern):
+            leftover.unlink(missing_ok=True)
+
+
+def _size_of_packs(git_dir: Path) -> int:
+    total = 0
+    for path in (git_dir / "objects" / "pack").glob("*"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
+def _is_damaged(git: Git) -> bool:
+    """Asks git itself: what a remote says about broken objects may be about its own."""
+    return not git.run("rev-list", "--objects", "--all", "--quiet", seconds=120).succeeded
+
+
+def _is_due(stamp: Path, now: datetime) -> bool:
+    """True a week after the last time; the first time only starts the week."""
+    try:
+        return now - datetime.fromisoformat(stamp.read_text()) > _TIDY_EVERY
+    except (OSError, ValueError, TypeError):
+        stamp.write_text(now.isoformat())
+        return False
+
+
+def _read_refs(printed: str) -> tuple[str | None, dict[str, str]]:
+    """Reads `ls-remote --symref`: the default branch, and every branch with its commit."""
+    default, found = None, {}
+    for line in printed.splitlines():
+        value, _, ref = line.partition("\t")
+        if ref == "HEAD" and value.startswith("ref: refs/heads/"):
+            default = value.removeprefix("ref: refs/heads/")
+        elif ref.startswith("refs/heads/"):
+            found[ref.removeprefix("refs/heads/")] = value
+    return default, found
+
+
+def _batch(printed: bytes) -> Iterator[tuple[str, bytes]]:
+    """Reads `cat-file --batch`: hash, type, size, a line feed, the content, a line feed."""
+    at = 0
+    while at < len(printed):
+        end = printed.index(b"\n", at)
+        name, kind, *size = printed[at:end].split(b" ")
+        at = end + 1
+        if kind == b"missing":
+            continue
+        length = int(size[0])
+        yield name.decode(), printed[at : at + length]
+        at += length + 1

@@ -1,0 +1,324 @@
+"""Who is asked, with which credentials, and what their refusals mean."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from driftwatch.errors import (
+    DriftwatchError,
+    Remedy,
+    RemoteRefusedError,
+    RemoteUnreachableError,
+    UnsafeRepositoryError,
+)
+from driftwatch.log import redact
+
+from .conftest import GitHttp, MakeMirror, Upstream
+
+TOKEN = "canary-token-8f31c2d9"
+PAIR = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
+
+
+@pytest.mark.row(31)
+def test_a_remote_that_refuses_connections_leaves_the_last_good_commit(
+    upstream: Upstream, make_mirror: MakeMirror
+) -> None:
+    """Row 31: nothing listens there; the head stays, and the error says to try again."""
+    good = make_mirror(upstream.url).fetch().commit
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    mirror = make_mirror(f"http://127.0.0.1:{port}/x.git")
+    with pytest.raises(RemoteUnreachableError, match="cannot be reached") as caught:
+        mirror.fetch()
+    assert caught.value.remedy is Remedy.RETRY
+    assert mirror.head() == good
+    with mirror.checkout(good) as checkout:
+        assert (checkout / "envs/prod/main.tf").exists()
+
+
+@pytest.mark.row(31)
+def test_a_remote_that_never_answers_is_left_at_the_deadline(
+    upstream: Upstream, make_mirror: MakeMirror, silent_port: int
+) -> None:
+    """Row 31: the connection is taken and nothing comes; git and its helper are gone afterwards."""
+    good = make_mirror(upstream.url).fetch().commit
+    mirror = make_mirror(f"http://127.0.0.1:{silent_port}/x.git", timeout=timedelta(seconds=1))
+    started = time.monotonic()
+    with pytest.raises(RemoteUnreachableError, match=r"did not answer|cannot be reached"):
+        mirror.fetch()
+    assert time.monotonic() - started < 5
+    assert mirror.head() == good
+    assert not psutil.Process().children(recursive=True)
+
+
+@pytest.mark.row(31)
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_remote_in_trouble_is_unreachable(
+    make_mirror: MakeMirror, host: GitHttp, upstream: Upstream, status: int
+) -> None:
+    """Row 31: a Git host that answers with its own errors heals by itself."""
+    host.answer = (status, {})
+    with pytest.raises(RemoteUnreachableError):
+        make_mirror(host.url("upstream/.git")).fetch()
+
+
+def test_https_hosts_are_given_the_token_as_a_header(
+    upstream: Upstream, make_mirror: MakeMirror, host: GitHttp
+) -> None:
+    host.wanted = f"Basic {PAIR}"
+    mirror = make_mirror(host.url("upstream/.git"), token=SecretStr(TOKEN))
+    assert mirror.fetch().commit == upstream.head()
+    assert {given for _, given in host.asked} == {f"Basic {PAIR}"}
+
+
+@pytest.mark.row(33)
+@pytest.mark.parametrize("token", [None, SecretStr("the-wrong-token")])
+def test_refused_credentials_are_a_matter_for_a_person(
+    upstream: Upstream, make_mirror: MakeMirror, host: GitHttp, token: SecretStr | None
+) -> None:
+    """Row 33: revoked or missing credentials are told apart from a remote that is away."""
+    good = make_mirror(upstream.url).fetch().commit
+    host.wanted = f"Basic {PAIR}"
+    mirror = make_mirror(host.url("upstream/.git"), token=token)
+    with pytest.raises(RemoteRefusedError) as caught:
+        mirror.fetch()
+    assert caught.value.remedy is Remedy.PERSON
+    assert "the-wrong-token" not in str(caught.value.report())
+    assert mirror.head() == good
+
+
+@pytest.mark.row(33)
+def test_a_repository_that_is_not_there_is_refused(make_mirror: MakeMirror, host: GitHttp) -> None:
+    """Row 33: the host answers that it has no such repository."""
+    with pytest.raises(RemoteRefusedError):
+        make_mirror(host.url("nothing.git")).fetch()
+
+
+def test_a_token_follows_no_redirect(
+    upstream: Upstream, make_mirror: MakeMirror, host: GitHttp, tmp_path: Path
+) -> None:
+    with GitHttp(tmp_path) as thief:
+        threading.Thread(target=thief.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        host.answer = (302, {"Location": thief.url("upstream/.git/info/refs?service=git-upload-pack")})
+        with pytest.raises(RemoteRefusedError, match="redirects") as caught:
+            make_mirror(host.url("upstream/.git"), token=SecretStr(TOKEN)).fetch()
+        assert "final address" in (caught.value.advice or "")
+        assert thief.asked == []
+        assert make_mirror(host.url("upstream/.git"), at="other").fetch().commit == upstream.head()
+        assert {given for _, given in thief.asked} == {None}
+        thief.shutdown()
+
+
+def test_a_token_never_leaves_in_clear(make_mirror: MakeMirror) -> None:
+    with pytest.raises(UnsafeRepositoryError, match="in clear"):
+        make_mirror("http://git.example.com/x.git", token=SecretStr(TOKEN)).fetch()
+
+
+@pytest.mark.row(68)
+def test_the_token_stands_in_no_argument_and_no_file(
+    upstream: Upstream, make_mirror: MakeMirror, host: GitHttp, tmp_path: Path
+) -> None:
+    """Row 68, the git part: only the environment of the git process that needs it holds the token."""
+    host.wanted = f"Basic {PAIR}"
+    host.pause.clear()
+    mirror = make_mirror(host.url("upstream/.git"), token=SecretStr(TOKEN))
+    thread = threading.Thread(target=mirror.fetch)
+    thread.start()
+    arguments: list[str] = []
+    while not any("remote-http" in line for line in arguments):
+        arguments = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+    host.pause.set()
+    thread.join()
+    assert mirror.head() == upstream.head()
+    files = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    everything = " ".join(arguments).encode() + b"".join(path.read_bytes() for path in files)
+    assert TOKEN.encode() not in everything
+    assert PAIR.encode() not in everything
+    assert redact(f"{TOKEN} {PAIR}") == "[redacted] [redacted]"
+    assert TOKEN not in os.environ.values()
+
+
+def test_git_heeds_nothing_of_the_environment(
+    upstream: Upstream,
+    make_mirror: MakeMirror,
+    host: GitHttp,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither GIT_* nor a person's settings, nor secrets that are none of git's business, get to a child."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-aws")
+    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", "'core.gitproxy'='touch marker'")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "url.file:///nowhere.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "http://")
+    host.pause.clear()
+    mirror = make_mirror(host.url("upstream/.git"))
+    thread = threading.Thread(target=mirror.fetch)
+    thread.start()
+    helpers: list[psutil.Process] = []
+    while not helpers:
+        children = psutil.Process().children(recursive=True)
+        helpers = [child for child in children if "remote-http" in child.name()]
+    seen = helpers[0].environ()
+    host.pause.set()
+    thread.join()
+    assert mirror.head() == upstream.head()
+    assert "canary-aws" not in seen.values()
+    assert seen["HOME"] == str(tmp_path / "state/platform")
+    assert not {"GIT_TRACE", "GIT_SSH_COMMAND"} & seen.keys()
+    assert not (tmp_path / "trace").exists()
+
+
+FAKE_SSH = """#!/bin/sh
+printf '%s\\n' "$@" > "{log}"
+env > "{log}.env"
+{say}
+for last; do :; done
+exec sh -c "$last"
+"""
+
+
+def fake_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: str = "") -> Path:
+    """Puts an `ssh` on PATH that notes how it is called and then serves the path from this machine."""
+    log = tmp_path / "ssh.log"
+    script = tmp_path / "bin/ssh"
+    script.parent.mkdir()
+    script.write_text(FAKE_SSH.format(log=log, say=say))
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+    return log
+
+
+@pytest.mark.parametrize("form", ["ssh://git@git.example.com{}", "git@git.example.com:{}"])
+def test_ssh_asks_nobody_and_trusts_no_unknown_host(
+    upstream: Upstream, make_mirror: MakeMirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    log = fake_ssh(tmp_path, monkeypatch)
+    mirror = make_mirror(
+        form.format(upstream.path),
+        ssh_key=Path("/keys/deploy key"),
+        ssh_known_hosts=Path("/keys/known 100% hosts"),
+    )
+    assert mirror.fetch().commit == upstream.head()
+    arguments = log.read_text().splitlines()
+    assert arguments[arguments.index("-i") + 1] == "/keys/deploy key"
+    assert arguments[arguments.index("-F") + 1] == "/dev/null"
+    assert {
+        "BatchMode=yes",
+        "IdentitiesOnly=yes",
+        "StrictHostKeyChecking=yes",
+        'UserKnownHostsFile="/keys/known 100%% hosts"',
+        "ForwardAgent=no",
+    } <= set(arguments)
+    assert "git@git.example.com" in arguments
+
+
+@pytest.mark.parametrize(
+    ("says", "error"),
+    [
+        ("git@git.example.com: Permission denied (publickey).", RemoteRefusedError),
+        ("Host key verification failed.", RemoteRefusedError),
+        ("ERROR: Repository not found.", RemoteRefusedError),
+        ('Load key "/keys/deploy": bad permissions', RemoteRefusedError),
+        (
+            "ssh: Could not resolve hostname git.example.com: Name or service not known",
+            RemoteUnreachableError,
+        ),
+        ("ssh: connect to host git.example.com port 22: Connection refused", RemoteUnreachableError),
+        ("ssh: connect to host git.example.com port 22: Connection timed out", RemoteUnreachableError),
+        ("ssh: connect to host git.example.com port 22: Network is unreachable", RemoteUnreachableError),
+        ("Connection closed by 203.0.113.7 port 22", RemoteUnreachableError),
+        ("kex_exchange_identification: read: Connection reset by peer", RemoteUnreachableError),
+    ],
+)
+def test_what_ssh_says_is_understood(
+    make_mirror: MakeMirror,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    says: str,
+    error: type[DriftwatchError],
+) -> None:
+    fake_ssh(tmp_path, monkeypatch, say=f"echo '{says}' >&2; exit 255")
+    with pytest.raises(error):
+        make_mirror("git@git.example.com:x.git").fetch()
+
+
+@pytest.mark.row(38)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"branch": "--upload-pack=touch {marker}"},
+        {"branch": "-upload-pack"},
+        {"branch": "main:refs/heads/other"},
+        {"branch": "../../../etc/passwd"},
+        {"branch": "main\n--upload-pack=x"},
+        {"branch": "main@{{1}}"},
+        {"branch": ""},
+        {"url": "--upload-pack=touch {marker}"},
+        {"url": "-x"},
+        {"url": "ext::sh -c touch% {marker}"},
+        {"url": "fd::7"},
+        {"url": "git://127.0.0.1/x.git"},
+        {"url": "ssh://-oProxyCommand=touch {marker}/x"},
+        {"url": "-oProxyCommand=touch@host:x"},
+        {"url": "git@-oProxyCommand=x:y"},
+        {"url": "https://user:secret@git.example.com/x.git"},
+        {"url": "relative/path"},
+        {"url": "\0/x"},
+    ],
+    ids=str,
+)
+def test_what_looks_like_an_option_is_refused_before_git_starts(
+    upstream: Upstream,
+    make_mirror: MakeMirror,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+) -> None:
+    """Row 38: options, transports that run programs and odd refs get to no process; the marker stays away."""
+    marker = tmp_path / "marker"
+    monkeypatch.setenv("PATH", "/nowhere")
+    given = {"url": upstream.url, **{key: value.format(marker=marker) for key, value in settings.items()}}
+    mirror = make_mirror(**given)
+    with pytest.raises(UnsafeRepositoryError) as caught:
+        mirror.fetch()
+    assert "user:secret" not in str(caught.value.report())
+    assert mirror.head() is None
+    assert not marker.exists()
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.row(38)
+@pytest.mark.parametrize(
+    "commit", ["--upload-pack=touch marker", "HEAD", "main", "-h", "", "0" * 39, "0" * 41, "A" * 40]
+)
+def test_only_a_full_hash_is_a_commit(upstream: Upstream, make_mirror: MakeMirror, commit: str) -> None:
+    """Row 38: what is no hash is not given to git, whichever method it comes in by."""
+    mirror = make_mirror(upstream.url)
+    mirror.fetch()
+    for use in (
+        lambda: mirror.read(commit, "a"),
+        lambda: mirror.tree(commit, ["."]),
+        lambda: mirror.discover(commit, ["**"]),
+        lambda: mirror.submodules(commit),
+        lambda: mirror.checkout(commit).__enter__(),
+    ):
+        with pytest.raises(UnsafeRepositoryError, match="not a full commit hash"):
+            use()
+
+
+def test_an_unknown_commit_is_an_error_of_the_repository(upstream: Upstream, make_mirror: MakeMirror) -> None:
+    mirror = make_mirror(upstream.url)
+    mirror.fetch()
+    with pytest.raises(DriftwatchError, match="1234567"):
+        mirror.read("1234567" + "0" * 33, "a")
