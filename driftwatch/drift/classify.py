@@ -10,6 +10,7 @@ would do. They are matched by address, then attribute by attribute:
 | no | yes, to a value that only an apply will know | `FOLLOWS`: a consequence of something else |
 | yes | no | `NOISE`: kept, not counted (ignored by the code, or computed) |
 | null, `{}`, `[]` and `""` for one another | the same | `NOISE` |
+| a computed map repeats what the code says in another | the same | `NOISE` |
 
 A consequence has the cause of what it follows from: where everything that the resource depends on and that
 changes was changed by hand, so was this. A resource that nobody touched is not "pending" because the one
@@ -24,7 +25,7 @@ finding. An import is `created` with action `import`: in code, not yet in the st
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from driftwatch.drift.paths import Difference, differences
 from driftwatch.drift.plan import FailingCheck, Plan, ResourceChange, without_indexes
 from driftwatch.drift.redaction import Digester, bounded, hide, scrub, union
 from driftwatch.drift.severity import severity_of
-from driftwatch.drift.values import is_list, is_object
+from driftwatch.drift.values import canonical, is_list, is_object
 from driftwatch.model import AttributeChange, Cause, Finding, FindingKind, Verdict
 
 if TYPE_CHECKING:
@@ -140,10 +141,12 @@ def _drafts(plan: Plan) -> Iterator[_Draft]:
 
 def _draft(resource: ResourceChange, drift: ResourceChange | None, plan: Plan) -> _Draft | None:
     """None where there is nothing to tell: no difference, or nothing but a new address."""
+    if drift is None and resource.change.is_no_op and not resource.change.importing:
+        return None  # most of a large plan
     kind = _kind(resource.change, drift)
     judged: tuple[_Judged, ...] = ()
     if kind in (FindingKind.MODIFIED, FindingKind.REPLACED):
-        judged = _telling(kind, tuple(_judge_all(resource, drift, plan)))
+        judged = _telling(kind, _echoes_told(tuple(_judge_all(resource, drift, plan))))
     whole = _whole(kind, resource, judged)
     if whole is None and not judged:
         return None
@@ -224,6 +227,26 @@ def _origin(difference: Difference, *, configured: bool) -> Origin:
     # document's configuration leaves out, so that only a scalar is known to be computed.
     is_container = any(is_list(value) or is_object(value) for value in (difference.state, difference.actual))
     return Origin.CLOUD if configured or is_container else Origin.NOISE
+
+
+def _echoes_told(judged: tuple[_Judged, ...]) -> tuple[_Judged, ...]:
+    """Takes members of a computed map that repeat one the code sets for noise: AWS's `tags_all` and `tags`.
+
+    Only members of maps: that two plain attributes went from true to false may well be two changes.
+    """
+    said = {_content(each.difference) for each in judged if each.configured}
+    return tuple(replace(each, origin=Origin.NOISE) if _is_echo(each, said) else each for each in judged)
+
+
+def _is_echo(judged: _Judged, said: set[tuple[object, ...]]) -> bool:
+    is_member = len(judged.difference.path) > 1
+    return is_member and not judged.configured and _content(judged.difference) in said
+
+
+def _content(difference: Difference) -> tuple[object, ...]:
+    """What an attribute says, whatever its name: the path below it and the three values."""
+    values = (difference.state, difference.actual, difference.wanted)
+    return (*difference.path[1:], *map(canonical, values))
 
 
 def _telling(kind: FindingKind, judged: tuple[_Judged, ...]) -> tuple[_Judged, ...]:

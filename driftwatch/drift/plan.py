@@ -131,6 +131,7 @@ def read(document: Mapping[str, Any], *, engine: str | None = None) -> Plan:
     Raises:
         PlanUnreadableError: errored or incomplete plans, future formats, wrong types, contradictions.
     """
+    document = dict(document)
     _check_sound(document)
     _check_format(document)
     _check_outcome(document, engine)
@@ -283,10 +284,10 @@ def _resource_changes(document: Mapping[str, Any], key: str) -> tuple[ResourceCh
 
 
 def _mode(entry: Mapping[str, Any], where: str) -> str:
-    mode = entry.get("mode")
+    mode = _text(entry.get("mode"), f"a mode in {where}")
     if mode not in _MODES:
         _refuse(f"an entry of {where} has an unknown mode")
-    return str(mode)
+    return mode
 
 
 def _resource_change(entry: Mapping[str, Any], where: str) -> ResourceChange:
@@ -302,7 +303,7 @@ def _resource_change(entry: Mapping[str, Any], where: str) -> ResourceChange:
 
 
 def _change(raw: Mapping[str, Any], where: str) -> Change:
-    actions = tuple(_list(raw.get("actions"), f"actions in {where}"))
+    actions = tuple(_text(action, f"an action in {where}") for action in _list(raw.get("actions"), "actions"))
     if actions not in _ACTIONS:
         _refuse(f"{where} has an action that driftwatch does not know")
     return Change(
@@ -361,10 +362,10 @@ def _failing_instances(entry: Mapping[str, Any]) -> Iterator[FailingCheck]:
 
 
 def _status(raw: Mapping[str, Any]) -> str:
-    status = raw.get("status")
+    status = _text(raw.get("status"), "a check's status")
     if status not in _CHECK_STATUSES:
         _refuse("a check has an unknown status")
-    return str(status)
+    return status
 
 
 def _failing_check(raw: Mapping[str, Any], kind: str) -> FailingCheck:

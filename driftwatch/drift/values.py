@@ -8,25 +8,26 @@ nobody changed anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
     from driftwatch.model import JsonValue
 
 
-def is_list(value: object) -> TypeGuard[Sequence[JsonValue]]:
-    """True for a JSON array, of whatever sequence type it was parsed to."""
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+def is_list(value: object) -> TypeGuard[list[JsonValue]]:
+    """True for a JSON array. Not by `Sequence`: documents are large, and abstract classes answer slowly."""
+    return isinstance(value, list)
 
 
-def is_object(value: object) -> TypeGuard[Mapping[str, JsonValue]]:
+def is_object(value: object) -> TypeGuard[dict[str, JsonValue]]:
     """True for a JSON object."""
-    return isinstance(value, Mapping)
+    return isinstance(value, dict)
 
 
 def same(left: JsonValue, right: JsonValue) -> bool:
     """Equality in Terraform's terms: lists in order, 1 equals 1.0, True equals no number."""
+    if left is right:
+        return True
     if is_object(left) and is_object(right):
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
     if is_list(left) and is_list(right):

@@ -166,6 +166,27 @@ def test_a_known_value_that_moved_elsewhere_is_not_blamed_on_the_cloud_where_a_c
     assert _read(document, inputs=NOW).verdict is Verdict.PENDING
 
 
+def test_a_computed_map_that_repeats_what_the_code_says_is_noise() -> None:
+    """AWS shows every tag twice; one that comes from the provider's defaults stands in `tags_all` alone."""
+    state, actual = (
+        {"tags": {"team": team}, "tags_all": {"team": team, "env": env}, "a": a, "b": a}
+        for team, env, a in (("x", "prod", True), ("y", "dev", False))
+    )
+    document = samples.plan(
+        samples.change(actual, state),
+        drift=(samples.change(state, actual),),
+        configured={samples.ADDRESS: ("tags", "a")},
+    )
+
+    assert _causes(_read(document)) == {
+        "/a": Cause.OUT_OF_BAND,
+        "/b": Cause.OUT_OF_BAND,
+        "/tags/team": Cause.OUT_OF_BAND,
+        "/tags_all/env": Cause.OUT_OF_BAND,
+        "/tags_all/team": Cause.NOISE,
+    }
+
+
 def test_data_sources_are_no_findings() -> None:
     read = samples.change(None, {}, actions=("read",), unknown={"id": True}) | {"mode": "data"}
     document = samples.plan()

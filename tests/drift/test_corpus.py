@@ -220,7 +220,7 @@ MEANING: dict[str, tuple[Verdict, dict[str, Expected]]] = {
     "aws_drift": (
         Verdict.DRIFTED,
         {
-            "aws_cloudwatch_log_group.app": _modified(LOW, tags__by=BY_HAND, tags_all__by=BY_HAND),
+            "aws_cloudwatch_log_group.app": _modified(LOW, tags__by=BY_HAND, tags_all__by=NOISE),
             "aws_s3_bucket.logs": GONE,
             "aws_security_group.web": _modified(CRITICAL, ingress=BY_HAND, tags=NOISE),
             "aws_sqs_queue.orders": _modified(MEDIUM, delay_seconds=BY_HAND, tags=NOISE),
