@@ -12,8 +12,15 @@ from functools import lru_cache
 
 
 def matches(glob: str, path: str) -> bool:
-    """True where `glob` names `path`; case counts. Both are relative, with `/` between segments."""
-    return _matches(tuple(glob.split("/")), tuple(path.split("/")))
+    """True where `glob` names `path`; case counts. Both are relative, with `/` between segments.
+
+    `.` is the top, which has no segments: only `.` and `**` name it.
+    """
+    return _matches(_segments(glob), _segments(path))
+
+
+def _segments(path: str) -> tuple[str, ...]:
+    return () if path == "." else tuple(path.split("/"))
 
 
 @lru_cache(maxsize=4096)
