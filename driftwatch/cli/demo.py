@@ -200,7 +200,7 @@ def _find(store: Store, daemon: Daemon, meddlings: tuple[Meddling, ...]) -> None
         return items if {_seen(item) for item in items} == expected else None
 
     found = daemon.wait_for(f"exactly {len(expected)} findings", all_found)
-    terminal.stdout.print(Padding(terminal.findings_table(found, now()), (0, 0, 0, 2)))
+    terminal.stdout.print(terminal.findings_list(found, now()))
     for item in found:
         for change in item.finding.attributes:
             line = Text.assemble((f"{item.finding.address} ", "bold"), terminal.attribute_line(change))
@@ -240,7 +240,7 @@ def _resolve(store: Store, daemon: Daemon) -> None:
         return resolved if resolved and not store.findings(statuses=ACTIVE).items else None
 
     resolved = daemon.wait_for("no finding to be open", none_open)
-    terminal.stdout.print(Padding(terminal.findings_table(resolved, now()), (0, 0, 0, 2)))
+    terminal.stdout.print(terminal.findings_list(resolved, now()))
 
 
 def _go_on(stage: Stage, daemon: Daemon) -> None:

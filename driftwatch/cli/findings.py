@@ -36,7 +36,7 @@ def list_findings(
     if not page.items:
         terminal.stdout.print("No findings.")
         return Exit.OK
-    terminal.stdout.print(terminal.findings_table(page.items, now()))
+    terminal.stdout.print(terminal.findings_list(page.items, now()))
     if page.next is not None:
         terminal.stdout.print(f"[dim]More: --after {page.next}[/dim]")
     return Exit.OK

@@ -64,7 +64,7 @@ def show_stack(config: Path, stack: str, form: Format) -> int:
     if status.error:
         terminal.show_error(status.error, terminal.stdout)
     if page.items:
-        terminal.stdout.print(terminal.findings_table(page.items, now()))
+        terminal.stdout.print(terminal.findings_list(page.items, now()))
     return Exit.OK
 
 

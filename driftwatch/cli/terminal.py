@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -182,7 +182,10 @@ def show_problem(problem: DriftwatchError) -> None:
 
 def stacks_table(stacks: Sequence[StackStatus], now: datetime) -> Table:
     """The rows of `stacks list`."""
-    table = Table("stack", "verdict", "health", "findings", "commit", "checked", "next check", box=None)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("stack", no_wrap=True, overflow="fold")
+    for name in ("verdict", "health", "findings", "checked", "next check"):
+        table.add_column(name)
     for status in stacks:
         style = VERDICT_STYLES[status.verdict] if status.verdict else "dim"
         table.add_row(
@@ -190,29 +193,28 @@ def stacks_table(stacks: Sequence[StackStatus], now: datetime) -> Table:
             Text(words(status.verdict), style),
             Text(status.health + (f" ({status.health_reason})" if status.health_reason else "")),
             str(status.open_findings),
-            (status.commit or "")[:8],
             ago(status.checked_at, now),
             ahead(status.next_due_at, now),
         )
     return table
 
 
-def findings_table(findings: Sequence[StoredFinding], now: datetime) -> Table:
-    """The rows of `findings list`."""
-    table = Table("id", "severity", "status", "stack", "address", "kind", "cause", "first seen", box=None)
-    for item in findings:
-        finding = item.finding
-        table.add_row(
-            str(item.id),
-            Text(finding.severity, SEVERITY_STYLES[finding.severity]),
-            item.status,
-            escape(str(item.stack)),
-            escape(redact(finding.address)),
-            finding.kind.replace("_", " "),
-            ", ".join(CAUSE_WORDS[cause] for cause in finding.causes),
-            ago(item.first_seen, now),
-        )
-    return table
+def findings_list(findings: Sequence[StoredFinding], now: datetime) -> Group:
+    """The rows of `findings list`: two lines each, since addresses and stacks are long and must be whole."""
+    return Group(*(line for item in findings for line in _finding_lines(item, now)))
+
+
+def _finding_lines(item: StoredFinding, now: datetime) -> tuple[Text, Text]:
+    finding = item.finding
+    causes = ", ".join(CAUSE_WORDS[cause] for cause in finding.causes)
+    head = Text.assemble(
+        (f"{item.id:>5}  ", "dim"),
+        (f"{finding.severity:<8}  ", SEVERITY_STYLES[finding.severity]),
+        (redact(finding.address), "bold"),
+        f"  {finding.kind.replace('_', ' ')}, {causes}",
+    )
+    where = f"{'':17}{item.stack} · {item.status} · first seen {ago(item.first_seen, now)}"
+    return head, Text(where, "dim")
 
 
 def ago(moment: datetime | None, now: datetime) -> str:
