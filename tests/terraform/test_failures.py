@@ -98,7 +98,9 @@ def test_what_an_init_would_mend_is_known() -> None:
 
 @pytest.mark.parametrize("word", ["throttle", "expired_token", "unauthorized", "no space left on device!"])
 def test_names_in_the_code_are_not_taken_for_what_a_cloud_says(word: str) -> None:
-    diagnostic = Diagnostic(summary="Unsupported argument", detail=f'"{word[:13]}" is not expected', file="a.tf", line=3)
+    diagnostic = Diagnostic(
+        summary="Unsupported argument", detail=f'"{word[:13]}" is not expected', file="a.tf", line=3
+    )
     finished = Finished(command="plan", returncode=1, stdout="", stderr="")
     assert failure(finished, [diagnostic]).code == "configuration_invalid"
 

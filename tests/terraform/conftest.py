@@ -1,0 +1,148 @@
+"""Fixtures for tests that run terraform, real or played."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from driftwatch.config.settings import TerraformSettings
+from driftwatch.terraform import Ladder, Planned, Planner, PlanRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+QUICK = Ladder(first=0.4, second=0.3, reap=5.0)
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """A checkout to write into, a planner, and the plans of it."""
+
+    root: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+    own: dict[str, str] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+    hurry: threading.Event = field(default_factory=threading.Event)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def checkout(self) -> Path:
+        return self.root / "checkout"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.checkout / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def planner(self, **settings: Any) -> Planner:
+        return Planner(
+            TerraformSettings(**{"min_free_mb": 1, **self.settings, **settings}),
+            cache=self.cache,
+            runs=self.runs,
+            environment={"PATH": os.environ["PATH"], **self.own},
+            ladder=QUICK,
+            hurry=self.hurry,
+        )
+
+    def request(self, stack: str = ".", **options: Any) -> PlanRequest:
+        return PlanRequest(
+            **{
+                "module": self.checkout / stack,
+                "checkout": self.checkout,
+                "workdir": self.root / "work" / stack,
+                **options,
+            }
+        )
+
+    def plan(self, stack: str = ".", *, settings: Mapping[str, Any] | None = None, **options: Any) -> Planned:
+        return self.planner(**(settings or {})).plan(
+            self.request(stack, **options), self.stop, self.said.append
+        )
+
+    def play(self, script: str) -> Path:
+        """A program that stands in for terraform: a shell script, with `version` answered already."""
+        program = self.root / "bin" / "terraform"
+        program.parent.mkdir(parents=True, exist_ok=True)
+        answer = '{"terraform_version": "1.11.4"}'
+        program.write_text(
+            f"#!/bin/sh\nif [ \"$1\" = version ]; then echo '{answer}'; exit 0; fi\n{script}\n",
+            encoding="utf-8",
+        )
+        program.chmod(0o755)
+        self.settings["binary"] = str(program)
+        return program
+
+    def leftovers(self) -> list[Path]:
+        """What must not stay behind: run records, and directories with plans and secrets."""
+        return [*self.runs.glob("*"), *self.root.glob("work/**/dw-*")]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    found = Bench(root=tmp_path)
+    found.checkout.mkdir()
+    return found
+
+
+@pytest.fixture
+def real(bench: Bench, terraform_binary: Path) -> Bench:
+    """A bench with the real terraform."""
+    bench.settings["binary"] = str(terraform_binary)
+    return bench
+
+
+@pytest.fixture
+def sandboxed(real: Bench, sandbox_mirror: Path) -> Bench:
+    """A bench with the real terraform and the sandbox's provider."""
+    real.settings["provider_mirrors"] = (str(sandbox_mirror),)
+    return real
+
+
+@pytest.fixture
+def descendants() -> Iterator[Callable[[], list[psutil.Process]]]:
+    """What runs below this process now and did not before; killed at the end, if it must be."""
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+
+    def running() -> list[psutil.Process]:
+        return [
+            process
+            for process in psutil.Process().children(recursive=True)
+            if process.pid not in before and process.status() != psutil.STATUS_ZOMBIE
+        ]
+
+    yield running
+    for process in running():
+        process.kill()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a disk of 512 KB. Needs the right to mount."""
+    directory = tmp_path / "small"
+    directory.mkdir()
+    mount = shutil.which("mount")
+    if (
+        mount is None
+        or os.geteuid() != 0
+        or os.system(f"mount -t tmpfs -o size=512k tmpfs '{directory}' 2>/dev/null")
+    ):
+        pytest.skip("may not mount a small disk")
+    yield directory
+    os.system(f"umount -l '{directory}'")
