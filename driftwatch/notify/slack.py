@@ -110,6 +110,7 @@ class SlackChannel:
         token = settings.token.get_secret_value()
         register_secret(token)
         self._channel = settings.channel
+        self._moved: dict[str, Mapping[str, str]] = {}
         self._client = WebClient(
             token=token,
             base_url=settings.base_url or WebClient.BASE_URL,
@@ -128,12 +129,17 @@ class SlackChannel:
     def _tell(self, message: Message, anchor: Mapping[str, str]) -> Mapping[str, str]:
         if not (anchor.get("channel") and anchor.get("ts")):
             return self._post_anew(message)
+        # The outbox goes on naming the first receipt of an episode, also when its message was deleted since.
+        present = self._moved.get(anchor["ts"], anchor)
         try:
-            return self._tell_in_thread(message, anchor["channel"], anchor["ts"])
+            return self._tell_in_thread(message, present["channel"], present["ts"])
         except SlackApiError as error:
             if _code(error) not in _ANCHOR_GONE:
                 raise
-            return self._post_anew(message)
+            moved = self._post_anew(message)
+            if "channel" in moved and "ts" in moved:
+                self._moved[anchor["ts"]] = moved
+            return moved
 
     def _post_anew(self, message: Message) -> Mapping[str, str]:
         response = self._post(message, render.message(message.announcement), self._channel, None)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from driftwatch.model import Announcement, Finding, Message
 
-ANCHOR = {"channel": "C042", "ts": "1700000000.000001"}
+ANCHOR = {"channel": "C042", "ts": "1699999999.000007"}
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_the_first_message_of_an_episode_is_one_post_to_the_channel(
     assert post["text"].startswith("🔴 platform/envs/prod/network: drifted, 1 finding")
     assert [block["type"] for block in post["blocks"]] == ["header", "section", "section", "context"]
     assert slack.calls[0].headers["Authorization"] == f"Bearer {token}"
-    assert receipt == ANCHOR
+    assert receipt == {"channel": "C042", "ts": "1700000000.000001"}
 
 
 def test_nothing_in_a_post_is_parsed_linked_or_unfurled(
@@ -125,6 +125,23 @@ def test_where_the_message_is_gone_the_announcement_is_posted_anew(
     assert slack.posts[0]["channel"] == "#infra-drift"
     assert slack.posts[0]["blocks"][0]["type"] == "header"
     assert receipt == ANCHOR | {"ts": "1700000000.000001"}
+
+
+def test_what_was_posted_anew_is_updated_from_then_on(
+    slack: Any,
+    channel: Any,
+    a_message: Callable[..., Message],
+    an_announcement: Callable[..., Announcement],
+) -> None:
+    """Also where the outbox still names the message that somebody deleted."""
+    slack.deleted.add(ANCHOR["ts"])
+    changed = an_announcement(TransitionKind.DRIFT_CHANGED)
+
+    first = channel.deliver(a_message(2, changed, anchor=ANCHOR))
+    second = channel.deliver(a_message(3, changed, anchor=ANCHOR))
+
+    assert slack.updates[-1]["ts"] == slack.posts[-1]["thread_ts"] == first["ts"]
+    assert second == first
 
 
 @pytest.mark.parametrize(
