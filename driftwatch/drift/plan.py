@@ -223,7 +223,12 @@ def _check_outcome(document: Mapping[str, Any], engine: str | None) -> None:
         _refuse("the plan errored")
     if "complete" not in document and engine == "tofu":
         return  # OpenTofu forked before `complete` and `applyable`; its failed plans are `errored`
-    if document.get("complete") is not True:
+    if "complete" not in document:
+        raise PlanUnreadableError(
+            "The plan document does not say whether the plan is complete.",
+            advice="Terraform says so from 1.8 on: use that or a newer one, or OpenTofu.",
+        )
+    if document["complete"] is not True:
         _refuse("the plan is not complete")
     if not isinstance(document.get("applyable"), bool):
         _refuse("it does not say whether it is applyable")

@@ -243,7 +243,8 @@ def test_only_opentofu_may_leave_out_whether_a_plan_is_complete() -> None:
     del document["complete"], document["applyable"]
     tofu = Inputs(engine=Engine(name="tofu", version="1.10.6"))
 
-    assert _read(document) is None
+    with pytest.raises(PlanUnreadableError, match="does not say whether the plan is complete"):
+        read(document)
     result = read_plan(document, digest=DIGEST, inputs=tofu, baseline=None)
     assert result.verdict is Verdict.DRIFTED
     with pytest.raises(PlanUnreadableError):
