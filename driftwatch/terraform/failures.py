@@ -281,6 +281,11 @@ _RULES = (
     ),
     _rule(
         InitFailedError,
+        r"\bask(?:ing|)\b.{0,30} state migration",
+        "A state lies in the directory beside the one that its backend names; move it away, or migrate it.",
+    ),
+    _rule(
+        InitFailedError,
         r"failed to download module|could not download module|error accessing remote module|module not found"
         r"|error downloading|unresolvable module version",
         "Check the module's source, and what its host needs to be reached.",

@@ -29,6 +29,7 @@ LOCK_FILE = ".terraform.lock.hcl"
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _BACKEND_WORDS = (b"backend", b"cloud")
+_LOCAL_STATES = ("terraform.tfstate", "terraform.tfstate.d")
 _READ_BY_ITSELF = ("terraform.tfvars", "terraform.tfvars.json")
 _READ_BY_ITSELF_SUFFIXES = (".auto.tfvars", ".auto.tfvars.json")
 
@@ -55,6 +56,18 @@ class Module:
     def lock_file(self) -> Path:
         """Where the dependency lock file would be; it need not be there."""
         return self.directory / LOCK_FILE
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether its plans run in HCP Terraform, which needs the workspace's name from `init` on."""
+        return self.facts.cloud or self.facts.backend == "remote"
+
+    @property
+    def stray_state(self) -> tuple[Path, ...]:
+        """Local states that lie beside code with a backend elsewhere: `init` would ask to migrate them."""
+        if self.facts.backend in (None, "local") and not self.facts.cloud:
+            return ()
+        return tuple(path for name in _LOCAL_STATES if (path := self.directory / name).exists())
 
     @property
     def needs_init(self) -> bool:

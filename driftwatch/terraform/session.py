@@ -144,7 +144,7 @@ def plan_for_person(work: Work) -> Planned:
     surroundings.register_backend_config(work.request.backend_config)
     return _Session(
         work=work,
-        place=module.directory if module.lock_file.exists() else _tree(work),
+        place=module.directory if module.lock_file.exists() and not module.stray_state else _tree(work),
         environment=environment,
         workspace=workspace,
         data=work.workdir.data,
@@ -225,11 +225,7 @@ class _Session:
             state_serial=serial,
         )
 
-    @cached_property
-    def _command(self) -> Command:
-        return self._command_with(self.workspace)
-
-    def _command_with(self, workspace: str) -> Command:
+    def _command(self, workspace: str) -> Command:
         work = self.work
         environment = {**self.environment, RUN_VARIABLE: work.run.id}
         environment.pop("TF_WORKSPACE", None)
@@ -258,7 +254,7 @@ class _Session:
     def _initialiser(self) -> Initialiser:
         work = self.work
         return Initialiser(
-            command=self._command,
+            command=self._command(self.workspace if work.module.is_remote else DEFAULT_WORKSPACE),
             binary=work.binary,
             module=work.module,
             workdir=work.workdir,
@@ -276,7 +272,7 @@ class _Session:
         """Refuses a workspace that is not there: its plan would be all creations, and may even make it."""
         if self.workspace == DEFAULT_WORKSPACE:
             return
-        listed = self._command_with(DEFAULT_WORKSPACE).workspaces()
+        listed = self._command(DEFAULT_WORKSPACE).workspaces()
         if listed.returncode != 0:
             raise failure(listed, [], engine=self.work.binary.name)
         names = [line.lstrip("* ").strip() for line in listed.stdout.splitlines() if line.strip()]
@@ -296,7 +292,7 @@ class _Session:
             elif message := _message(line):
                 work.tell(message)
 
-        finished = self._command.plan(
+        finished = self._command(self.workspace).plan(
             each=hear,
             out=plan_file,
             var_files=[*work.module.var_files, *self._variables],
@@ -313,7 +309,7 @@ class _Session:
     def _document(self, plan_file: Path) -> dict[str, Any]:
         limit = self.work.settings.max_plan_mb
         content = Whole(limit << 20)
-        shown = self._command.show(plan_file, content)
+        shown = self._command(self.workspace).show(plan_file, content)
         if shown.too_much:
             raise PlanTooLargeError(
                 f"the plan's document is larger than {limit} MB",
@@ -361,11 +357,12 @@ def _message(line: bytes) -> str | None:
 def _state_identity(plan_file: Path) -> tuple[str | None, int | None]:
     """Lineage and serial of the state that the plan was made against, from the plan file.
 
-    It is a zip with the state before the refresh in it (`planfile/writer.go`); a plan that ran in HCP
-    Terraform, or is encrypted, is none, and says nothing.
+    It is a zip; its `tfstate` is the refreshed state under the header of the one that was read, so that an
+    apply can tell whether it is still the one (`statemgr.PlannedStateUpdate`; `tfstate-prev` has no header). A
+    plan that ran in HCP Terraform, or is encrypted, is no zip, and says nothing.
     """
     try:
-        with zipfile.ZipFile(plan_file) as archive, archive.open("tfstate-prev") as member:
+        with zipfile.ZipFile(plan_file) as archive, archive.open("tfstate") as member:
             head = member.read(_STATE_HEAD)
     except (zipfile.BadZipFile, KeyError, NotImplementedError):
         return None, None

@@ -10,7 +10,8 @@ person's directory is theirs. So terraform works in a tree of links:
 - what lies beside them on the way down from the top is linked as it is, so that `../../common.yaml` is there.
 
 The tree of a stack always stands at the same place, so that `path.cwd` and `abspath()` do not change from one
-commit's checkout to the next. `.terraform` and, for daemons, `terraform.d` of the repository are left out.
+commit's checkout to the next. `.terraform` and, for daemons, `terraform.d` of the repository are left out, and
+so are local states beside code that keeps its state elsewhere.
 """
 
 from __future__ import annotations
@@ -52,7 +53,12 @@ def lay_out(tree: Path, module: Module, *, personal: bool) -> Path:
     layout = _Layout(
         modules=modules,
         real=frozenset(parent for each in modules for parent in (each, *each.parents)),
-        left_out=frozenset(module.directory / name for name in (_NEVER if personal else _NEVER_IN_DAEMONS)),
+        left_out=frozenset(
+            [
+                *(module.directory / name for name in (_NEVER if personal else _NEVER_IN_DAEMONS)),
+                *module.stray_state,
+            ]
+        ),
         link=_symlink if personal else _hard_link,
     )
     shutil.rmtree(tree, ignore_errors=True)
