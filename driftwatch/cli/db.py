@@ -6,12 +6,9 @@ stopped. SQLAlchemy is imported when the command runs, not when the command line
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from driftwatch.store import Upgraded
 
 app = typer.Typer(help="The database.", no_args_is_help=True)
 

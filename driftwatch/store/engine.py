@@ -50,8 +50,8 @@ class Backend(Protocol):
     def upgrading(self) -> AbstractContextManager[Connection]:
         """One transaction that nobody else can upgrade beside, committed at the end."""
 
-    def keep_copy(self, connection: Connection, revision: str) -> Path | None:
-        """Copies the database before `connection` changes its schema; None where that is not ours to do."""
+    def keep_copy(self, revision: str) -> Path | None:
+        """Copies the database as it was when `upgrading` began; None where that is not ours to do."""
 
     def refuse_damage(self, connection: Connection) -> None:
         """Raises StoreCorruptError where a quick look finds stored bytes damaged."""

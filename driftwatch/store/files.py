@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_PARTIAL = ".part"
+
+
 @contextmanager
 def translated_files(path: Path) -> Iterator[None]:
     """Turns what the file system says into DiskFullError or StoreUnavailableError."""
@@ -51,7 +54,7 @@ def write_private(path: Path, content: bytes) -> None:
 
     Raises FileExistsError where there is one of that name.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}{_PARTIAL}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -62,6 +65,24 @@ def write_private(path: Path, content: bytes) -> None:
     finally:
         partial.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def sweep_partial(directory: Path) -> None:
+    """Removes what `write_private` left half written in processes that are gone."""
+    for path in directory.glob(f".*{_PARTIAL}"):
+        writer = path.name.split(".")[-3]
+        if writer.isdigit() and not _runs(int(writer)):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # it runs, and is somebody else's
+    return True
 
 
 def sync_directory(path: Path) -> None:

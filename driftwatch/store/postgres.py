@@ -106,7 +106,7 @@ class PostgresBackend:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
             yield connection
 
-    def keep_copy(self, connection: Connection, revision: str) -> Path | None:  # noqa: ARG002  (as in Backend)
+    def keep_copy(self, revision: str) -> Path | None:  # noqa: ARG002  (as in Backend)
         """Backups of a server are its owner's, and the upgrade is one transaction."""
         return None
 

@@ -76,7 +76,7 @@ def _upgrade(connection: Connection, backend: Backend) -> Upgraded:
     config = alembic_config(connection)
     if found is not None:
         _refuse_unknown(connection, backend, found, config)
-    copy = backend.keep_copy(connection, found) if found is not None else None
+    copy = backend.keep_copy(found) if found is not None else None
     command.upgrade(config, HEAD)
     _sign(connection)
     return Upgraded(before=found, after=HEAD, copy=copy)

@@ -19,7 +19,13 @@ from driftwatch import log
 from driftwatch.errors import FencedOffError, Remedy, StoreError
 from driftwatch.model import CheckResult, Job, StackDeclaration  # noqa: TC001  (pydantic reads the fields)
 from driftwatch.store.codec import writable_result
-from driftwatch.store.files import make_private_directory, sync_directory, translated_files, write_private
+from driftwatch.store.files import (
+    make_private_directory,
+    sweep_partial,
+    sync_directory,
+    translated_files,
+    write_private,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -103,6 +109,8 @@ class Spool:
         """
         drained = Drained()
         with self._lock, translated_files(self.directory), self._alone() as mine:
+            if mine:
+                sweep_partial(self.directory)
             for path in self._waiting() if mine else ():
                 drained = self._replay(path, store, drained)
         return drained

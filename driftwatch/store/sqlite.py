@@ -90,17 +90,17 @@ class SqliteBackend:
                     advice="Nothing was changed. Please report it.",
                 )
 
-    def keep_copy(self, connection: Connection, revision: str) -> Path | None:
+    def keep_copy(self, revision: str) -> Path | None:
         target = self.path.with_name(f"{self.path.name}.{revision}")
         partial = target.with_name(f"{target.name}.part")
         with translated_files(target):
             partial.unlink(missing_ok=True)
             _make_private_file(partial)
             try:
-                with closing(sqlite3.connect(partial)) as copy:
-                    driver = connection.connection.driver_connection
-                    assert isinstance(driver, sqlite3.Connection)  # noqa: S101  (for the type checker)
-                    driver.backup(copy)
+                # Not from `connection`: SQLite copies nothing of one that writes. It holds the lock, so that
+                # what another one reads is what was there before.
+                with closing(self._connect()) as source, closing(sqlite3.connect(partial)) as copy:
+                    source.backup(copy)
             except sqlite3.Error as problem:
                 raise self._of_driver(problem) from problem
             partial.replace(target)

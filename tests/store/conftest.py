@@ -15,6 +15,7 @@ import pytest
 
 from driftwatch.model import CheckResult, StackDeclaration
 from driftwatch.store import Store
+from driftwatch.store.sqlite import DATABASE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ class Postgres:
         self._data = directory / "data"
         self.socket = directory / "socket"
         self._count = 0
+        self._template: str | None = None
         self._as = (
             ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if not os.geteuid() else []
         )
@@ -66,11 +68,19 @@ class Postgres:
     def url(self, name: str) -> str:
         return f"postgresql://driftwatch@/{name}?host={self.socket}"
 
-    def new_database(self) -> str:
+    def new_database(self, *, empty: bool = False) -> str:
+        """A database that is empty, or a copy of one that has the schema already."""
         self._count += 1
         name = f"test_{self._count}"
-        self.execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {'template0' if empty else self._upgraded()}")
         return name
+
+    def _upgraded(self) -> str:
+        if self._template is None:
+            self._template = "upgraded"
+            self.execute("CREATE DATABASE upgraded")
+            Store.open(state_dir=self.socket, database=self.url("upgraded")).close()
+        return self._template
 
     def execute(self, statement: str, *, database: str = "postgres") -> list[tuple[Any, ...]]:
         with psycopg.connect(
@@ -104,10 +114,18 @@ class Place:
         return Store.open(state_dir=self.state_dir, database=self.database, patience=patience)
 
 
+@pytest.fixture(scope="session")
+def upgraded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that has the schema already."""
+    directory = tmp_path_factory.mktemp("upgraded")
+    Store.open(state_dir=directory, database=None).close()
+    return directory / DATABASE_FILE
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "sqlite":
-        return Place(tmp_path / "state", None)
+        return request.getfixturevalue("sqlite_place")
     server: Postgres = request.getfixturevalue("postgres")
     return Place(tmp_path / "state", server.url(server.new_database()))
 
@@ -120,7 +138,10 @@ def store(place: Place) -> Iterator[Store]:
 
 
 @pytest.fixture
-def sqlite_place(tmp_path: Path) -> Place:
+def sqlite_place(tmp_path: Path, upgraded_file: Path) -> Place:
+    directory = tmp_path / "state"
+    directory.mkdir(mode=0o700)
+    shutil.copy(upgraded_file, directory / DATABASE_FILE)
     return Place(tmp_path / "state", None)
 
 

@@ -159,6 +159,7 @@ def test_the_same_result_written_again_changes_nothing(store: Store, record: Cal
     assert len(store.finding_events(stored.id)) == 1
 
 
+@pytest.mark.row(43)
 def test_a_result_that_comes_after_the_stack_was_claimed_again_is_refused_whole(
     store: Store, record: Callable[..., Any]
 ) -> None:
@@ -215,6 +216,7 @@ def test_a_rule_that_changes_severity_alone_is_stored_and_no_event(
     assert len(store.finding_events(stored.id)) == 1
 
 
+@pytest.mark.row(68)
 def test_an_errors_text_is_redacted_before_it_is_written(store: Store, record: Callable[..., Any]) -> None:
     """Row 68 at the store: the last place before the disk."""
     register_secret("hunter2-hunter2")
@@ -251,6 +253,7 @@ def test_a_check_of_a_stack_that_nobody_declared_declares_it(
     assert status(store, 3).owners == ("@platform",)
 
 
+@pytest.mark.row(80)
 def test_a_check_of_a_removed_stack_is_history_only(store: Store, record: Callable[..., Any]) -> None:
     """Row 80: the finding ended with its stack and a late check does not bring it back."""
     store.sync_stacks("platform", [declared(1)], START)
@@ -273,6 +276,7 @@ def test_a_late_result_does_not_undo_a_later_check(store: Store, record: Callabl
     assert status(store).verdict is Verdict.DRIFTED
 
 
+@pytest.mark.row(51)
 def test_a_clock_that_went_back_does_not_mute_a_stack(store: Store, record: Callable[..., Any]) -> None:
     """Row 51 at the store."""
     record(result(1, at=after(60)))

@@ -6,6 +6,8 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from driftwatch.model import ErrorReport, Health, StackId, Trigger
 from tests.store.samples import LEASE, START, after, declared, failure, finding, result, stack_id
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from driftwatch.store import Store
 
 
+@pytest.mark.row(31)
 def test_a_failed_fetch_leaves_the_last_good_commit(store: Store) -> None:
     """Row 31 at the store: the last result stays, with the error beside it."""
     store.record_fetch("platform", url="u", branch="main", commit="a1", error=None, at=START)
@@ -47,6 +50,7 @@ def test_another_repositorys_stacks_are_left_alone(store: Store) -> None:
     assert len(store.stacks(now=START)) == 1
 
 
+@pytest.mark.row(80)
 def test_a_removed_stack_ends_its_findings_as_removed_and_leaves_the_queue(
     store: Store, record: Callable[..., Any]
 ) -> None:
