@@ -1,4 +1,7 @@
-"""`driftwatch check`: one directory as it lies on disk, or configured stacks once."""
+"""`driftwatch check DIR`: one root module as it lies on disk.
+
+It imports neither database nor chat: a check by hand should cost what the plan costs.
+"""
 
 from __future__ import annotations
 
@@ -11,33 +14,28 @@ import sys
 import tempfile
 import threading
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from driftwatch.cli import terminal
-from driftwatch.cli.compose import application, now
+from driftwatch.cli.clock import now
 from driftwatch.cli.formats import Format, exit_code, render
 from driftwatch.config import TerraformSettings
 from driftwatch.drift import Digester
-from driftwatch.errors import UnknownStackError, UsageError
+from driftwatch.errors import UsageError
 from driftwatch.git import describe
 from driftwatch.log import redact
-from driftwatch.model import DEFAULT_WORKSPACE, StackId, Trigger
-from driftwatch.notify import Sender
+from driftwatch.model import DEFAULT_WORKSPACE, StackId
 from driftwatch.pipeline import check as pipeline
-from driftwatch.service import StateLock
 from driftwatch.terraform import Planner, PlanRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from driftwatch.cli.compose import Application
     from driftwatch.git import WorkingCopy
     from driftwatch.model import CheckResult, JsonValue
-    from driftwatch.pipeline.inventory import Subject
 
 
 def check_directory(
@@ -56,7 +54,7 @@ def check_directory(
             TerraformSettings(), cache=scratch / "cache", runs=scratch / "runs", environment=dict(os.environ)
         )
         working_copy = describe(directory)
-        with _stoppable() as stop, _progress(f"Planning {directory}") as progress:
+        with stoppable() as stop, progress_line(f"Planning {directory}") as progress:
             result = pipeline.check_directory(
                 PlanRequest(
                     module=directory,
@@ -80,38 +78,7 @@ def check_directory(
             )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return _print([result], form)
-
-
-def check_configured(config: Path, patterns: Sequence[str], form: Format) -> int:
-    """Checks configured stacks once, one after the other, and records and announces what it finds.
-
-    One stack's failure is recorded and the sweep goes on. Raises StateDirectoryHeldError while a daemon runs.
-    """
-    with (
-        application(config, os.environ) as app,
-        StateLock.acquire(app.settings.state_dir, clock=now),
-        _stoppable() as stop,
-    ):
-        for repository in app.settings.repositories:
-            _refresh(app, repository)
-        subjects = _selected(app.inventory.subjects(), patterns)
-        results = [_check(app, subject, stop) for subject in subjects]
-        Sender(app.store, app.channels, now).drain()
-    return _print(results, form)
-
-
-def _refresh(app: Application, repository: str) -> None:
-    refreshed = app.inventory.refresh(repository)
-    if refreshed.error is not None:
-        use = f"; {refreshed.commit[:8]}, the last good commit, is used" if refreshed.commit else ""
-        terminal.stderr.print(f"[bold]{escape(repository)}[/bold] could not be read{use}:")
-        terminal.show_error(refreshed.error, terminal.stderr)
-
-
-def _check(app: Application, subject: Subject, stop: threading.Event) -> CheckResult:
-    with _progress(f"Checking {subject.stack}"):
-        return pipeline.check(subject.stack, Trigger.MANUAL, app.workshop, stop)
+    return print_results([result], form)
 
 
 def _one_directory(targets: Sequence[str]) -> Path:
@@ -149,23 +116,8 @@ def _parsed(variables: Sequence[str]) -> dict[str, JsonValue]:
     return parsed
 
 
-def _selected(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject]:
-    chosen = [
-        subject
-        for subject in sorted(subjects, key=lambda item: str(item.stack))
-        if not patterns or any(fnmatchcase(str(subject.stack), pattern) for pattern in patterns)
-    ]
-    if not chosen:
-        wanted = ", ".join(patterns) or "the configuration"
-        raise UnknownStackError(
-            f"no stack matches {wanted}",
-            advice="Stack ids are <repository>/<path>; check the globs under `stacks:` and the branch.",
-        )
-    return chosen
-
-
 @contextmanager
-def _stoppable() -> Iterator[threading.Event]:
+def stoppable() -> Iterator[threading.Event]:
     """Ctrl-C and SIGTERM ask the plan to stop: terraform, in a session of its own, does not see them."""
     stop = threading.Event()
     previous = {
@@ -179,7 +131,7 @@ def _stoppable() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[str], None] | None]:
+def progress_line(title: str) -> Iterator[Callable[[str], None] | None]:
     """A line that lives on stderr while terraform works, where somebody sees it."""
     if not terminal.is_interactive():
         yield None
@@ -188,7 +140,8 @@ def _progress(title: str) -> Iterator[Callable[[str], None] | None]:
         yield lambda line: status.update(escape(f"{title}: {redact(line)[:100]}"))
 
 
-def _print(results: Sequence[CheckResult], form: Format) -> int:
+def print_results(results: Sequence[CheckResult], form: Format) -> int:
+    """Prints in the form that was asked for and returns the exit code."""
     if form is Format.TABLE:
         terminal.show_results(results)
     else:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from driftwatch import log
 from driftwatch.aws import AwsIdentities
+from driftwatch.cli.clock import now
 from driftwatch.config import load_with_warnings
 from driftwatch.drift import Digester
 from driftwatch.git import Mirror
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from driftwatch.notify import Channel
 
 logger = log.get("cli")
-
-
-def now() -> datetime:
-    """The clock of the real world."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

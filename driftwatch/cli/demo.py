@@ -29,7 +29,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from driftwatch.cli import terminal
-from driftwatch.cli.compose import now, opened_store, read_settings
+from driftwatch.cli.clock import now
+from driftwatch.cli.compose import opened_store, read_settings
 from driftwatch.cli.stacks import ACTIVE
 from driftwatch.config import TerraformSettings
 from driftwatch.errors import DriftwatchError, Exit, UsageError

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from driftwatch import __version__
 from driftwatch.cli import terminal
-from driftwatch.cli.compose import Rooms, now, opened_store, read_settings
+from driftwatch.cli.clock import now
+from driftwatch.cli.compose import Rooms, opened_store, read_settings
 from driftwatch.cli.formats import Format
 from driftwatch.cli.stacks import print_json, printable
 from driftwatch.config import TerraformSettings

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from driftwatch.cli import terminal
-from driftwatch.cli.compose import now, opened_store, read_settings
+from driftwatch.cli.clock import now
+from driftwatch.cli.compose import opened_store, read_settings
 from driftwatch.cli.formats import Format, findings_document, stored, timestamp
 from driftwatch.cli.stacks import ACTIVE, print_json, printable
 from driftwatch.errors import Exit, UsageError

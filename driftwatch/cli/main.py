@@ -90,12 +90,15 @@ def check(
 
     Exit codes: 0 in sync, 1 a check failed, 2 drift or pending changes, 64 wrong usage.
     """
-    from driftwatch.cli import check as command
-
     if config is not None:
-        raise typer.Exit(command.check_configured(config, targets or [], output))
+        from driftwatch.cli.sweep import check_configured
+
+        raise typer.Exit(check_configured(config, targets or [], output))
+
+    from driftwatch.cli.check import check_directory
+
     raise typer.Exit(
-        command.check_directory(
+        check_directory(
             targets or [], output, var_files=var_file or [], variables=var or [], workspace=workspace
         )
     )

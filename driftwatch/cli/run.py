@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from driftwatch import log
-from driftwatch.cli.compose import application, now
+from driftwatch.cli.clock import now
+from driftwatch.cli.compose import application
 from driftwatch.errors import UnknownStackError
 from driftwatch.model import JobState
 from driftwatch.notify import Sender

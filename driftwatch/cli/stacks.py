@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from driftwatch.cli import terminal
-from driftwatch.cli.compose import now, opened_store, read_settings
+from driftwatch.cli.clock import now
+from driftwatch.cli.compose import opened_store, read_settings
 from driftwatch.cli.formats import (
     Format,
     findings_document,
