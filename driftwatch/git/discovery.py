@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from driftwatch import hcl, log
-from driftwatch.config import matches
+from driftwatch.config.globs import matches
 from driftwatch.errors import RepositoryTooLargeError
 from driftwatch.git.listing import LINK, LeavesCheckoutError, Listing, printable
 

@@ -35,7 +35,7 @@ from driftwatch.git.worktrees import Worktrees
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from driftwatch.config import RepositorySettings
+    from driftwatch.config.settings import RepositorySettings
     from driftwatch.git.discovery import RootModule
     from driftwatch.git.listing import Listing
 

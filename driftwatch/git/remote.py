@@ -31,7 +31,7 @@ from driftwatch.log import redact, register_secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from driftwatch.config import RepositorySettings
+    from driftwatch.config.settings import RepositorySettings
     from driftwatch.git.command import Output
 
 _SLOW_BYTES = "1000"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from driftwatch.config import RepositorySettings
+from driftwatch.config.settings import RepositorySettings
 from driftwatch.git import Mirror
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ class Upstream:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._commits = 0
-        path.mkdir(parents=True)
-        self.git("init", "--quiet", "--initial-branch=main")
+        if not path.exists():
+            path.mkdir(parents=True)
+            self.git("init", "--quiet", "--initial-branch=main")
 
     @property
     def url(self) -> str:
@@ -119,11 +120,17 @@ def _no_pollution(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "ext")
 
 
-@pytest.fixture
-def upstream(tmp_path: Path) -> Upstream:
-    made = Upstream(tmp_path / "upstream")
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once: four processes for each of two hundred tests would be felt."""
+    made = Upstream(tmp_path_factory.mktemp("template") / "upstream")
     made.commit({"envs/prod/main.tf": ROOT})
-    return made
+    return made.path
+
+
+@pytest.fixture
+def upstream(tmp_path: Path, _template: Path) -> Upstream:
+    return Upstream(shutil.copytree(_template, tmp_path / "upstream", symlinks=True))
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ FETCH = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from driftwatch.config import RepositorySettings
+from driftwatch.config.settings import RepositorySettings
 from driftwatch.git import Mirror
 settings = RepositorySettings(url=sys.argv[1])
 mirror = Mirror("platform", settings, Path(sys.argv[2]), clock=lambda: datetime.now(UTC))
@@ -218,8 +218,8 @@ def test_a_kill_in_the_middle_of_a_fetch_leaves_the_mirror_usable(
 ) -> None:
     """After kill -9 of the whole process tree at several moments; the next fetch needs nobody's help."""
     good = make_mirror(upstream.url).fetch().commit
-    upstream.commit({f"big{number}": os.urandom(400_000) for number in range(20)})
-    for delay in (0.02, 0.1, 0.3):
+    upstream.commit({f"big{number}": os.urandom(400_000) for number in range(10)})
+    for delay in (0.03, 0.15):
         child = subprocess.Popen(
             [sys.executable, "-c", FETCH, upstream.url, str(tmp_path / "state/platform")],
             stdout=subprocess.PIPE,
@@ -233,7 +233,7 @@ def test_a_kill_in_the_middle_of_a_fetch_leaves_the_mirror_usable(
         assert mirror.head() in (good, upstream.head())
     assert mirror.fetch().commit == upstream.head()
     with mirror.checkout(upstream.head()) as checkout:
-        assert (checkout / "big19").stat().st_size == 400_000
+        assert (checkout / "big9").stat().st_size == 400_000
 
 
 def test_what_a_killed_git_left_is_cleaned(
@@ -337,10 +337,10 @@ def test_a_repository_over_its_size_is_refused_while_it_arrives(
 def test_one_huge_file_is_refused_before_it_is_written(upstream: Upstream, make_mirror: MakeMirror) -> None:
     """Row 34: a sparse file packs to nothing and would unfold to a gigabyte; its name is said."""
     with (upstream.path / "disk.img").open("wb") as file:
-        file.truncate(64 << 20)
+        file.truncate(24 << 20)
     commit = upstream.commit()
-    mirror = make_mirror(upstream.url, max_size_mb=8)
-    with pytest.raises(RepositoryTooLargeError, match=r"disk\.img with 64 MB"):
+    mirror = make_mirror(upstream.url, max_size_mb=4)
+    with pytest.raises(RepositoryTooLargeError, match=r"disk\.img with 24 MB"):
         mirror.fetch()
     assert mirror.head() is None
     with pytest.raises(RepositoryTooLargeError), mirror.checkout(commit):

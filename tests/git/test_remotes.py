@@ -7,8 +7,10 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -24,6 +26,9 @@ from driftwatch.errors import (
 from driftwatch.log import redact
 
 from .conftest import GitHttp, MakeMirror, Upstream
+
+if TYPE_CHECKING:
+    from driftwatch.git import Mirror
 
 TOKEN = "canary-token-8f31c2d9"
 PAIR = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
@@ -124,21 +129,33 @@ def test_a_token_never_leaves_in_clear(make_mirror: MakeMirror) -> None:
         make_mirror("http://git.example.com/x.git", token=SecretStr(TOKEN)).fetch()
 
 
+def while_asking(host: GitHttp, mirror: Mirror) -> tuple[list[str], dict[str, str]]:
+    """Fetches; gives the command lines of all git processes while it lasts, and the helper's environment."""
+    host.pause.clear()
+    thread = threading.Thread(target=mirror.fetch)
+    thread.start()
+    arguments: list[str] = []
+    environment: dict[str, str] = {}
+    while not environment and thread.is_alive():
+        with suppress(psutil.Error):  # a process that ends while it is looked at
+            for child in psutil.Process().children(recursive=True):
+                arguments.append(" ".join(child.cmdline()))
+                if "remote-http" in arguments[-1] and host.asked:
+                    environment = child.environ()
+    host.pause.set()
+    thread.join()
+    return arguments, environment
+
+
 @pytest.mark.row(68)
 def test_the_token_stands_in_no_argument_and_no_file(
     upstream: Upstream, make_mirror: MakeMirror, host: GitHttp, tmp_path: Path
 ) -> None:
     """Row 68, the git part: only the environment of the git process that needs it holds the token."""
     host.wanted = f"Basic {PAIR}"
-    host.pause.clear()
     mirror = make_mirror(host.url("upstream/.git"), token=SecretStr(TOKEN))
-    thread = threading.Thread(target=mirror.fetch)
-    thread.start()
-    arguments: list[str] = []
-    while not any("remote-http" in line for line in arguments):
-        arguments = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
-    host.pause.set()
-    thread.join()
+    arguments, environment = while_asking(host, mirror)
+    assert any(PAIR in value for value in environment.values())
     assert mirror.head() == upstream.head()
     files = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
     everything = " ".join(arguments).encode() + b"".join(path.read_bytes() for path in files)
@@ -161,17 +178,8 @@ def test_git_heeds_nothing_of_the_environment(
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "url.file:///nowhere.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "http://")
-    host.pause.clear()
     mirror = make_mirror(host.url("upstream/.git"))
-    thread = threading.Thread(target=mirror.fetch)
-    thread.start()
-    helpers: list[psutil.Process] = []
-    while not helpers:
-        children = psutil.Process().children(recursive=True)
-        helpers = [child for child in children if "remote-http" in child.name()]
-    seen = helpers[0].environ()
-    host.pause.set()
-    thread.join()
+    _, seen = while_asking(host, mirror)
     assert mirror.head() == upstream.head()
     assert "canary-aws" not in seen.values()
     assert seen["HOME"] == str(tmp_path / "state/platform")

@@ -156,7 +156,7 @@ TARGETS = st.lists(st.sampled_from(["a", "b", "c", "..", "."]), min_size=1, max_
 
 
 @pytest.mark.row(35)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     links=st.dictionaries(
         st.lists(NAMES, min_size=1, max_size=3).map("/".join), TARGETS | TARGETS.map("/".__add__), max_size=5

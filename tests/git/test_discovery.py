@@ -1,0 +1,254 @@
+"""Stacks are found from a commit's trees alone, by stated rules, exactly and fast."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from driftwatch.errors import RepositoryTooLargeError
+from driftwatch.git import Mirror, RootModule
+
+from .conftest import MODULE, ROOT, MakeMirror, Upstream
+
+PROVIDER = 'provider "aws" {}\n'
+
+
+def uses(*sources: str) -> str:
+    return "".join(f'module "m{n}" {{\n  source = "{source}"\n}}\n' for n, source in enumerate(sources))
+
+
+def found(mirror: Mirror, upstream: Upstream, *globs: str) -> dict[str, str]:
+    upstream.commit()
+    commit = mirror.fetch().commit
+    return {module.path: module.glob for module in mirror.discover(commit, globs)}
+
+
+@pytest.mark.parametrize(
+    ("files", "root"),
+    [
+        ({"main.tf": 'terraform {\n  backend "s3" {}\n}\n'}, True),
+        ({"main.tf": 'terraform {\n  cloud {\n    organization = "acme"\n  }\n}\n'}, True),
+        ({"main.tf": PROVIDER}, True),
+        ({"main.tofu": PROVIDER}, True),
+        ({"main.tf.json": '{"provider": {"aws": {}}}'}, True),
+        ({"a.tf": MODULE, "b.tf": ROOT}, True),
+        ({"main.tf": MODULE}, False),
+        ({"main.tf": "terraform {\n  required_providers {\n    aws = {}\n  }\n}\n"}, False),
+        ({"main.tf": 'resource "x" "y" {}\n'}, False),
+        ({"prod.tfvars": PROVIDER}, False),
+        ({"main.tf.bak": PROVIDER}, False),
+        ({"main.tf": 'provider "aws" {\n  region = \n'}, True),
+    ],
+    ids=str,
+)
+def test_what_makes_a_root_module(
+    upstream: Upstream, mirror: Mirror, files: dict[str, str], root: bool
+) -> None:
+    upstream.write({f"live/{name}": content for name, content in files.items()})
+    assert ("live" in found(mirror, upstream, "**")) is root
+
+
+def test_a_module_used_by_another_is_no_stack(upstream: Upstream, mirror: Mirror) -> None:
+    upstream.write(
+        {
+            "envs/prod/main.tf": ROOT
+            + uses("../../modules/network", "./local", "terraform-aws-modules/vpc/aws"),
+            "envs/prod/local/main.tf": PROVIDER,
+            "modules/network/main.tf": PROVIDER + uses("../subnet/"),
+            "modules/subnet/main.tf.json": '{"provider": {"aws": {}}}',
+            "modules/unused/main.tf": PROVIDER,
+        }
+    )
+    assert found(mirror, upstream, "**") == {"envs/prod": "**", "modules/unused": "**"}
+
+
+def test_a_declared_path_is_a_stack_whatever_it_is(upstream: Upstream, mirror: Mirror) -> None:
+    """A glob without wildcards names its directory; only one with no configuration at all is none."""
+    upstream.write(
+        {
+            "envs/prod/main.tf": ROOT + uses("../../modules/network"),
+            "modules/network/main.tf": MODULE,
+            ".hidden/live/main.tf": MODULE,
+            "envs/prod/.terraform/modules/x/main.tf": ROOT,
+            "docs/README.md": "",
+        }
+    )
+    globs = (
+        "modules/*",
+        "./modules/network/",
+        ".hidden/live",
+        "docs",
+        "envs/prod/.terraform/modules/x",
+        "gone",
+    )
+    assert found(mirror, upstream, *globs) == {
+        "modules/network": "./modules/network/",
+        ".hidden/live": ".hidden/live",
+    }
+
+
+def test_hidden_directories_hold_no_stacks(upstream: Upstream, mirror: Mirror) -> None:
+    upstream.write(
+        {".github/x/main.tf": ROOT, "envs/.old/prod/main.tf": ROOT, ".terraform/modules/m/main.tf": ROOT}
+    )
+    assert found(mirror, upstream, "**", ".github/*", "envs/.old/**") == {"envs/prod": "**"}
+
+
+@pytest.mark.parametrize(
+    ("globs", "expected"),
+    [
+        (["**"], {"": "**", "a": "**", "a/b": "**", "a/b/c": "**", "x": "**"}),
+        (["*"], {"a": "*", "x": "*"}),
+        (["a/*"], {"a/b": "a/*"}),
+        (["a/**"], {"a": "a/**", "a/b": "a/**", "a/b/c": "a/**"}),
+        (["**/b"], {"a/b": "**/b"}),
+        (["a/**/c"], {"a/b/c": "a/**/c"}),
+        (["."], {"": "."}),
+        (["?"], {"a": "?", "x": "?"}),
+        (["[a-c]/[!x]"], {"a/b": "[a-c]/[!x]"}),
+        (["A/*"], {}),
+        (["a/b", "a/*"], {"a/b": "a/b"}),
+        (["x", "**", "a/b"], {"": "**", "a": "**", "a/b": "**", "a/b/c": "**", "x": "x"}),
+        ([], {}),
+    ],
+    ids=str,
+)
+def test_globs_mean_what_they_say(
+    upstream: Upstream, mirror: Mirror, globs: list[str], expected: dict[str, str]
+) -> None:
+    """`*` stays within a segment, `**` takes any number of them; of several globs the first counts."""
+    upstream.git("rm", "-r", "--quiet", "envs")
+    upstream.write({f"{path}main.tf": ROOT for path in ("", "a/", "a/b/", "a/b/c/", "x/")})
+    assert found(mirror, upstream, *globs) == {path or ".": glob for path, glob in expected.items()}
+
+
+def test_what_a_stack_reads_is_its_directory_and_the_local_modules_in_use(
+    upstream: Upstream, mirror: Mirror
+) -> None:
+    upstream.write(
+        {
+            "envs/prod/main.tf": ROOT
+            + uses("../../modules/b", "../../../outside", "/absolute", "git::https://x"),
+            "modules/b/main.tf": uses("../c"),
+            "modules/c/main.tf": uses("../b"),
+            "modules/d/main.tf": MODULE,
+        }
+    )
+    commit = upstream.commit()
+    mirror.fetch()
+    assert mirror.discover(commit, ["envs/*"]) == (
+        RootModule(path="envs/prod", glob="envs/*", reads=("envs/prod", "modules/b", "modules/c")),
+    )
+
+
+def test_files_and_modules_behind_symlinks_count(upstream: Upstream, mirror: Mirror) -> None:
+    """Shared backend and provider files are often symlinked into every stack."""
+    upstream.write(
+        {"common/backend.tf": ROOT, "shared/net/main.tf": PROVIDER, "envs/b/main.tf": uses("./mods/net")}
+    )
+    (upstream.path / "envs/b/backend.tf").symlink_to("../../common/backend.tf")
+    (upstream.path / "envs/b/mods").symlink_to("../../shared")
+    (upstream.path / "envs/b/broken.tf").symlink_to("nowhere.tf")
+    commit = upstream.commit()
+    mirror.fetch()
+    modules = mirror.discover(commit, ["envs/*", "shared/**"])
+    assert [(module.path, module.reads) for module in modules] == [
+        ("envs/b", ("envs/b", "shared/net")),
+        ("envs/prod", ("envs/prod",)),
+    ]
+
+
+def test_a_directory_whose_name_is_no_text_is_passed_over(upstream: Upstream, mirror: Mirror) -> None:
+    name = b"caf\xe9".decode(errors="surrogateescape")
+    upstream.write({f"{name}/main.tf": ROOT})
+    assert found(mirror, upstream, "**") == {"envs/prod": "**"}
+
+
+def test_names_of_all_scripts_are_found(upstream: Upstream, mirror: Mirror) -> None:
+    upstream.write({"umgebungen/größe 1/main.tf": ROOT, "環境/本番/main.tf": ROOT})
+    assert set(found(mirror, upstream, "**")) == {"envs/prod", "umgebungen/größe 1", "環境/本番"}
+
+
+def test_configuration_without_end_is_refused(
+    upstream: Upstream, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftwatch.git.discovery._LARGEST_ALTOGETHER", 1000)
+    upstream.write({"a/main.tf": "#" * 600, "b/main.tf": " " * 600})
+    with pytest.raises(RepositoryTooLargeError):
+        found(mirror, upstream, "**")
+
+
+def test_a_thousand_stacks_are_found_in_well_under_two_seconds(upstream: Upstream, mirror: Mirror) -> None:
+    body = ROOT + uses("../../../modules/network") + 'resource "aws_sqs_queue" "q" {\n  name = "q"\n}\n' * 10
+    files: dict[str, str | bytes] = {
+        f"envs/r{number // 100}/s{number}/{name}.tf": f"# {number}\n{content}"
+        for number in range(1000)
+        for name, content in {"main": body, "variables": MODULE * 5, "versions": PROVIDER}.items()
+    }
+    commit = upstream.commit({**files, "modules/network/main.tf": MODULE})
+    mirror.fetch()
+    started = time.process_time(), time.monotonic()
+    modules = mirror.discover(commit, ["envs/*/*"])
+    spent, passed = time.process_time() - started[0], time.monotonic() - started[1]
+    assert len(modules) == 1000
+    assert modules == tuple(sorted(modules, key=lambda module: module.path))
+    assert spent < 2
+    assert passed < 8  # another's load on the machine counts here, and not above
+    started = time.process_time(), time.monotonic()
+    assert len({mirror.tree(commit, module.reads) for module in modules}) == 1000
+    assert time.process_time() - started[0] < 1
+
+
+def test_the_digest_follows_content_and_nothing_else(upstream: Upstream, make_mirror: MakeMirror) -> None:
+    upstream.write({"envs/prod/sub/x": "1", "modules/a/main.tf": MODULE, "vars/prod.tfvars": "a = 1"})
+    first = upstream.commit()
+    elsewhere = upstream.commit({"docs/README.md": "hello"})
+    module = upstream.commit({"modules/a/main.tf": MODULE * 2})
+    variables = upstream.commit({"vars/prod.tfvars": "a = 2"})
+    mirror = make_mirror(upstream.url)
+    mirror.fetch()
+    reads = ["envs/prod", "modules/a", "vars/prod.tfvars"]
+    trees = [mirror.tree(commit, reads) for commit in (first, elsewhere, module, variables)]
+    assert trees[0] == trees[1]
+    assert len(set(trees)) == 3
+    assert mirror.tree(first, reads[::-1]) == trees[0]
+    assert mirror.tree(first, ["envs/prod/", "./modules/a", "envs/../vars/prod.tfvars"]) == trees[0]
+    assert mirror.tree(first, ["."]) != mirror.tree(elsewhere, ["."])
+    assert mirror.tree(first, ["missing"]) != mirror.tree(first, ["envs"])
+
+
+def test_the_digest_follows_symlinks_to_what_they_lead_to(upstream: Upstream, mirror: Mirror) -> None:
+    """A stack whose provider file is a link changes when the file that it leads to does."""
+    upstream.write({"common/deep/provider.tf": "1", "other/x": "1"})
+    (upstream.path / "envs/prod/provider.tf").symlink_to("../../linked/provider.tf")
+    (upstream.path / "linked").symlink_to("common/deep")
+    (upstream.path / "common/deep/more").symlink_to("../../other")
+    before = upstream.commit()
+    same = upstream.commit({"unrelated": "1"})
+    direct = upstream.commit({"common/deep/provider.tf": "2"})
+    mirror.fetch()
+    assert mirror.tree(before, ["envs/prod"]) == mirror.tree(same, ["envs/prod"])
+    assert mirror.tree(same, ["envs/prod"]) != mirror.tree(direct, ["envs/prod"])
+    assert mirror.tree(same, ["linked"]) == mirror.tree(same, ["common/deep"])
+    indirect = upstream.commit({"other/x": "2"})
+    mirror.fetch()
+    assert mirror.tree(direct, ["linked"]) != mirror.tree(indirect, ["linked"])
+
+
+def test_files_are_read_from_the_commit(
+    upstream: Upstream, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.write({".driftwatch.yaml": "labels: {}\n", "empty": "", "binary": bytes(range(256))})
+    (upstream.path / "linked.yaml").symlink_to(".driftwatch.yaml")
+    commit = upstream.commit()
+    mirror.fetch()
+    assert mirror.read(commit, ".driftwatch.yaml") == b"labels: {}\n"
+    assert mirror.read(commit, "linked.yaml") == b"labels: {}\n"
+    assert mirror.read(commit, "empty") == b""
+    assert mirror.read(commit, "binary") == bytes(range(256))
+    assert mirror.read(commit, "envs/prod") is None
+    assert mirror.read(commit, "missing") is None
+    monkeypatch.setattr("driftwatch.git.mirror._LARGEST_READ", 5)
+    with pytest.raises(RepositoryTooLargeError):
+        mirror.read(commit, ".driftwatch.yaml")
