@@ -333,8 +333,8 @@ class Announcement:
     """What people are told about one stack at one transition. It holds nothing that is not redacted.
 
     `findings` are the counted ones, the worst first, at most `ANNOUNCED_FINDINGS`; `total` counts them all.
-    `opened`, `changed` and `resolved` are the addresses that are new, differ otherwise, and are gone since the
-    last announcement.
+    `opened`, `changed` and `resolved` are the addresses that are new, differ otherwise, and are gone since
+    the last announcement.
     """
 
     kind: TransitionKind

@@ -22,7 +22,7 @@ from rich.markup import escape
 from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
 from driftwatch.cli.formats import Format, exit_code, render
-from driftwatch.config import TerraformSettings
+from driftwatch.config.settings import TerraformSettings
 from driftwatch.drift import Digester
 from driftwatch.errors import UsageError
 from driftwatch.git import describe

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from driftwatch import log
 from driftwatch.aws import AwsIdentities
 from driftwatch.cli.clock import now
-from driftwatch.config import load_with_warnings
+from driftwatch.config.loading import load_with_warnings
 from driftwatch.drift import Digester
 from driftwatch.git import Mirror
 from driftwatch.notify import channels
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from driftwatch.config import Settings
+    from driftwatch.config.settings import Settings
     from driftwatch.notify import Channel
 
 logger = log.get("cli")

@@ -18,7 +18,9 @@ from driftwatch.log import redact
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from driftwatch.config import Examined, Problem, Schedule, Settings
+    from driftwatch.config.loading import Examined
+    from driftwatch.config.problems import Problem
+    from driftwatch.config.settings import Schedule, Settings
 
 app = typer.Typer(help="The configuration file.", no_args_is_help=True)
 
@@ -65,7 +67,7 @@ def check(
 
     Exit codes: 0 it is accepted, 64 it is not.
     """
-    from driftwatch.config import examine
+    from driftwatch.config.loading import examine
 
     examined = examine(file, os.environ)
     if output is CheckFormat.JSON:
@@ -78,7 +80,7 @@ def check(
 @app.command("schema")
 def schema() -> None:
     """Print the configuration's JSON Schema, for editors."""
-    from driftwatch.config import schema as json_schema
+    from driftwatch.config.json_schema import schema as json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))
 

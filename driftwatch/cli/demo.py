@@ -32,7 +32,7 @@ from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import opened_store, read_settings
 from driftwatch.cli.stacks import ACTIVE
-from driftwatch.config import TerraformSettings
+from driftwatch.config.settings import TerraformSettings
 from driftwatch.errors import DriftwatchError, Exit, UsageError
 from driftwatch.log import redact
 from driftwatch.model import FindingStatus, Verdict

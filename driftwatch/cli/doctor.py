@@ -19,7 +19,7 @@ from driftwatch.cli.clock import now
 from driftwatch.cli.compose import Rooms, opened_store, read_settings
 from driftwatch.cli.formats import Format
 from driftwatch.cli.stacks import print_json, printable
-from driftwatch.config import TerraformSettings
+from driftwatch.config.settings import TerraformSettings
 from driftwatch.errors import DriftwatchError, Exit
 from driftwatch.git import Mirror
 from driftwatch.log import redact
@@ -28,7 +28,7 @@ from driftwatch.terraform import Planner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from driftwatch.config import Settings
+    from driftwatch.config.settings import Settings
 
 LOW_DISK_MB = 1024
 """A checkout, a provider cache and a plan of a large stack fit into this."""

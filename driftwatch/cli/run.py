@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from driftwatch.cli.compose import Application
-    from driftwatch.config import Schedule
+    from driftwatch.config.settings import Schedule
     from driftwatch.model import Job, StackId
     from driftwatch.pipeline.inventory import Refreshed
 

@@ -160,7 +160,8 @@ class Section(BaseModel):
     What is wrong between several keys of a section is reported together with what is wrong in each.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # Built when first used: `check DIR` needs one section of them all.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     @classmethod
     def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:  # noqa: ARG003  (overridden)

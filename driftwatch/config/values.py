@@ -16,8 +16,6 @@ from ipaddress import ip_network
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-from croniter import CroniterError, croniter
-
 LONGEST_PATH = 512
 LONGEST_TEXT = 1000
 LONGEST_REF = 244
@@ -327,6 +325,8 @@ def _zones() -> frozenset[str]:
 
 def cron(text: str) -> str:
     """Five fields, and a time that comes at all (31 February never does)."""
+    from croniter import CroniterError, croniter  # takes a tenth of a second, and few commands read a cron
+
     _refuse_if(len(text) > _LONGEST_CRON, f"is too long: at most {_LONGEST_CRON} characters")
     fields = text.split()
     _refuse_if(

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from driftwatch import log, metrics
-from driftwatch.config import RepositoryFile, apply_repository_file, read_repository_file
+from driftwatch.config.repository_file import RepositoryFile, apply_repository_file, read_repository_file
 from driftwatch.errors import ConfigError, DriftwatchError, UnknownStackError
 from driftwatch.model import ErrorReport, StackDeclaration, StackId
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from driftwatch.config import RepositorySettings, Schedule, Settings, StackSettings
+    from driftwatch.config.settings import RepositorySettings, Schedule, Settings, StackSettings
     from driftwatch.git import RootModule
     from driftwatch.pipeline.ports import Register, Source
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from driftwatch import log
-from driftwatch.config import load_with_warnings
+from driftwatch.config.loading import load_with_warnings
 from driftwatch.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from driftwatch.config import Loaded
+    from driftwatch.config.loading import Loaded
 
 ROOT = Path(__file__).parents[2]
 

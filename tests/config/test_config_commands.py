@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from driftwatch.cli.config import app
-from driftwatch.config import load
+from driftwatch.config.loading import load
 from driftwatch.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftwatch.config import matches
+from driftwatch.config.globs import matches
 
 
 @pytest.mark.parametrize(

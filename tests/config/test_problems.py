@@ -12,9 +12,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from driftwatch.config import examine, load, load_with_warnings
 from driftwatch.config.document import read_document
-from driftwatch.config.loading import LIMITS
+from driftwatch.config.loading import LIMITS, examine, load, load_with_warnings
 from driftwatch.config.settings import Settings
 from driftwatch.config.wording import known_keys
 from driftwatch.errors import ConfigError
@@ -22,7 +21,7 @@ from driftwatch.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from driftwatch.config import Loaded
+    from driftwatch.config.loading import Loaded
     from driftwatch.config.problems import KeyPath
 
 SHIPPED = Path(__file__).parents[2] / "config" / "driftwatch.yaml"

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from driftwatch.config import Settings, examine, load
 from driftwatch.config.document import read_document
-from driftwatch.config.loading import LIMITS, texts_of
+from driftwatch.config.loading import LIMITS, examine, load, texts_of
 from driftwatch.config.references import password_in_clear
+from driftwatch.config.settings import Settings
 from driftwatch.log import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from driftwatch.config import Loaded
+    from driftwatch.config.loading import Loaded
 
 BASE = "repositories:\n  p:\n    url: https://git.example.com/p.git\n"
 TOKEN = BASE + "    token: ${%s}\n"

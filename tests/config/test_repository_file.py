@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from driftwatch.config import RepositoryFile, StackSettings, apply_repository_file, read_repository_file
+from driftwatch.config.repository_file import RepositoryFile, apply_repository_file, read_repository_file
+from driftwatch.config.settings import StackSettings
 from driftwatch.errors import ConfigError
 
 ALL = ("labels", "owners", "schedule")

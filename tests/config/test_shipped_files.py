@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from driftwatch.config import Settings, load, load_with_warnings, schema
 from driftwatch.config.document import read_document
-from driftwatch.config.loading import LIMITS
-from driftwatch.config.settings import BY_REFERENCE, Section
+from driftwatch.config.json_schema import schema
+from driftwatch.config.loading import LIMITS, load, load_with_warnings
+from driftwatch.config.settings import BY_REFERENCE, Section, Settings
 from driftwatch.config.wording import known_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from driftwatch.config import Loaded
+    from driftwatch.config.loading import Loaded
     from driftwatch.config.problems import KeyPath
 
 

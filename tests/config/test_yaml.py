@@ -13,9 +13,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftwatch.config import read_repository_file
 from driftwatch.config.document import Document, Limits, read_document
 from driftwatch.config.loading import LIMITS
+from driftwatch.config.repository_file import read_repository_file
 from driftwatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def test_a_huge_file_is_refused_without_reading_it(refuses: Callable[..., list[s
 
 MEASURE = """
 import pathlib, resource, sys
-from driftwatch.config import examine
+from driftwatch.config.loading import examine
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 first, *rest = map(pathlib.Path, sys.argv[1:])
 assert examine(first, {}).settings
