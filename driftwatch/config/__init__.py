@@ -1,5 +1,5 @@
 """Configuration: YAML in, frozen validated settings out.
 
-The parts are imported one by one (`settings`, `loading`, `repository_file`, `globs`, `json_schema`): who needs
-only the shape of a setting should not pay for a YAML reader.
+The parts are imported one by one (`settings`, `loading`, `repository_file`, `globs`, `json_schema`): who only
+needs the shape of a setting should not pay for a YAML reader.
 """
