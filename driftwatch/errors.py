@@ -18,7 +18,7 @@ DriftwatchError
 │   ├── InitFailedError · BackendRefusedError · ProviderUnavailableError
 │   ├── PlanFailedError · ConfigurationInvalidError · VariableMissingError · WorkspaceMissingError
 │   ├── StateLockedError · StateUnreadableError
-│   ├── CredentialsExpiredError · CredentialsMissingError · CloudThrottledError
+│   ├── CredentialsExpiredError · CredentialsMissingError · CloudThrottledError · CloudUnreachableError
 │   ├── ProviderCrashedError · EngineCrashedError
 │   ├── EngineTimeoutError · EngineInterruptedError
 │   ├── PlanUnreadableError · PlanTooLargeError
@@ -271,6 +271,13 @@ class CloudThrottledError(EngineError):
     """The cloud asks to slow down, or fails for a while."""
 
     code = "cloud_throttled"
+    remedy = Remedy.RETRY
+
+
+class CloudUnreachableError(EngineError):
+    """The cloud, or the proxy before it, does not answer, or not as what it is said to be."""
+
+    code = "cloud_unreachable"
     remedy = Remedy.RETRY
 
 
