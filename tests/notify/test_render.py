@@ -353,6 +353,7 @@ def test_any_announcement_keeps_within_slacks_limits_and_has_no_markup_of_others
     assert len(message.text) <= 900
 
 
+@settings(deadline=None)
 @given(nasty_text, st.integers(2, 60))
 def test_cutting_never_splits_an_entity_and_keeps_the_limit(text: str, limit: int) -> None:
     shown = escaped(text, limit)

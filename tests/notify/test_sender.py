@@ -530,7 +530,7 @@ def test_the_outbox_drains_in_order_through_every_fault_of_slack(
         a_message(2, an_announcement(TransitionKind.DRIFT_CHANGED)),
         a_message(3, an_announcement(TransitionKind.RESOLVED)),
     )
-    channel = SlackChannel(slack_settings, timeout=1)
+    channel = SlackChannel(slack_settings, timeout=2)
     sender = Sender(outbox, [channel], clock, chance=lambda: 1.0, paces={})
 
     sent = 0

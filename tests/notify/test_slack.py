@@ -27,7 +27,7 @@ ANCHOR = {"channel": "C042", "ts": "1699999999.000007"}
 
 @pytest.fixture
 def channel(slack_settings: SlackSettings) -> Any:
-    return SlackChannel(slack_settings, timeout=1)
+    return SlackChannel(slack_settings, timeout=5)
 
 
 def test_the_first_message_of_an_episode_is_one_post_to_the_channel(
@@ -281,13 +281,16 @@ def test_what_passes_by_itself_is_put_off_as_the_backoff_says(
 
 @pytest.mark.row(53)
 def test_a_slack_that_does_not_answer_is_given_up_after_the_timeout(
-    slack: Any, channel: Any, a_message: Callable[..., Message], a_reply: Callable[..., Any]
+    slack: Any,
+    slack_settings: SlackSettings,
+    a_message: Callable[..., Message],
+    a_reply: Callable[..., Any],
 ) -> None:
     """Row 53: a timeout is a deferral."""
     slack.then(a_reply(fault="hang"))
 
     with pytest.raises(DeliveryDeferred, match="cannot be reached"):
-        channel.deliver(a_message())
+        SlackChannel(slack_settings, timeout=1).deliver(a_message())
 
 
 def test_a_slack_that_is_not_there_is_a_deferral(a_message: Callable[..., Message]) -> None:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -48,7 +49,7 @@ def settings(url: str, **other: object) -> Any:
 @pytest.fixture
 def channel(receiver: Any, clock: Any) -> Any:
     return WebhookChannel(
-        settings(f"http://127.0.0.1:{receiver.port}/hook?token=canary-in-url"), clock, timeout=1
+        settings(f"http://127.0.0.1:{receiver.port}/hook?token=canary-in-url"), clock, timeout=2
     )
 
 
@@ -227,6 +228,7 @@ def test_an_empty_secret_verifies_nothing(noon: datetime) -> None:
     assert not verify("", signed_headers("", "1", b"{}", noon), b"{}", noon)
 
 
+@hypothesis_settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["X-Driftwatch-Timestamp", "X-Driftwatch-Signature", "other"]),

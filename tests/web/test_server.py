@@ -68,7 +68,7 @@ def source() -> Any:
 
 @pytest.fixture(scope="module")
 def port(source: Any) -> Iterator[Any]:
-    with serving(source, request_seconds=1.0) as port:
+    with serving(source, request_seconds=1.5) as port:
         yield port
 
 
@@ -250,7 +250,7 @@ def test_a_request_that_does_not_come_is_not_waited_for(port: Any, opening: Any)
     """Row 58: slowloris, in its patient form."""
     with connect(port) as connection:
         connection.sendall(opening)
-        assert closed_within(connection, 3)
+        assert closed_within(connection, 5)
 
 
 @pytest.mark.row(58)
@@ -258,7 +258,7 @@ def test_a_request_that_comes_drop_by_drop_is_not_waited_for(port: Any) -> None:
     """Row 58: slowloris: each byte arrives in time, the request never does."""
     with connect(port) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nX-A: ")
-        assert cut_off_within(connection, b"a", 4)
+        assert cut_off_within(connection, b"a", 6)
 
 
 @pytest.mark.row(58)
@@ -266,7 +266,7 @@ def test_a_body_that_never_ends_is_not_listened_to(port: Any) -> None:
     """Row 58: the answer is given before the body, and the rest of it not waited for."""
     with connect(port) as connection:
         connection.sendall(b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        assert cut_off_within(connection, b"1\r\na\r\n", 4)
+        assert cut_off_within(connection, b"1\r\na\r\n", 6)
 
 
 @pytest.mark.row(58)
@@ -316,32 +316,27 @@ def test_health_answers_while_others_dawdle(port: Any, client: Any) -> None:
     try:
         started = time.monotonic()
         assert client.get("/healthz").status_code == 200
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 3
     finally:
         for dawdler in dawdlers:
             dawdler.close()
 
 
-def test_health_answers_while_readiness_hangs(source: Any, port: Any) -> None:
-    """Liveness shares no thread with what may hang on a database."""
+def test_health_answers_while_what_asks_the_database_hangs(source: Any, port: Any, client: Any) -> None:
+    """Liveness shares no thread with the rest, which may use all of them up."""
     release = threading.Event()
     source.refresh = lambda: release.wait(20)
-    url = f"http://127.0.0.1:{port}"
-    hanging = [
-        threading.Thread(
-            target=httpx2.get, args=(f"{url}/metrics",), kwargs={"timeout": 30, "trust_env": False}
-        )
-        for _ in range(45)
-    ]
-    for thread in hanging:
-        thread.start()
+    hanging = [connect(port) for _ in range(45)]
+    for connection in hanging:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
     try:
         time.sleep(0.3)
-        assert httpx2.get(f"{url}/healthz", timeout=2, trust_env=False).status_code == 200
+        assert client.get("/healthz").status_code == 200
     finally:
         release.set()
-        for thread in hanging:
-            thread.join()
+        for connection in hanging:
+            assert connection.recv(12) == b"HTTP/1.1 200"
+            connection.close()
 
 
 # Life
