@@ -21,6 +21,7 @@ from collections import deque
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from io import FileIO
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -164,25 +165,37 @@ def run(
     `seconds` is the deadline, which sends it down the ladder too. Files that it writes are its owner's alone
     (umask 077). Raises OSError where it cannot be started.
     """
-    child = subprocess.Popen(
-        [*leash.guard, *argv],
-        cwd=directory,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        umask=0o077,
-    )
     with ExitStack() as stack:
-        stack.callback(_bury, child, leash.ladder.reap)
         selector = stack.enter_context(selectors.DefaultSelector())
-        for pipe, sink in ((child.stdout, stdout), (child.stderr, stderr)):
-            if pipe is not None:
-                selector.register(stack.enter_context(pipe), selectors.EVENT_READ, sink)
+        out, out_end = _pipe(stack)
+        err, err_end = _pipe(stack)
+        child = subprocess.Popen(
+            [*leash.guard, *argv],
+            cwd=directory,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=out_end,
+            stderr=err_end,
+            # With the reading ends it can still say that it was interrupted when this process is dead, instead
+            # of dying of SIGPIPE over it and leaving its providers behind.
+            pass_fds=(out.fileno(), err.fileno()),
+            start_new_session=True,
+            umask=0o077,
+        )
+        stack.callback(_bury, child, leash.ladder.reap)
+        out_end.close()
+        err_end.close()
+        selector.register(out, selectors.EVENT_READ, stdout)
+        selector.register(err, selectors.EVENT_READ, stderr)
         if leash.started is not None:
             leash.started(child.pid)
         return _Watch(child, selector, time.monotonic() + seconds, leash).until_ended()
+
+
+def _pipe(stack: ExitStack) -> tuple[FileIO, FileIO]:
+    """The two ends of a pipe; closing one twice does no harm to whoever has its number by then."""
+    reading, writing = os.pipe()
+    return stack.enter_context(FileIO(reading, "r")), stack.enter_context(FileIO(writing, "w"))
 
 
 class _Watch:

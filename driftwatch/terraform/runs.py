@@ -105,14 +105,11 @@ def sweep(runs: Path) -> int:
     """
     swept = 0
     for record in sorted(runs.glob("*.json")):
-        try:
-            document = json.loads(record.read_text(encoding="utf-8"))
-        except (ValueError, OSError):
-            document = {}
-        if _lives(document.get("owner"), document):
+        document = _read(record)
+        if _lives(document["owner"], document):
             continue
         _end(document)
-        for directory in map(Path, document.get("scratch", ())):
+        for directory in map(Path, document["scratch"]):
             if directory.name.startswith(_SCRATCH_PREFIX):
                 shutil.rmtree(directory, ignore_errors=True)
         record.unlink(missing_ok=True)
@@ -128,14 +125,23 @@ def sweep(runs: Path) -> int:
     return swept
 
 
+def _read(record: Path) -> dict[str, Any]:
+    """A record; of one that is damaged nothing is known, and nothing is done for it."""
+    nothing: dict[str, Any] = {"run": "", "boot": "", "owner": None, "process": None, "scratch": []}
+    try:
+        return {**nothing, **json.loads(record.read_text(encoding="utf-8"))}
+    except (ValueError, TypeError, OSError):
+        return nothing
+
+
 def _end(document: dict[str, Any]) -> None:
     """Kills the run's program with its group, and whatever else carries the run's id."""
-    process = document.get("process")
-    if process and _lives(process, document):
+    process = document["process"]
+    if _lives(process, document):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process["pid"], signal.SIGKILL)
     give_up = time.monotonic() + _GONE_WITHIN
-    while (left := _carrying(document.get("run", ""))) and time.monotonic() < give_up:
+    while (left := _carrying(document["run"])) and time.monotonic() < give_up:
         for pid in left:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -143,7 +149,7 @@ def _end(document: dict[str, Any]) -> None:
 
 
 def _lives(process: dict[str, Any] | None, document: dict[str, Any]) -> bool:
-    if not process or document.get("boot") != _boot():
+    if process is None or document["boot"] != _boot():
         return False
     started = _start_time(process["pid"])
     return started is not None and started == process["started"]

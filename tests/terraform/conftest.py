@@ -91,7 +91,7 @@ class Bench:
 
     def leftovers(self) -> list[Path]:
         """What must not stay behind: run records, and directories with plans and secrets."""
-        return [*self.runs.glob("*"), *self.root.glob("work/**/dw-*")]
+        return [*self.runs.glob("*"), *self.root.glob("work/**/.terraform/dw-*")]
 
 
 @pytest.fixture
