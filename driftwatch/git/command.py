@@ -186,17 +186,23 @@ class Git:
     def _start(
         self, command: Sequence[str], stdin: BinaryIO | None, holding: int | None
     ) -> subprocess.Popen[bytes]:
-        from git.cmd import Git as GitPython
-
         environment = self._environment()
-        started: Any = GitPython(self.home).execute(
-            [*_without_strangers(environment), *command],
-            istream=stdin,
-            as_process=True,
-            env=environment,
-            start_new_session=True,
-            pass_fds=() if holding is None else (holding,),
-        )
+        try:
+            from git.cmd import Git as GitPython
+            from git.exc import GitCommandNotFound
+        except ImportError as exc:  # GitPython looks for git when it is imported
+            raise GitMissingError("there is no git program on this machine") from exc
+        try:
+            started: Any = GitPython(self.home).execute(
+                [*_without_strangers(environment), *command],
+                istream=stdin,
+                as_process=True,
+                env=environment,
+                start_new_session=True,
+                pass_fds=() if holding is None else (holding,),
+            )
+        except GitCommandNotFound as exc:
+            raise GitMissingError("git cannot be started: env is not on PATH") from exc
         process: subprocess.Popen[bytes] = started.proc
         # GitPython would terminate the process when its wrapper is collected; its end is ours to bring about.
         started.proc = None
@@ -258,17 +264,11 @@ class _Reader(threading.Thread):
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Turns what GitPython and the machine raise into the error tree."""
+    """Turns what the machine raises into the error tree."""
     try:
         yield
-    except ImportError as exc:
-        raise GitMissingError("there is no git program on this machine") from exc
     except OSError as exc:
         raise _of_machine(exc) from exc
-    except Exception as exc:
-        if type(exc).__name__ != "GitCommandNotFound":
-            raise
-        raise GitMissingError("git cannot be started: neither it nor env is on PATH") from exc
 
 
 def failure(what: str, output: Output) -> RepositoryError:

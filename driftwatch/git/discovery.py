@@ -127,14 +127,9 @@ def _first_match(path: str, globs: Sequence[str], *, root: bool) -> str | None:
     for glob in globs:
         tidy = glob.removeprefix("./").rstrip("/") or "."
         declared = not any(character in tidy for character in "*?[")
-        if tidy == path if declared else root and not hidden and _matches(tidy, path):
+        if tidy == path if declared else root and not hidden and matches(tidy, path):
             return glob
     return None
-
-
-def _matches(glob: str, path: str) -> bool:
-    """As `config.matches`, with the root as the path that has no segments."""
-    return matches(glob, path) if path != "." else all(part == "**" for part in glob.split("/"))
 
 
 def _is_expressible(path: str, commit: str) -> bool:

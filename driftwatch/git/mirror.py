@@ -9,6 +9,7 @@ restarts and keeps its objects. Below `directory`: `mirror.git`, `worktrees/`, l
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import threading
@@ -131,8 +132,10 @@ class Mirror:
         """
         remote = Remote.of(self.name, self._settings)
         with translated():
-            self._prepare(remote)
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._sweep_once()
             with locked(self._directory / "fetch.lock", seconds=self._seconds, stop=self._stop) as lock:
+                _write_if_other(self._directory / "gitconfig", _global_settings(remote))
                 try:
                     fetched = self._fetch(remote, lock)
                 except _DamagedError:
@@ -211,11 +214,6 @@ class Mirror:
             variables={"GIT_CONFIG_GLOBAL": str(self._directory / "gitconfig")},
             stop=self._stop,
         )
-
-    def _prepare(self, remote: Remote) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_if_other(self._directory / "gitconfig", _global_settings(remote))
-        self._sweep_once()
 
     def _sweep_once(self) -> None:
         if not self._swept:
@@ -424,11 +422,15 @@ class Mirror:
             settings=(*HARDENING, ("core.symlinks", "false"), *remote.settings),
             stop=self._stop,
         )
+        cap = self._settings.max_size_mb << 20
         output = git.run(
             *("submodule", "--quiet", "update", "--init", "--recursive", "--checkout"),
             seconds=self._seconds,
+            over_the_cap=lambda: _bytes_under(path) > cap,
             holding=lock,
         )
+        if output.succeeded and _bytes_under(path) > cap:
+            output = replace(output, ending=Ending.OVER_THE_CAP)
         if not output.succeeded:
             raise remote.failure(output, seconds=self._seconds, cap_mb=self._settings.max_size_mb, received=0)
 
@@ -462,7 +464,10 @@ def _global_settings(remote: Remote) -> str:
     Since 2.39.4 git refuses to serve a repository of another user, and listens for exceptions only here.
     """
     path = remote.local_path
-    places = [path, path / ".git", path.with_name(f"{path.name}.git")] if path else []
+    as_given_and_real = {path, path.resolve()} if path else set()
+    places = sorted(
+        place for one in as_given_and_real for place in (one, one / ".git", one.with_name(f"{one.name}.git"))
+    )
     quoted = [str(place).replace("\\", "\\\\").replace('"', '\\"') for place in places]
     lines = ["[safe]", "\tbareRepository = explicit", *(f'\tdirectory = "{place}"' for place in quoted)]
     return "\n".join([*lines, "[core]", "\thooksPath = /dev/null", "\tfsmonitor = false", ""])
@@ -472,7 +477,7 @@ def _write_if_other(path: Path, text: str) -> None:
     with suppress(FileNotFoundError):
         if path.read_text() == text:
             return
-    draft = path.with_name(f"{path.name}.{threading.get_ident()}")
+    draft = path.with_name(f"{path.name}.new")
     draft.write_text(text)
     draft.replace(path)
 
@@ -489,6 +494,15 @@ def _size_of_packs(git_dir: Path) -> int:
     for path in (git_dir / "objects" / "pack").glob("*"):
         with suppress(FileNotFoundError):
             total += path.stat().st_size
+    return total
+
+
+def _bytes_under(directory: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(directory):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  (files by the thousand)
     return total
 
 

@@ -106,6 +106,8 @@ def test_a_worktree_that_somebody_removed_is_built_again(upstream: Upstream, mir
     commit = mirror.fetch().commit
     with mirror.checkout(commit) as checkout:
         pass
+    for directory in [checkout, *checkout.rglob("*")]:
+        directory.chmod(0o700)
     shutil.rmtree(checkout)
     with mirror.checkout(commit) as checkout:
         assert (checkout / "envs/prod/main.tf").exists()

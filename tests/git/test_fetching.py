@@ -159,14 +159,16 @@ def test_only_the_branch_is_fetched(upstream: Upstream, mirror: Mirror, tmp_path
     assert {path.name for path in refs if "refs" in path.parts and path.is_file()} == {"main"}
 
 
-@pytest.mark.parametrize("form", ["file://{}", "{}"])
+@pytest.mark.parametrize("form", ["file://{}", "{}", "{}/.git", "file://{}-link", "{}-bare"])
 def test_local_repositories_of_other_users_are_served(
-    upstream: Upstream, make_mirror: MakeMirror, form: str
+    upstream: Upstream, make_mirror: MakeMirror, tmp_path: Path, form: str
 ) -> None:
     """Git itself refuses them since 2.39.4 unless told that this one is meant."""
     if os.geteuid() != 0:
         pytest.skip("only root can give a repository away")
-    for path in [upstream.path, *upstream.path.rglob("*")]:
+    (tmp_path / "upstream-link").symlink_to(upstream.path)
+    upstream.git("clone", "--quiet", "--bare", upstream.url, f"{upstream.path}-bare.git")
+    for path in [*upstream.path.rglob("*"), *tmp_path.iterdir(), *tmp_path.glob("upstream-bare.git/**/*")]:
         os.lchown(path, 54321, 54321)
     assert make_mirror(form.format(upstream.path)).fetch().commit
 
@@ -411,6 +413,18 @@ def test_a_machine_without_git_says_so(
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     with pytest.raises(GitMissingError):
         mirror.fetch()
+
+
+def test_a_machine_that_never_had_git_says_so(upstream: Upstream, tmp_path: Path) -> None:
+    """GitPython looks for git when it is first imported, and fails in its own way."""
+    done = subprocess.run(
+        [sys.executable, "-c", FETCH, upstream.url, str(tmp_path / "state/platform")],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "GitMissingError: there is no git program" in done.stderr
 
 
 def test_a_stop_ends_a_running_fetch(
