@@ -85,6 +85,7 @@ class Inventory:
         self._register = register
         self._clock = clock
         self._lock = threading.Lock()
+        self._failing: dict[str, str | None] = {}
         self._shelves = {name: _Shelf() for name in settings.repositories}
 
     def refresh(self, repository: str) -> Refreshed:
@@ -187,12 +188,26 @@ class Inventory:
             )
             return RepositoryFile()
 
+    def _tell(self, repository: str, commit: str | None, error: ErrorReport | None) -> None:
+        """Logs on transitions only: a remote that is away for a day is said once, not every minute."""
+        with self._lock:
+            before = self._failing.get(repository)
+            self._failing[repository] = error.code if error else None
+        if error and error.code != before:
+            meanwhile = "the last good commit stays in use" if commit else "nothing of it can be checked"
+            logger.warning(
+                f"{error.message}; {meanwhile}.",
+                action="fetch",
+                repository=repository,
+                error=error.code,
+                commit=commit,
+            )
+        elif before and not error:
+            logger.info("The repository can be read again.", action="fetch", repository=repository)
+
     def _record(self, repository: str, commit: str | None, error: ErrorReport | None) -> None:
         settings = self._settings.repositories[repository]
-        if error:
-            logger.warning(
-                error.message, action="fetch", repository=repository, error=error.code, in_use=commit
-            )
+        self._tell(repository, commit, error)
         self._register.record_fetch(
             repository,
             url=log.redact(settings.url),

@@ -46,6 +46,7 @@ variable "token" {
 resource "sandbox_database" "main" {
   name     = "canary"
   engine   = "postgres"
+  version  = "16"
   password = "canary-password-4b7e"
   parameters = { token = var.token }
 }
