@@ -267,9 +267,8 @@ class Daemon:
         return _Waited.DONE
 
     def _repository_refreshed(self) -> None:
-        """Called on a poller's thread. Before all is up, the start itself sees to the schedules."""
-        if self._phase is Phase.RUNNING:
-            self._intake.ask(self._scheduler.reconcile)
+        """Called on a poller's thread. The intake's reconciles; it begins after the start has done so."""
+        self._intake.ask(self._scheduler.reconcile)
         self._look()
 
     def _ring_workers(self) -> None:

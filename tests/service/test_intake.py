@@ -60,6 +60,23 @@ def test_a_commit_is_not_hidden_by_a_schedule(intake: Intake, memory: MemoryStor
     assert [job.trigger for job in memory.jobs(JobState.QUEUED)] == [Trigger.COMMIT]
 
 
+def test_a_due_time_waits_for_a_check_that_is_owed_in_the_meantime(memory: MemoryStore) -> None:
+    """Also where it falls due just while others are being queued."""
+    memory.declare([ONE, TWO])
+
+    def meanwhile() -> None:
+        if NEXT not in intake._moved.values():
+            intake.owe(TWO, Trigger.SCHEDULE)
+            intake.move(TWO, NEXT)
+
+    intake = Intake(memory, memory, clock=Clock(), on_queued=meanwhile)
+    intake.owe(ONE, Trigger.SCHEDULE)
+    intake.pay()
+    assert memory.dues[TWO] is None
+    intake.pay()
+    assert memory.dues[TWO] == NEXT
+
+
 @pytest.mark.row(46)
 def test_what_is_owed_while_the_store_is_away_is_paid_later(
     intake: Intake, memory: MemoryStore, lines: Lines

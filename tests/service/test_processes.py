@@ -269,10 +269,10 @@ def test_an_idle_daemon_costs_next_to_nothing(daemon: Nursery, tmp_path: Path) -
 
     A check that takes no time, every few seconds, is part of it.
     """
-    seconds = 6
+    seconds = 4
     with daemon(tmp_path, stacks=1000, every=3600, seconds=0) as it:
         assert it.hears("ready watching 1000 stacks")
-        time.sleep(2)
+        time.sleep(1)
         process = psutil.Process(it.pid)
         before, switches = process.cpu_times(), wake_ups(it.pid)
         time.sleep(seconds)

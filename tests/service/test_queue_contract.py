@@ -152,3 +152,16 @@ def test_due_times_are_kept(desk: Desk) -> None:
 def test_a_stack_that_is_not_there_cannot_be_queued(desk: Desk) -> None:
     with pytest.raises(UnknownStackError):
         desk.put(fleet(9)[8])
+
+
+def test_the_daily_is_not_starved_by_the_hourly(desk: Desk) -> None:
+    """With too few workers every stack still gets its turn, though the others come again and again."""
+    for one in (ONE, TWO, THREE):
+        desk.put(one)
+    turns = []
+    while not turns or turns[-1] != THREE:
+        job = desk.take()
+        desk.finish(job)
+        desk.put(job.stack)
+        turns.append(job.stack)
+    assert turns == [ONE, TWO, THREE]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 import time_machine
-from service_doubles import MORNING, ScriptedWork, eventually, every, fleet, stack, wall_clock
+from service_doubles import MORNING, ScriptedWork, eventually, every, fleet, wall_clock
 
 from driftwatch.config.settings import Schedule
 from driftwatch.model import JobState, StackId, Trigger
@@ -286,21 +286,6 @@ def test_a_paused_scheduler_beats_but_starts_nothing(wall: Coordinates, memory: 
         plan.scheduler._watch = _Blind()
         wall.shift(timedelta(hours=1))
         assert plan.queued() == []
-
-
-def test_the_daily_is_not_starved_by_the_hourly(memory: MemoryStore) -> None:
-    """With too few workers every stack still gets its turn: the queue is first come, first served."""
-    busy, daily = fleet(40), stack("daily")
-    memory.declare([*busy, daily])
-    at = MORNING
-    for one in (*busy, daily):
-        memory.enqueue(one, Trigger.SCHEDULE, requested_by=None, at=at)
-    waited = 0
-    while (job := memory.claim("n", at=at, lease=timedelta(minutes=1))) and job.stack != daily:
-        memory.finish(job, JobState.DONE, at=at)
-        memory.enqueue(job.stack, Trigger.SCHEDULE, requested_by=None, at=at)
-        waited += 1
-    assert waited <= len(busy)
 
 
 def test_first_checks_of_rare_schedules_come_soon(wall: Coordinates, memory: MemoryStore) -> None:
