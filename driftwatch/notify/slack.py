@@ -10,7 +10,8 @@ errors of chat.postMessage (`duplicate_message_not_found`), so it lowers the odd
 promises nothing. An update can be repeated without harm.
 
 slack-sdk's retry handlers are off, as they sleep in the thread, and its logger is silent, as errors are
-raised here. It honours HTTPS_PROXY as the daemon finds it.
+raised here. It honours HTTPS_PROXY as the daemon finds it. The app needs the scope chat:write and an
+invitation to the channel (or chat:write.public).
 """
 
 from __future__ import annotations
