@@ -78,11 +78,6 @@ class Store:
             opened.close()
             raise
 
-    @property
-    def place(self) -> str:
-        """Where the data is, as a person is told: a path, or host and database."""
-        return self._database.backend.place
-
     def close(self) -> None:
         """Gives the connections back. Who still waits for a lock is told that it is locked."""
         self._database.close()

@@ -10,37 +10,43 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from driftwatch.cli.db import upgrade
+from driftwatch.store.schema import HEAD
 from driftwatch.store.sqlite import DATABASE_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def run(directory: Path) -> subprocess.CompletedProcess[str]:
-    config = directory / "driftwatch.yaml"
-    config.write_text(
-        f"state_dir: {directory / 'state'}\n"
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "driftwatch.yaml"
+    file.write_text(
+        f"state_dir: {tmp_path / 'state'}\n"
         "repositories: {platform: {url: https://git.example.com/acme/platform.git}}\n"
     )
-    command = [sys.executable, "-m", "driftwatch", "db", "upgrade", "--config", str(config)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return file
 
 
-def test_a_database_is_made_once(tmp_path: Path) -> None:
-    made, again = run(tmp_path), run(tmp_path)
-    file = tmp_path / "state" / DATABASE_FILE
-    assert (made.returncode, made.stdout) == (0, f"Made {file} with schema 0001.\n")
-    assert (again.returncode, again.stdout) == (0, f"{file} is at schema 0001 already.\n")
+def test_a_database_is_made_once(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    upgrade(config)
+    upgrade(config)
+    assert capsys.readouterr().out.splitlines() == [
+        f"Upgraded from nothing to {HEAD}.",
+        f"The schema is up to date ({HEAD}).",
+    ]
+    assert (config.parent / "state" / DATABASE_FILE).exists()
 
 
 @pytest.mark.row(49)
-def test_a_newer_one_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_newer_one_is_refused_in_words(config: Path) -> None:
     """Row 49: exit 1, the two schemas and what to do, and no traceback."""
-    run(tmp_path)
-    with closing(sqlite3.connect(tmp_path / "state" / DATABASE_FILE)) as connection:
+    upgrade(config)
+    with closing(sqlite3.connect(config.parent / "state" / DATABASE_FILE)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0099'")
         connection.commit()
-    refused = run(tmp_path)
+    command = [sys.executable, "-m", "driftwatch", "db", "upgrade", "--config", str(config)]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "0099" in refused.stderr
     assert "Run the newer driftwatch" in " ".join(refused.stderr.split())

@@ -203,7 +203,18 @@ def test_many_threads_queue_one_stack_once(fleet: Store) -> None:
 
 def start_worker(place: Place, node: str, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(WORKER), str(place.state_dir), place.database or "", node, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def let_go(*workers: subprocess.Popen[str]) -> None:
+    """Waits until all have opened the database, then lets them work."""
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
 
 
 @pytest.mark.row(42)
@@ -213,6 +224,7 @@ def test_two_processes_on_one_database_do_each_of_200_stacks_once(place: Place, 
     for number in range(200):
         queue(store, number)
     workers = [start_worker(place, node) for node in ("one", "two")]
+    let_go(*workers)
     done = [worker.communicate(timeout=120)[0].split() for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     assert all(done)
@@ -227,6 +239,7 @@ def test_what_a_killed_process_was_doing_is_taken_over_after_its_lease(place: Pl
     store.sync_stacks("platform", [declared(1)], START)
     queue(store, 1)
     victim = start_worker(place, "victim", "--hang")
+    let_go(victim)
     assert victim.stdout is not None
     assert victim.stdout.readline().split() == [str(stack_id(1))]
     victim.send_signal(signal.SIGKILL)

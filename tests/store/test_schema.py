@@ -10,7 +10,7 @@ import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -231,16 +231,25 @@ def test_a_process_killed_in_the_middle_of_an_upgrade_leaves_the_old_schema(
     store.close()
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def own_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A database whose schema no other test needs as it was."""
+    if request.param == "sqlite":
+        return cast("Place", request.getfixturevalue("sqlite_place"))
+    server: Postgres = request.getfixturevalue("postgres")
+    return Place(tmp_path / "state", server.url(server.new_database()))
+
+
 @pytest.mark.row(49)
 def test_a_newer_schema_is_refused_and_says_what_to_do(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 49: bump the version; the message names both and nothing is changed."""
     with monkeypatch.context() as newer:
         add_revision(newer, tmp_path)
-        place.open().close()
+        own_place.open().close()
     with pytest.raises(StoreNewerError) as caught:
-        place.open()
+        own_place.open()
     assert f"has schema 0002 of driftwatch {__version__}" in caught.value.message
     assert f"knows schemas up to {schema.HEAD}" in caught.value.message
     assert caught.value.advice is not None

@@ -1,4 +1,7 @@
-"""A worker process: claims, records and prints the names of the stacks it did, until the queue is empty."""
+"""A worker process: claims, records and prints the names of the stacks it did, until the queue is empty.
+
+It says "ready" first and waits for a word, so that none has done all before another has started.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from tests.store.samples import LEASE, START, finding, result
 
 def main(state_dir: str, database: str, node: str, *arguments: str) -> None:
     store = Store.open(state_dir=Path(state_dir), database=database or None)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
     while job := store.claim(node, at=START, lease=LEASE):
         sys.stdout.write(f"{job.stack}\n")
         sys.stdout.flush()
