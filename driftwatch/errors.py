@@ -11,7 +11,7 @@ DriftwatchError
 │   ├── BranchMissingError
 │   ├── UnsafeRepositoryError     a ref, a path, a link or a file that is refused
 │   ├── RepositoryTooLargeError
-│   ├── RepositoryBusyError · RepositoryInterruptedError   retry
+│   ├── RepositoryBusyError · RepositoryInterruptedError · MirrorDamagedError   retry
 │   └── GitMissingError
 ├── EngineError                   terraform or tofu
 │   ├── NoBinaryError · VersionMismatchError · NotARootModuleError
@@ -154,6 +154,13 @@ class RepositoryBusyError(RepositoryError):
     """Another process of driftwatch has worked on the mirror for longer than we wait."""
 
     code = "repository_busy"
+    remedy = Remedy.RETRY
+
+
+class MirrorDamagedError(RepositoryError):
+    """Our copy of a repository is broken, as a crash of the machine leaves it; the next fetch replaces it."""
+
+    code = "mirror_damaged"
     remedy = Remedy.RETRY
 
 

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING
 from driftwatch import log
 from driftwatch.errors import (
     BranchMissingError,
-    Remedy,
-    RepositoryError,
+    MirrorDamagedError,
     RepositoryTooLargeError,
     UnsafeRepositoryError,
 )
@@ -71,13 +70,6 @@ class Fetched:
     rewritten: bool
 
 
-class _DamagedError(RepositoryError):
-    """The mirror itself is broken, as a crash of the machine leaves it. The next fetch makes it anew."""
-
-    code = "mirror_damaged"
-    remedy = Remedy.RETRY
-
-
 class _Arrival:
     """How much of a fetch has come. Git removes what it was writing when it is stopped: the most counts."""
 
@@ -88,9 +80,8 @@ class _Arrival:
         self.received = 0
 
     def is_too_large(self) -> bool:
-        size = _size_of_packs(self._git_dir)
-        self.received = max(self.received, size - self._before)
-        return size > self._cap
+        self.received = max(self.received, _size_of_packs(self._git_dir) - self._before)
+        return self.received > self._cap
 
 
 class Mirror:
@@ -138,7 +129,7 @@ class Mirror:
                 _write_if_other(self._directory / "gitconfig", _global_settings(remote))
                 try:
                     fetched = self._fetch(remote, lock)
-                except _DamagedError:
+                except MirrorDamagedError:
                     self._fetch_anew(remote, lock)
                     fetched = self._fetch(remote, lock)
                 self._tidy(lock)
@@ -226,7 +217,7 @@ class Mirror:
         self._receive(remote, self._git_dir, lock)
         commit = self._resolve(_fetched(remote.branch))
         if commit is None:
-            raise _DamagedError(f"the mirror of {self.name} does not know what it has just fetched")
+            raise MirrorDamagedError(f"the mirror of {self.name} does not know what it has just fetched")
         previous = self._resolve(_good(remote.branch))
         if commit == previous:
             return Fetched(commit=commit, previous=previous, changed=False, rewritten=False)
@@ -254,7 +245,7 @@ class Mirror:
             *(remote.url, f"+refs/heads/{remote.branch}:{_fetched(remote.branch)}"),
             over_the_cap=arrival.is_too_large,
         )
-        if output.succeeded and arrival.is_too_large():
+        if output.succeeded and not self._fits(git_dir):
             output = replace(output, ending=Ending.OVER_THE_CAP)
         if output.succeeded:
             return
@@ -277,15 +268,27 @@ class Mirror:
         lock: int,
         *arguments: str,
         over_the_cap: Callable[[], bool] = lambda: False,
+        limit: int | None = None,
     ) -> Output:
         git = self._git(git_dir).having(settings=remote.settings, variables=remote.variables)
-        return git.run(*arguments, seconds=self._seconds, over_the_cap=over_the_cap, holding=lock)
+        return git.run(
+            *arguments, seconds=self._seconds, over_the_cap=over_the_cap, limit=limit, holding=lock
+        )
 
     def _forget(self, remote: Remote, git_dir: Path) -> None:
         """Drops what came and is too large, so that the disk does not keep what nobody may use."""
-        git = self._git(git_dir)
-        git.run("update-ref", "-d", _fetched(remote.branch))
-        git.ask("repack", "-a", "-d", "-q", seconds=self._seconds)
+        self._git(git_dir).run("update-ref", "-d", _fetched(remote.branch))
+        self._repack(git_dir)
+
+    def _fits(self, git_dir: Path) -> bool:
+        """True where the mirror is within its cap, if need be after what no ref leads to is dropped."""
+        cap = self._settings.max_size_mb << 20
+        if _size_of_packs(git_dir) > cap:
+            self._repack(git_dir)
+        return _size_of_packs(git_dir) <= cap
+
+    def _repack(self, git_dir: Path) -> None:
+        self._git(git_dir).ask("repack", "-a", "-d", "-q", seconds=self._seconds)
 
     def _fetch_anew(self, remote: Remote, lock: int) -> None:
         """Replaces a damaged mirror by a new one; the old stays until the new one is whole."""
@@ -316,7 +319,11 @@ class Mirror:
     def _branches(self, remote: Remote, lock: int) -> tuple[str | None, dict[str, str]]:
         """The remote's default branch, and all of its branches with their commits."""
         output = self._talk(
-            remote, self._git_dir, lock, "ls-remote", "--symref", "--", remote.url, "HEAD", "refs/heads/*"
+            remote,
+            self._git_dir,
+            lock,
+            *("ls-remote", "--symref", "--", remote.url, "HEAD", "refs/heads/*"),
+            limit=_LARGEST_READ,
         )
         return _read_refs(output.stdout.decode(errors="replace"))
 
@@ -376,7 +383,7 @@ class Mirror:
     def _raise_if_damaged(self, output: Output, git_dir: Path) -> None:
         complains = output.ending is Ending.EXITED and _CORRUPT.search(output.stderr)
         if complains and _is_damaged(self._git(git_dir)):
-            raise _DamagedError(
+            raise MirrorDamagedError(
                 f"the mirror of {self.name} is damaged: {output.complaint}", detail=output.detail or None
             )
 
@@ -394,7 +401,7 @@ class Mirror:
         )
         found = dict(_batch(printed))
         if lost := wanted - found.keys():
-            raise _DamagedError(f"the mirror of {self.name} lacks the object {min(lost)}")
+            raise MirrorDamagedError(f"the mirror of {self.name} lacks the object {min(lost)}")
         return found
 
     def _build(self, commit: str, path: Path, lock: int) -> None:
@@ -432,7 +439,10 @@ class Mirror:
         if output.succeeded and _bytes_under(path) > cap:
             output = replace(output, ending=Ending.OVER_THE_CAP)
         if not output.succeeded:
-            raise remote.failure(output, seconds=self._seconds, cap_mb=self._settings.max_size_mb, received=0)
+            submodule = replace(remote, shown="that of a submodule")
+            raise submodule.failure(
+                output, seconds=self._seconds, cap_mb=self._settings.max_size_mb, received=0
+            )
 
     def _prune(self, lock: int) -> None:
         if (self._git_dir / "worktrees").is_dir():

@@ -24,29 +24,30 @@ def found(mirror: Mirror, upstream: Upstream, *globs: str) -> dict[str, str]:
     return {module.path: module.glob for module in mirror.discover(commit, globs)}
 
 
-@pytest.mark.parametrize(
-    ("files", "root"),
-    [
-        ({"main.tf": 'terraform {\n  backend "s3" {}\n}\n'}, True),
-        ({"main.tf": 'terraform {\n  cloud {\n    organization = "acme"\n  }\n}\n'}, True),
-        ({"main.tf": PROVIDER}, True),
-        ({"main.tofu": PROVIDER}, True),
-        ({"main.tf.json": '{"provider": {"aws": {}}}'}, True),
-        ({"a.tf": MODULE, "b.tf": ROOT}, True),
-        ({"main.tf": MODULE}, False),
-        ({"main.tf": "terraform {\n  required_providers {\n    aws = {}\n  }\n}\n"}, False),
-        ({"main.tf": 'resource "x" "y" {}\n'}, False),
-        ({"prod.tfvars": PROVIDER}, False),
-        ({"main.tf.bak": PROVIDER}, False),
-        ({"main.tf": 'provider "aws" {\n  region = \n'}, True),
-    ],
-    ids=str,
+ROOTS: tuple[dict[str, str], ...] = (
+    {"main.tf": 'terraform {\n  backend "s3" {}\n}\n'},
+    {"main.tf": 'terraform {\n  cloud {\n    organization = "acme"\n  }\n}\n'},
+    {"main.tf": PROVIDER},
+    {"main.tofu": PROVIDER},
+    {"main.tf.json": '{"provider": {"aws": {}}}'},
+    {"a.tf": MODULE, "b.tf": ROOT},
+    {"main.tf": 'provider "aws" {\n  region = \n'},
 )
-def test_what_makes_a_root_module(
-    upstream: Upstream, mirror: Mirror, files: dict[str, str], root: bool
-) -> None:
-    upstream.write({f"live/{name}": content for name, content in files.items()})
-    assert ("live" in found(mirror, upstream, "**")) is root
+NO_ROOTS: tuple[dict[str, str], ...] = (
+    {"main.tf": MODULE},
+    {"main.tf": "terraform {\n  required_providers {\n    aws = {}\n  }\n}\n"},
+    {"main.tf": 'resource "x" "y" {}\n'},
+    {"prod.tfvars": PROVIDER},
+    {"main.tf.bak": PROVIDER},
+)
+
+
+def test_what_makes_a_root_module(upstream: Upstream, mirror: Mirror) -> None:
+    """A backend, a cloud block or a provider block, in any file that terraform reads; broken HCL too."""
+    for kind, cases in {"root": ROOTS, "none": NO_ROOTS}.items():
+        for number, files in enumerate(cases):
+            upstream.write({f"{kind}/{number}/{name}": content for name, content in files.items()})
+    assert set(found(mirror, upstream, "root/*", "none/*")) == {f"root/{n}" for n in range(len(ROOTS))}
 
 
 def test_a_module_used_by_another_is_no_stack(upstream: Upstream, mirror: Mirror) -> None:
@@ -95,32 +96,31 @@ def test_hidden_directories_hold_no_stacks(upstream: Upstream, mirror: Mirror) -
     assert found(mirror, upstream, "**", ".github/*", "envs/.old/**") == {"envs/prod": "**"}
 
 
-@pytest.mark.parametrize(
-    ("globs", "expected"),
-    [
-        (["**"], {"": "**", "a": "**", "a/b": "**", "a/b/c": "**", "x": "**"}),
-        (["*"], {"a": "*", "x": "*"}),
-        (["a/*"], {"a/b": "a/*"}),
-        (["a/**"], {"a": "a/**", "a/b": "a/**", "a/b/c": "a/**"}),
-        (["**/b"], {"a/b": "**/b"}),
-        (["a/**/c"], {"a/b/c": "a/**/c"}),
-        (["."], {"": "."}),
-        (["?"], {"a": "?", "x": "?"}),
-        (["[a-c]/[!x]"], {"a/b": "[a-c]/[!x]"}),
-        (["A/*"], {}),
-        (["a/b", "a/*"], {"a/b": "a/b"}),
-        (["x", "**", "a/b"], {"": "**", "a": "**", "a/b": "**", "a/b/c": "**", "x": "x"}),
-        ([], {}),
-    ],
-    ids=str,
+GLOBS: tuple[tuple[list[str], dict[str, str]], ...] = (
+    (["**"], {".": "**", "a": "**", "a/b": "**", "a/b/c": "**", "x": "**"}),
+    (["*"], {"a": "*", "x": "*"}),
+    (["a/*"], {"a/b": "a/*"}),
+    (["a/**"], {"a": "a/**", "a/b": "a/**", "a/b/c": "a/**"}),
+    (["**/b"], {"a/b": "**/b"}),
+    (["a/**/c"], {"a/b/c": "a/**/c"}),
+    (["."], {".": "."}),
+    (["?"], {"a": "?", "x": "?"}),
+    (["[a-c]/[!x]"], {"a/b": "[a-c]/[!x]"}),
+    (["A/*"], {}),
+    (["a/b", "a/*"], {"a/b": "a/b"}),
+    (["x", "**", "a/b"], {".": "**", "a": "**", "a/b": "**", "a/b/c": "**", "x": "x"}),
+    ([], {}),
 )
-def test_globs_mean_what_they_say(
-    upstream: Upstream, mirror: Mirror, globs: list[str], expected: dict[str, str]
-) -> None:
+
+
+def test_globs_mean_what_they_say(upstream: Upstream, mirror: Mirror) -> None:
     """`*` stays within a segment, `**` takes any number of them; of several globs the first counts."""
     upstream.git("rm", "-r", "--quiet", "envs")
     upstream.write({f"{path}main.tf": ROOT for path in ("", "a/", "a/b/", "a/b/c/", "x/")})
-    assert found(mirror, upstream, *globs) == {path or ".": glob for path, glob in expected.items()}
+    commit = upstream.commit()
+    mirror.fetch()
+    for globs, expected in GLOBS:
+        assert {module.path: module.glob for module in mirror.discover(commit, globs)} == expected, globs
 
 
 def test_what_a_stack_reads_is_its_directory_and_the_local_modules_in_use(

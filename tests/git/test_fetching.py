@@ -335,6 +335,18 @@ def test_a_repository_over_its_size_is_refused_while_it_arrives(
     assert make_mirror(upstream.url).fetch().commit == upstream.head()
 
 
+def test_what_nobody_refers_to_does_not_count_against_the_cap(
+    upstream: Upstream, make_mirror: MakeMirror
+) -> None:
+    """A branch that is rewritten with large files again and again never fills the mirror."""
+    mirror = make_mirror(upstream.url, max_size_mb=2)
+    base = mirror.fetch().commit
+    for number in range(4):
+        upstream.git("reset", "--quiet", "--hard", base)
+        upstream.commit({f"noise{number}": os.urandom(900_000)})
+        assert mirror.fetch().commit == upstream.head()
+
+
 @pytest.mark.row(34)
 def test_one_huge_file_is_refused_before_it_is_written(upstream: Upstream, make_mirror: MakeMirror) -> None:
     """Row 34: a sparse file packs to nothing and would unfold to a gigabyte; its name is said."""
