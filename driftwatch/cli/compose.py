@@ -114,6 +114,11 @@ def application(config: Path, environment: Mapping[str, str]) -> Iterator[Applic
                 spool=spool,
                 digest=Digester(instance_key(settings.state_dir)),
                 work=rooms.work,
+                inherited={
+                    name: environment[name]
+                    for name in settings.terraform.inherit_environment
+                    if name in environment
+                },
                 channels=[channel.name for channel in outlets],
                 clock=now,
             ),

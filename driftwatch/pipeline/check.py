@@ -65,6 +65,8 @@ class Workshop:
     spool: Spool
     digest: Digester
     work: Path
+    inherited: Mapping[str, str]
+    """What plans get of the daemon's own environment, by `terraform.inherit_environment`."""
     channels: Sequence[str]
     clock: Callable[[], datetime]
 
@@ -130,7 +132,7 @@ def _examine(subject: Subject, workshop: Workshop, stop: threading.Event) -> _Se
     environment = {name: secret.get_secret_value() for name, secret in subject.options.environment.items()}
     with workshop.checkouts[stack.repository].checkout(subject.commit) as checkout:
         if account := subject.options.identity.aws_account:
-            workshop.identities.expect(environment, account)
+            workshop.identities.expect({**workshop.inherited, **environment}, account)
         planned = workshop.planner.plan(_request(subject, checkout, environment, workshop.work), stop)
     inputs = Inputs(
         commit=subject.commit,

@@ -1,0 +1,93 @@
+"""The inventory knows which stacks there are, and which ones a commit touches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from driftwatch.errors import RemoteUnreachableError, UnknownStackError
+from driftwatch.model import StackId
+from driftwatch.pipeline.inventory import Inventory
+from tests.pipeline.conftest import DNS, FIRST, MORNING, SECOND, Worlds, worlds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NETWORK = StackId(repository="platform", path="network")
+
+
+def test_a_new_repository_touches_nothing_its_stacks_are_due_by_schedule(estate: Worlds) -> None:
+    refreshed = estate.inventory.refresh("platform")
+    assert (refreshed.commit, refreshed.touched, refreshed.error) == (FIRST, (), None)
+    assert {item.id for item in estate.ledger.stacks} == {DNS, NETWORK}
+
+
+def test_a_commit_touches_only_the_stacks_whose_files_it_changes(estate: Worlds) -> None:
+    estate.inventory.refresh("platform")
+    estate.source.remote_commit = SECOND
+    assert estate.inventory.refresh("platform").touched == (DNS,)
+    assert estate.inventory.subject(NETWORK).commit == SECOND
+
+
+def test_a_restart_touches_only_what_came_meanwhile(estate: Worlds) -> None:
+    """The fleet is not checked again because the daemon was restarted."""
+    estate.inventory.refresh("platform")
+    again = Inventory(
+        estate.inventory._settings, {"platform": estate.source}, estate.ledger, clock=lambda: MORNING
+    )
+    assert again.refresh("platform").touched == ()
+    third = Inventory(
+        estate.inventory._settings, {"platform": estate.source}, estate.ledger, clock=lambda: MORNING
+    )
+    estate.source.remote_commit = SECOND
+    assert third.refresh("platform").touched == (DNS,)
+
+
+def test_an_unreachable_remote_leaves_the_last_good_commit_in_use(estate: Worlds) -> None:
+    estate.inventory.refresh("platform")
+    estate.source.failure = RemoteUnreachableError("no route")
+    refreshed = estate.inventory.refresh("platform")
+    assert refreshed.commit == FIRST
+    assert refreshed.error is not None
+    assert refreshed.error.code == "remote_unreachable"
+    assert estate.inventory.subject(DNS).commit == FIRST
+    commit, error = estate.ledger.fetches[-1]
+    assert (commit, error) == (FIRST, refreshed.error)
+
+
+def test_the_repository_may_say_who_owns_a_stack(estate: Worlds) -> None:
+    estate.source.files[".driftwatch.yaml"] = b"stacks:\n  - path: dns\n    owners: ['@dns']\n"
+    estate.inventory.refresh("platform")
+    assert estate.inventory.subject(DNS).declaration.owners == ("@dns",)
+    assert estate.inventory.subject(NETWORK).declaration.owners == ()
+
+
+def test_what_the_repository_may_not_say_has_no_effect(estate: Worlds) -> None:
+    estate.source.files[".driftwatch.yaml"] = b"stacks:\n  - path: dns\n    environment: {A: b}\n"
+    refreshed = estate.inventory.refresh("platform")
+    assert refreshed.error is None
+    assert estate.inventory.subject(DNS).options.environment == {}
+
+
+def test_each_workspace_is_a_stack(tmp_path: Path) -> None:
+    estate = worlds(tmp_path, workspaces=["default", "blue"])
+    estate.inventory.refresh("platform")
+    assert replace(DNS, workspace="blue") in estate.inventory.schedules()
+    assert len(estate.inventory.subjects()) == 4
+
+
+def test_a_stack_that_is_gone_is_unknown(estate: Worlds) -> None:
+    estate.inventory.refresh("platform")
+    estate.source.trees[SECOND] = {"network": "a"}
+    estate.source.remote_commit = SECOND
+    estate.inventory.refresh("platform")
+    with pytest.raises(UnknownStackError):
+        estate.inventory.subject(DNS)
+
+
+def test_var_files_belong_to_what_a_stack_reads(tmp_path: Path) -> None:
+    estate = worlds(tmp_path, var_files=["../common.tfvars", "../../outside.tfvars"])
+    estate.inventory.refresh("platform")
+    assert estate.inventory.subject(DNS).reads == ("dns", "common.tfvars")
