@@ -176,7 +176,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=out_end,
             stderr=err_end,
-            # With the reading ends it can still say that it was interrupted when this process is dead, instead
+            # With the reading ends it can say that it was interrupted even when this process is dead, instead
             # of dying of SIGPIPE over it and leaving its providers behind.
             pass_fds=(out.fileno(), err.fileno()),
             start_new_session=True,

@@ -358,8 +358,8 @@ def _state_identity(plan_file: Path) -> tuple[str | None, int | None]:
     """Lineage and serial of the state that the plan was made against, from the plan file.
 
     It is a zip; its `tfstate` is the refreshed state under the header of the one that was read, so that an
-    apply can tell whether it is still the one (`statemgr.PlannedStateUpdate`; `tfstate-prev` has no header). A
-    plan that ran in HCP Terraform, or is encrypted, is no zip, and says nothing.
+    apply can tell whether it is still that one (`statemgr.PlannedStateUpdate`; `tfstate-prev` has no header).
+    A plan that ran in HCP Terraform, or is encrypted, is no zip, and says nothing.
     """
     try:
         with zipfile.ZipFile(plan_file) as archive, archive.open("tfstate") as member:

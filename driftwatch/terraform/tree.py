@@ -10,8 +10,8 @@ person's directory is theirs. So terraform works in a tree of links:
 - what lies beside them on the way down from the top is linked as it is, so that `../../common.yaml` is there.
 
 The tree of a stack always stands at the same place, so that `path.cwd` and `abspath()` do not change from one
-commit's checkout to the next. `.terraform` and, for daemons, `terraform.d` of the repository are left out, and
-so are local states beside code that keeps its state elsewhere.
+commit's checkout to the next. `.terraform` and, for daemons, `terraform.d` of the repository are left out,
+and so are local states beside code that keeps its state elsewhere.
 """
 
 from __future__ import annotations

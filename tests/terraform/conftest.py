@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
+import subprocess
 import threading
 from dataclasses import dataclass, field
-from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -18,6 +16,7 @@ from driftwatch.terraform import Ladder, Planned, Planner, PlanRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 QUICK = Ladder(first=0.4, second=0.3, reap=5.0)
 
@@ -76,6 +75,15 @@ class Bench:
             self.request(stack, **options), self.stop, self.said.append
         )
 
+    @staticmethod
+    def requiring(source: str, configuration: str = "") -> str:
+        """HCL that requires and configures a provider, by the last part of its address."""
+        name = source.rpartition("/")[2]
+        return (
+            f'terraform {{\n  required_providers {{\n    {name} = {{\n      source = "{source}"\n'
+            f'    }}\n  }}\n}}\nprovider "{name}" {{\n  {configuration}\n}}\n'
+        )
+
     def play(self, script: str) -> Path:
         """A program that stands in for terraform: a shell script, with `version` answered already."""
         program = self.root / "bin" / "terraform"
@@ -88,6 +96,21 @@ class Bench:
         program.chmod(0o755)
         self.settings["binary"] = str(program)
         return program
+
+    def play_plan(self, show: str) -> None:
+        """A program whose plan works, and whose `show` is this."""
+        write = 'for a in "$@"; do case $a in -out=*) : > "${a#-out=}";; esac; done'
+        self.play(f"case $1 in plan) {write};; show) {show};; esac")
+
+    def terraform(self, *arguments: str, **environment: str) -> None:
+        """What somebody else does with terraform in the checkout, with a data directory of their own."""
+        subprocess.run(
+            [self.settings["binary"], *arguments],
+            cwd=self.checkout,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.root), **self.own, **environment},
+            check=True,
+            capture_output=True,
+        )
 
     def leftovers(self) -> list[Path]:
         """What must not stay behind: run records, and directories with plans and secrets."""
@@ -137,12 +160,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A directory on a disk of 512 KB. Needs the right to mount."""
     directory = tmp_path / "small"
     directory.mkdir()
-    mount = shutil.which("mount")
-    if (
-        mount is None
-        or os.geteuid() != 0
-        or os.system(f"mount -t tmpfs -o size=512k tmpfs '{directory}' 2>/dev/null")
-    ):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(directory)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("may not mount a small disk")
     yield directory
-    os.system(f"umount -l '{directory}'")
+    subprocess.run(["umount", "-l", str(directory)], check=True)

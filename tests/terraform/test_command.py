@@ -12,8 +12,6 @@ import pytest
 from driftwatch.terraform.command import Command, Setting, alone
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Bench
 
 

@@ -97,11 +97,9 @@ def test_what_a_stack_is_given_becomes_unprintable_unless_it_is_plainly_no_secre
     for_daemon({}, (), stack, **PLACES)
     register_backend_config({"password": "canary-backend", "bucket": "plain-bucket-name"})
     for_person({"GITHUB_TOKEN": "canary-of-a-person", "EDITOR": "plain-editor"}, {})
-    text = f"canary-database-url eu-west-77 {tmp_path} canary-backend plain-bucket-name canary-of-a-person plain-editor"
-    assert (
-        redact(text)
-        == f"[redacted] eu-west-77 {tmp_path} [redacted] plain-bucket-name [redacted] plain-editor"
-    )
+    text = f"canary-database-url eu-west-77 {tmp_path} canary-backend plain-bucket-name"
+    assert redact(text) == f"[redacted] eu-west-77 {tmp_path} [redacted] plain-bucket-name"
+    assert redact("canary-of-a-person plain-editor") == "[redacted] plain-editor"
 
 
 def test_without_mirrors_providers_come_from_their_registries_and_nothing_is_implied() -> None:

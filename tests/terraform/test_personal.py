@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,9 +17,7 @@ if TYPE_CHECKING:
 
     from driftwatch.sandbox.cloud import Cloud
 
-PROVIDER = (
-    f'terraform {{\n  required_providers {{\n    sandbox = {{\n      source = "{ADDRESS}"\n    }}\n  }}\n}}\n'
-)
+BUCKET = 'resource "sandbox_bucket" "b" {\n  name = "b"\n}\n'
 
 
 @pytest.fixture
@@ -32,17 +28,6 @@ def person(real: Bench, sandbox_cli_config: Path, sandbox_cloud: Cloud) -> Bench
     real.own |= {"HOME": str(home), "TF_CLI_CONFIG_FILE": str(sandbox_cli_config)}
     real.own |= {"SANDBOX_CLOUD": str(sandbox_cloud.directory)}
     return real
-
-
-def terraform(bench: Bench, *arguments: str, **environment: str) -> None:
-    """What the person does themselves."""
-    subprocess.run(
-        [bench.settings["binary"], *arguments],
-        cwd=bench.checkout,
-        env={"PATH": os.environ["PATH"], **bench.own, **environment},
-        check=True,
-        capture_output=True,
-    )
 
 
 def listing(directory: Path) -> dict[str, Any]:
@@ -76,37 +61,39 @@ def initialised(bench: Bench) -> bool:
 @pytest.mark.row(79)
 def test_what_is_initialised_is_planned_as_it_is(person: Bench) -> None:
     """No init is paid for. Row 79: with a home that cannot be written."""
-    person.write("main.tf", PROVIDER + 'resource "sandbox_bucket" "b" {\n  name = "b"\n}\n')
-    terraform(person, "init")
+    person.write("main.tf", person.requiring(ADDRESS) + BUCKET)
+    person.terraform("init")
     assert planned_actions(person) == {"sandbox_bucket.b": ["create"]}
     assert not initialised(person)
 
 
 def test_a_data_directory_elsewhere_is_found_where_the_person_has_it(person: Bench) -> None:
-    person.write("main.tf", PROVIDER + 'resource "sandbox_bucket" "b" {\n  name = "b"\n}\n')
+    person.write("main.tf", person.requiring(ADDRESS) + BUCKET)
     person.own["TF_DATA_DIR"] = str(person.root / "theirs")
-    terraform(person, "init")
+    person.terraform("init")
     assert planned_actions(person) == {"sandbox_bucket.b": ["create"]}
     assert not initialised(person)
 
 
 def test_what_is_not_initialised_is_initialised_beside_it(person: Bench) -> None:
     """Without a lock file: `init` would write one into the directory."""
-    person.write("main.tf", PROVIDER + 'resource "sandbox_bucket" "b" {\n  name = path.cwd\n}\n')
+    person.write(
+        "main.tf", person.requiring(ADDRESS) + 'resource "sandbox_bucket" "b" {\n  name = path.cwd\n}\n'
+    )
     assert planned_actions(person) == {"sandbox_bucket.b": ["create"]}
     assert initialised(person)
 
 
 def test_with_a_lock_file_too(person: Bench) -> None:
-    person.write("main.tf", PROVIDER)
-    terraform(person, "init", TF_DATA_DIR=str(person.root / "gone"))
+    person.write("main.tf", person.requiring(ADDRESS))
+    person.terraform("init", TF_DATA_DIR=str(person.root / "gone"))
     assert planned_actions(person) == {}
     assert initialised(person)
 
 
 def test_an_outdated_initialisation_is_left_alone(person: Bench) -> None:
-    person.write("main.tf", PROVIDER)
-    terraform(person, "init")
+    person.write("main.tf", person.requiring(ADDRESS))
+    person.terraform("init")
     person.write("m.tf", 'module "m" {\n  source = "./m"\n}\n')
     person.write("m/main.tf", 'resource "terraform_data" "a" {}\n')
     assert planned_actions(person) == {"module.m.terraform_data.a": ["create"]}
@@ -121,9 +108,9 @@ def test_paths_mean_what_they_mean_to_the_person(real: Bench) -> None:
         'terraform {\n  backend "local" {\n    path = "../state.tfstate"\n  }\n}\n'
         'resource "terraform_data" "a" {\n  input = [path.cwd, path.module, file("../above.txt")]\n}\n',
     )
-    gone = {"TF_DATA_DIR": str(real.root / "gone"), "HOME": str(real.root)}
-    terraform(real, "init", **gone)
-    terraform(real, "apply", "-auto-approve", **gone)
+    gone = {"TF_DATA_DIR": str(real.root / "gone")}
+    real.terraform("init", **gone)
+    real.terraform("apply", "-auto-approve", **gone)
     assert planned_actions(real) == {"terraform_data.a": ["no-op"]}
     assert initialised(real)
 
@@ -134,7 +121,8 @@ def test_the_persons_inputs_count(real: Bench) -> None:
     (real.root / "given.tfvars").write_text('c = "given"\n', encoding="utf-8")
     real.write(
         "main.tf",
-        'variable "a" {}\nvariable "b" {}\nvariable "c" {}\noutput "o" {\n  value = [var.a, var.b, var.c]\n}\n',
+        'variable "a" {}\nvariable "b" {}\nvariable "c" {}\n'
+        'output "o" {\n  value = [var.a, var.b, var.c]\n}\n',
     )
     planned = real.plan(personal=True, var_files=(str(real.root / "given.tfvars"),))
     assert planned.document["output_changes"]["o"]["after"] == ["environment", "arguments", "given"]
@@ -142,11 +130,10 @@ def test_the_persons_inputs_count(real: Bench) -> None:
 
 @pytest.mark.parametrize("way", ["selected", "environment", "asked"])
 def test_the_persons_workspace_is_planned(real: Bench, way: str) -> None:
-    real.own["HOME"] = str(real.root)
     real.write("main.tf", 'output "w" {\n  value = terraform.workspace\n}\n')
-    terraform(real, "workspace", "new", "stage")
+    real.terraform("workspace", "new", "stage")
     if way != "selected":
-        terraform(real, "workspace", "select", "default")
+        real.terraform("workspace", "select", "default")
     if way == "environment":
         real.own["TF_WORKSPACE"] = "stage"
     planned = real.plan(personal=True, workspace="stage" if way == "asked" else "default")
@@ -154,7 +141,6 @@ def test_the_persons_workspace_is_planned(real: Bench, way: str) -> None:
 
 
 def test_a_mistyped_workspace_makes_nothing_in_the_directory(real: Bench) -> None:
-    real.own["HOME"] = str(real.root)
     real.write("main.tf", 'output "w" {\n  value = terraform.workspace\n}\n')
     with pytest.raises(WorkspaceMissingError, match="stgae"):
         real.plan(personal=True, workspace="stgae")

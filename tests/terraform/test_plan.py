@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,12 +27,11 @@ if TYPE_CHECKING:
 LOCAL = 'resource "terraform_data" "a" {\n  input = "one"\n}\n'
 
 
-def sandbox(cloud: Cloud, more: str = "") -> str:
-    return (
-        "terraform {\n  required_providers {\n    sandbox = {\n"
-        f'      source = "{ADDRESS}"\n    }}\n  }}\n}}\n'
-        f'provider "sandbox" {{\n  cloud = "{cloud.directory}"\n}}\n{more}'
-    )
+BUCKET = 'resource "sandbox_bucket" "b" {\n  name = "b"\n}\n'
+
+
+def sandbox(bench: Bench, cloud: Cloud) -> str:
+    return bench.requiring(ADDRESS, f'cloud = "{cloud.directory}"')
 
 
 def state_backend(bench: Bench) -> str:
@@ -42,22 +39,6 @@ def state_backend(bench: Bench) -> str:
     return (
         f'terraform {{\n  backend "local" {{\n    path = "{state}/terraform.tfstate"\n'
         f'    workspace_dir = "{state}/workspaces"\n  }}\n}}\n'
-    )
-
-
-def terraform(bench: Bench, *arguments: str, directory: Path | None = None) -> None:
-    """What somebody else does with terraform, elsewhere."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(bench.root),
-        "TF_DATA_DIR": str(bench.root / "theirs"),
-    }
-    subprocess.run(
-        [bench.settings["binary"], *arguments],
-        cwd=directory or bench.checkout,
-        env=environment,
-        check=True,
-        capture_output=True,
     )
 
 
@@ -91,8 +72,8 @@ def test_a_plan_is_complete_and_nothing_is_left_or_written_into_the_checkout(rea
 
 def test_lineage_and_serial_are_those_of_the_state(real: Bench) -> None:
     real.write("main.tf", state_backend(real) + LOCAL)
-    terraform(real, "init")
-    terraform(real, "apply", "-auto-approve")
+    real.terraform("init")
+    real.terraform("apply", "-auto-approve")
     state = json.loads((real.root / "state" / "terraform.tfstate").read_text())
     planned = real.plan()
     assert (planned.state_lineage, planned.state_serial) == (state["lineage"], state["serial"])
@@ -122,14 +103,14 @@ def test_what_only_terraform_knows_to_need_an_init_gets_one(sandboxed: Bench, sa
     """A provider that a commit newly requires is in no file that is looked at beforehand."""
     sandboxed.write("main.tf", LOCAL)
     sandboxed.plan()
-    sandboxed.write("bucket.tf", sandbox(sandbox_cloud, 'resource "sandbox_bucket" "b" {\n  name = "b"\n}\n'))
+    sandboxed.write("bucket.tf", sandbox(sandboxed, sandbox_cloud) + BUCKET)
     planned = sandboxed.plan()
     assert actions(planned)["sandbox_bucket.b"] == ["create"]
     assert planned.engine.providers == {ADDRESS: "1.0.0"}
 
 
 def test_without_a_lock_file_one_of_our_own_is_kept(sandboxed: Bench, sandbox_cloud: Cloud) -> None:
-    sandboxed.write("main.tf", sandbox(sandbox_cloud))
+    sandboxed.write("main.tf", sandbox(sandboxed, sandbox_cloud))
     first = sandboxed.plan()
     assert first.lock_file
     sandboxed.said.clear()
@@ -140,7 +121,7 @@ def test_without_a_lock_file_one_of_our_own_is_kept(sandboxed: Bench, sandbox_cl
 
 
 def test_a_committed_lock_file_is_obeyed_and_stays_as_it_is(sandboxed: Bench, sandbox_cloud: Cloud) -> None:
-    sandboxed.write("main.tf", sandbox(sandbox_cloud))
+    sandboxed.write("main.tf", sandbox(sandboxed, sandbox_cloud))
     sandboxed.plan()
     lock = next(sandboxed.root.glob("work/.terraform/.terraform.lock.hcl"))
     committed = sandboxed.write(".terraform.lock.hcl", "# ours\n" + lock.read_text())
@@ -153,7 +134,7 @@ def test_a_committed_lock_file_is_obeyed_and_stays_as_it_is(sandboxed: Bench, sa
 
 def test_stacks_fill_the_provider_cache_together_without_harm(sandboxed: Bench, sandbox_cloud: Cloud) -> None:
     for number in range(3):
-        sandboxed.write(f"s{number}/main.tf", sandbox(sandbox_cloud))
+        sandboxed.write(f"s{number}/main.tf", sandbox(sandboxed, sandbox_cloud))
     failed: list[BaseException] = []
     planner = sandboxed.planner()
 
@@ -175,7 +156,7 @@ def test_stacks_fill_the_provider_cache_together_without_harm(sandboxed: Bench, 
 @pytest.mark.row(75)
 def test_a_broken_provider_in_the_cache_is_replaced(sandboxed: Bench, sandbox_cloud: Cloud) -> None:
     """Row 75, of the provider cache: a truncated plugin is noticed and installed again."""
-    sandboxed.write("main.tf", sandbox(sandbox_cloud))
+    sandboxed.write("main.tf", sandbox(sandboxed, sandbox_cloud))
     sandboxed.plan()
     package = next((sandboxed.cache / "providers").glob(f"{ADDRESS}/1.0.0/*"))
     package.unlink()  # a link into the mirror; the broken copy must not be the mirror's
@@ -189,7 +170,7 @@ def test_a_broken_provider_in_the_cache_is_replaced(sandboxed: Bench, sandbox_cl
     package.mkdir()
     broken.write_bytes(b"\x7fELF")
     broken.chmod(0o755)
-    sandboxed.write("other/main.tf", sandbox(sandbox_cloud))
+    sandboxed.write("other/main.tf", sandbox(sandboxed, sandbox_cloud))
     assert sandboxed.plan("other").engine.providers == {ADDRESS: "1.0.0"}
 
 
@@ -285,11 +266,7 @@ def test_providers_in_the_repository_are_not_run(sandboxed: Bench, place: str) -
         f"{package}/terraform-provider-evil_v1.0.0", f"#!/bin/sh\ntouch '{sandboxed.root}/marker'\n"
     )
     program.chmod(0o755)
-    sandboxed.write(
-        "main.tf",
-        'terraform {\n  required_providers {\n    evil = {\n      source = "evil.example.com/acme/evil"\n    }\n  }\n}\n'
-        'provider "evil" {}\n',
-    )
+    sandboxed.write("main.tf", sandboxed.requiring("evil.example.com/acme/evil"))
     sandboxed.write(
         ".terraform.lock.hcl",
         'provider "evil.example.com/acme/evil" {\n  version = "1.0.0"\n  hashes = ["h1:HASH="]\n}\n'.replace(
@@ -308,9 +285,9 @@ def test_a_workspace_is_planned_in_its_own_state(real: Bench) -> None:
     real.write(
         "main.tf", state_backend(real) + 'resource "terraform_data" "a" {\n  input = terraform.workspace\n}\n'
     )
-    terraform(real, "init")
-    terraform(real, "workspace", "new", "stage")
-    terraform(real, "apply", "-auto-approve")
+    real.terraform("init")
+    real.terraform("workspace", "new", "stage")
+    real.terraform("apply", "-auto-approve")
     assert actions(real.plan(workspace="stage")) == {"terraform_data.a": ["no-op"]}
     assert actions(real.plan()) == {"terraform_data.a": ["create"]}
 
@@ -326,7 +303,7 @@ def test_a_workspace_that_is_not_there_is_told_and_not_made(real: Bench) -> None
 def test_a_local_state_beside_code_with_a_backend_elsewhere_is_not_in_the_way(real: Bench) -> None:
     """With one there, `init` asks whether to migrate it; here is nobody to answer, and nothing to migrate."""
     real.write("main.tf", LOCAL)
-    terraform(real, "apply", "-auto-approve")
+    real.terraform("apply", "-auto-approve")
     real.write("backend.tf", 'terraform {\n  backend "inmem" {}\n}\n')
     for personal in (False, True):
         assert actions(real.plan(personal=personal, workdir=real.root / f"work-{personal}")) == {
@@ -363,9 +340,7 @@ def test_blanks_and_letters_of_other_scripts_in_paths_do_no_harm(
 ) -> None:
     """Row 79: everywhere, and longer than a Unix socket's name may be."""
     stack = "umgebung für köln/" + "x" * 80 + "/生産"
-    sandboxed.write(
-        f"{stack}/main.tf", sandbox(sandbox_cloud, 'resource "sandbox_bucket" "b" {\n  name = "b"\n}\n')
-    )
+    sandboxed.write(f"{stack}/main.tf", sandbox(sandboxed, sandbox_cloud) + BUCKET)
     assert actions(sandboxed.plan(stack)) == {"sandbox_bucket.b": ["create"]}
     assert sandboxed.leftovers() == []
 

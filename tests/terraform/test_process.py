@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from driftwatch.terraform.process import Ended, Ladder, Leash, Lines, Sink, Stopped, Tail, Whole, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import psutil
 
 QUICK = Ladder(first=0.3, second=0.3, reap=5.0)
 

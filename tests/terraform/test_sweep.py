@@ -38,7 +38,10 @@ planner = Planner(
     environment={"PATH": path},
 )
 request = PlanRequest(
-    module=root / "checkout", checkout=root / "checkout", workdir=root / "work", variables={"s": "canary-variable"}
+    module=root / "checkout",
+    checkout=root / "checkout",
+    workdir=root / "work",
+    variables={"s": "canary-variable"},
 )
 planner.plan(request, threading.Event(), lambda line: print(line, flush=True))
 """
@@ -58,12 +61,8 @@ def marked(run: str) -> list[psutil.Process]:
 
 def killed_in_the_middle(bench: Bench, cloud: Cloud, fault: Fault) -> str:
     """Kills a daemon with -9 while its plan reads the cloud; returns the id of the run."""
-    bench.write(
-        "main.tf",
-        f'terraform {{\n  required_providers {{\n    sandbox = {{\n      source = "{ADDRESS}"\n    }}\n  }}\n}}\n'
-        f'provider "sandbox" {{\n  cloud = "{cloud.directory}"\n}}\nvariable "s" {{}}\n'
-        'data "sandbox_region" "r" {\n  name = "local-1"\n}\n',
-    )
+    provider = bench.requiring(ADDRESS, f'cloud = "{cloud.directory}"')
+    bench.write("main.tf", provider + 'variable "s" {}\ndata "sandbox_region" "r" {\n  name = "local-1"\n}\n')
     cloud.inject(fault)
     arguments = [
         str(bench.root),
@@ -164,9 +163,7 @@ def test_only_directories_of_ours_are_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name != "runs"] == ["precious"]
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", "7", "null"]
-)
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", "null"])
 def test_a_record_that_cannot_be_read_stops_nobody(tmp_path: Path, content: str) -> None:
     (tmp_path / "broken.json").write_text(content, encoding="utf-8")
     assert sweep(tmp_path) == 1

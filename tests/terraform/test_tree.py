@@ -27,7 +27,8 @@ FILES = {
     "envs/prod/main.tf": 'module "net" {\n  source = "../../modules/net"\n}\n'
     'output "path" {\n  value = [module.net.path, path.module, path.root]\n}\n'
     'output "files" {\n  value = [for each in fileset("${path.root}/../..", "**/*.txt") : each]\n}\n'
-    'output "read" {\n  value = [file("a.txt"), file("sub/b.txt"), file("../../common.txt"), module.net.read]\n}\n',
+    'output "read" {\n  value = [file("a.txt"), file("sub/b.txt"), file("../../common.txt")]\n}\n'
+    'output "far" {\n  value = module.net.read\n}\n',
     "envs/prod/a.txt": "a",
     "envs/prod/sub/b.txt": "b",
     "envs/stage/s.txt": "s",
@@ -42,17 +43,18 @@ FILES = {
 
 def outputs(terraform: Path, directory: Path, data: Path) -> dict[str, object]:
     """The module's outputs, from a plan made right there."""
-    environment = {
-        "TF_DATA_DIR": str(data),
-        "HOME": str(data),
-        "PATH": os.environ["PATH"],
-        "CHECKPOINT_DISABLE": "1",
-    }
-    arguments = {"cwd": directory, "env": environment, "check": True, "capture_output": True}
-    subprocess.run([terraform, "init"], **arguments)
-    subprocess.run([terraform, "plan", f"-out={data}/plan"], **arguments)
-    shown = subprocess.run([terraform, "show", "-json", f"{data}/plan"], **arguments)
-    return {name: change["after"] for name, change in json.loads(shown.stdout)["output_changes"].items()}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(data), "TF_DATA_DIR": str(data)}
+
+    def run(*arguments: str) -> bytes:
+        command = [terraform, *arguments]
+        return subprocess.run(
+            command, cwd=directory, env=environment, check=True, stdout=subprocess.PIPE
+        ).stdout
+
+    run("init")
+    run("plan", f"-out={data}/plan")
+    shown = json.loads(run("show", "-json", f"{data}/plan"))
+    return {name: change["after"] for name, change in shown["output_changes"].items()}
 
 
 @pytest.mark.parametrize("personal", [False, True])
