@@ -18,6 +18,7 @@ from driftwatch.drift import advance
 from driftwatch.model import Inputs, Verdict
 from driftwatch.store import findings, jobs, stacks, told
 from driftwatch.store.codec import dump, load_optional
+from driftwatch.store.names import is_stack
 from driftwatch.store.tables import BaselineRow, CheckRow, FindingEventRow, FindingRow, StackRow
 from driftwatch.store.values import Recorded
 
@@ -74,16 +75,14 @@ def record(
 
 def key_of(result: CheckResult, job: Job | None) -> str:
     """What makes it the same check when it is written again: its claim, or else all that it says."""
-    what = ["claim", str(result.stack), job.id, job.token] if job else ["result", result]
+    what = ["claim", result.stack, job.id, job.token] if job else ["result", result]
     return hashlib.sha256(to_json(what)).hexdigest()[:32]
 
 
 def baseline(connection: Connection, stack: StackId) -> Inputs | None:
     """The inputs of the stack's last check that was in sync."""
     document = connection.scalar(
-        select(BaselineRow.inputs)
-        .join(StackRow, StackRow.id == BaselineRow.stack_id)
-        .where(StackRow.name == str(stack))
+        select(BaselineRow.inputs).join(StackRow, StackRow.id == BaselineRow.stack_id).where(is_stack(stack))
     )
     return load_optional(Inputs, document)
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 
 from driftwatch.errors import FencedOffError
 from driftwatch.model import Job, JobState, Trigger
-from driftwatch.store.names import id_of
+from driftwatch.store.names import id_of, is_stack
 from driftwatch.store.tables import JobRow, StackRow
 from driftwatch.store.values import Enqueued
 
@@ -53,9 +53,7 @@ def enqueue(
 
     Where one is queued already it stands for this one too, and takes over the higher priority.
     """
-    stack_id = connection.scalar(
-        select(StackRow.id).where(StackRow.name == str(stack), StackRow.removed_at.is_(None))
-    )
+    stack_id = connection.scalar(select(StackRow.id).where(is_stack(stack), StackRow.removed_at.is_(None)))
     if stack_id is None:
         return None
     queued = _queued(connection, stack_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
 from driftwatch.model import StackId
 from driftwatch.store.tables import StackRow
@@ -13,7 +13,7 @@ from driftwatch.store.tables import StackRow
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from driftwatch.store.engine import AnyRow
 
@@ -29,6 +29,15 @@ def matching(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
     """The names that at least one glob matches; `*` also matches the slashes in a stack's path."""
     patterns = list(patterns)
     return {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def is_stack(stack: StackId) -> ColumnElement[bool]:
+    """The condition that a row of `stacks` is that of `stack`."""
+    return and_(
+        StackRow.repository == stack.repository,
+        StackRow.path == stack.path,
+        StackRow.workspace == stack.workspace,
+    )
 
 
 def id_of(row: AnyRow) -> StackId:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
+from driftwatch.log import redact
 from driftwatch.model import ErrorReport, Health, StackId, StackStatus, Verdict
 from driftwatch.store import findings, jobs
 from driftwatch.store.codec import dump_error, load_optional, writable
-from driftwatch.store.names import id_of, matching
+from driftwatch.store.names import id_of, is_stack, matching
 from driftwatch.store.tables import RepositoryRow, StackRow, ToldRow
 from driftwatch.store.values import RepositoryStatus, SyncedStacks
 
@@ -38,7 +39,12 @@ def record_fetch(
 ) -> None:
     """Notes a fetch; what was last good stays where this one brought nothing."""
     _hold_repository(connection, repository)
-    seen: dict[str, Any] = {"url": url, "branch": branch, "fetched_at": at, "error": dump_error(error)}
+    seen: dict[str, Any] = {
+        "url": redact(url),
+        "branch": branch,
+        "fetched_at": at,
+        "error": dump_error(error),
+    }
     if commit is not None:
         seen["commit_sha"] = commit
     if error is None:
@@ -72,22 +78,22 @@ def sync(
     comes back starts anew, due at once.
     """
     _hold_repository(connection, repository)
-    known = {row.name: row for row in connection.execute(_of_repository(repository))}
-    wanted = {str(item.id): item for item in declared}
-    new = [item for name, item in wanted.items() if name not in known]
-    back = [item for name, item in wanted.items() if name in known and known[name].removed_at]
-    gone = [row for name, row in known.items() if name not in wanted and row.removed_at is None]
+    known = {id_of(row): row for row in connection.execute(_of_repository(repository))}
+    wanted = {item.id: item for item in declared}
+    new = [item for stack, item in wanted.items() if stack not in known]
+    back = [item for stack, item in wanted.items() if stack in known and known[stack].removed_at]
+    gone = [row for stack, row in known.items() if stack not in wanted and row.removed_at is None]
     if new:
         connection.execute(insert(StackRow), [_declared(item, at) for item in new])
-    _redeclare(connection, [item for name, item in wanted.items() if _differs(known.get(name), item)])
-    _revive(connection, [known[str(item.id)].id for item in back], at)
+    _redeclare(connection, [item for stack, item in wanted.items() if _differs(known.get(stack), item)])
+    _revive(connection, [known[item.id].id for item in back], at)
     _remove(connection, [row.id for row in gone], at)
     return SyncedStacks(added=tuple(item.id for item in (*new, *back)), removed=tuple(map(id_of, gone)))
 
 
 def hold(connection: Connection, declaration: StackDeclaration, at: datetime) -> AnyRow:
     """The stack's row, locked until the transaction ends; made where nobody declared the stack before."""
-    query = select(StackRow).where(StackRow.name == str(declaration.id)).with_for_update(key_share=True)
+    query = select(StackRow).where(is_stack(declaration.id)).with_for_update(key_share=True)
     row = connection.execute(query).first()
     if row is None:
         _hold_repository(connection, declaration.id.repository)
@@ -115,8 +121,17 @@ def schedule(connection: Connection, due: Mapping[StackId, datetime]) -> None:
     """Notes when stacks are next due."""
     if due:
         connection.execute(
-            update(StackRow).where(StackRow.name == bindparam("stack")).values(next_due_at=bindparam("due")),
-            [{"stack": str(stack), "due": moment} for stack, moment in due.items()],
+            update(StackRow)
+            .where(
+                StackRow.repository == bindparam("of"),
+                StackRow.path == bindparam("at"),
+                StackRow.workspace == bindparam("in"),
+            )
+            .values(next_due_at=bindparam("due")),
+            [
+                {"of": stack.repository, "at": stack.path, "in": stack.workspace, "due": moment}
+                for stack, moment in due.items()
+            ],
         )
 
 
@@ -179,7 +194,7 @@ def _differs(row: AnyRow | None, item: StackDeclaration) -> bool:
 
 def _redeclare(connection: Connection, items: Sequence[StackDeclaration]) -> None:
     for item in items:
-        connection.execute(update(StackRow).where(StackRow.name == str(item.id)).values(**_words(item)))
+        connection.execute(update(StackRow).where(is_stack(item.id)).values(**_words(item)))
 
 
 def _revive(connection: Connection, ids: Sequence[int], at: datetime) -> None:

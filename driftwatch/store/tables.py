@@ -89,13 +89,16 @@ class RepositoryRow(Base):
 
 
 class StackRow(Base):
-    """`token` is the fencing token of the latest claim. `verdict` to `error` are the latest check's."""
+    """`token` is the fencing token of the latest claim. `verdict` to `error` are the latest check's.
+
+    `name` is for people and globs, and not quite unique: `a@b` is a directory, or the workspace b of a.
+    """
 
     __tablename__ = "stacks"
     __table_args__ = (UniqueConstraint("repository", "path", "workspace"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
     repository: Mapped[str] = mapped_column(ForeignKey("repositories.name"))
     path: Mapped[str]
     workspace: Mapped[str]

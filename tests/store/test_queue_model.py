@@ -49,6 +49,7 @@ class Machine(RuleBasedStateMachine):
         self.store.sync_stacks("platform", [declared(number) for number in (1, 2, 3)], START)
         self.now = START
         self.tokens: dict[str, int] = {}
+        self.recorded: set[int] = set()
         self.heard: list[tuple[str, str]] = []
 
     def teardown(self) -> None:
@@ -86,8 +87,10 @@ class Machine(RuleBasedStateMachine):
             self.store.record_check(check, declaration=declared(number), channels=["slack"], job=job)
         except FencedOffError:
             assert self.tokens[str(job.stack)] > job.token
+            assert job.id not in self.recorded
         else:
-            assert self.tokens[str(job.stack)] == job.token
+            assert self.tokens[str(job.stack)] == job.token or job.id in self.recorded
+            self.recorded.add(job.id)
             assert not self.store.renew(job, at=self.now, lease=LEASE), "a recorded check ends its job"
 
     @rule(node=st.none() | NODES)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from driftwatch.model import ErrorReport, Health, StackId, Trigger
+from driftwatch.model import ErrorReport, Health, StackDeclaration, StackId, Trigger
 from tests.store.samples import LEASE, START, after, declared, failure, finding, result, stack_id
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def test_stacks_are_found_by_globs_over_their_ids(store: Store) -> None:
     workspace = StackId(repository="platform", path="envs/s001", workspace="blue")
     ids = [stack_id(1), stack_id(2), workspace]
     store.sync_stacks("platform", [declared(1), declared(2)], START)
-    store.sync_stacks("platform", [declared(1), declared(2), *[type(declared(1))(id=workspace)]], START)
-    store.sync_stacks("apps", [type(declared(1))(id=StackId(repository="apps", path="web"))], START)
+    store.sync_stacks("platform", [declared(1), declared(2), StackDeclaration(id=workspace)], START)
+    store.sync_stacks("apps", [StackDeclaration(id=StackId(repository="apps", path="web"))], START)
 
     def names(*patterns: str) -> list[StackId]:
         return [status.id for status in store.stacks(patterns, now=START)]
@@ -102,6 +102,18 @@ def test_stacks_are_found_by_globs_over_their_ids(store: Store) -> None:
     assert names("*@blue") == [workspace]
     assert names("apps/web", "platform/envs/s002") == [StackId(repository="apps", path="web"), ids[1]]
     assert names("nothing") == []
+
+
+def test_a_directory_may_be_named_like_anothers_workspace(store: Store, record: Callable[..., Any]) -> None:
+    directory = StackId(repository="platform", path="envs/a@blue")
+    workspace = StackId(repository="platform", path="envs/a", workspace="blue")
+    assert str(directory) == str(workspace)
+    both = [StackDeclaration(id=directory), StackDeclaration(id=workspace)]
+    assert store.sync_stacks("platform", both, START).added == (directory, workspace)
+    store.schedule({directory: after(1), workspace: after(2)})
+    assert store.due_times() == {directory: after(1), workspace: after(2)}
+    record(result(stack=workspace))
+    assert (store.baseline(directory), store.baseline(workspace) is None) == (None, False)
 
 
 def test_health_says_fresh_stale_or_blind_and_why(store: Store, record: Callable[..., Any]) -> None:

@@ -103,7 +103,6 @@ def upgrade() -> None:
             ["repository"], ["repositories.name"], name=op.f("fk_stacks_repository_repositories")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stacks")),
-        sa.UniqueConstraint("name", name=op.f("uq_stacks_name")),
         sa.UniqueConstraint(
             "repository", "path", "workspace", name=op.f("uq_stacks_repository_path_workspace")
         ),
