@@ -10,6 +10,7 @@ DriftwatchError
 │   ├── RemoteRefusedError        credentials or rights
 │   ├── BranchMissingError
 │   ├── UnsafeRepositoryError     a ref, a path, a link or a file that is refused
+│   ├── SubmoduleMissingError
 │   ├── RepositoryTooLargeError
 │   ├── RepositoryBusyError · RepositoryInterruptedError · MirrorDamagedError   retry
 │   └── GitMissingError
@@ -142,6 +143,13 @@ class UnsafeRepositoryError(RepositoryError):
     """A ref, path, link or file that driftwatch refuses to touch."""
 
     code = "unsafe_repository"
+
+
+class SubmoduleMissingError(RepositoryError):
+    """A stack uses a module from a submodule, and submodules are not checked out."""
+
+    code = "submodule_missing"
+    default_advice = "Set `submodules: true` for the repository, or bring the module into it."
 
 
 class RepositoryTooLargeError(RepositoryError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import threading
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,8 @@ class Application:
     inventory: Inventory
     workshop: Workshop
     channels: tuple[Channel, ...]
+    ending: threading.Event
+    """Set, it ends what may take long on the network: fetches."""
 
 
 def read_settings(config: Path, environment: Mapping[str, str]) -> Settings:
@@ -84,15 +87,16 @@ def opened_store(settings: Settings) -> Iterator[Store]:
 
 
 @contextmanager
-def application(config: Path, environment: Mapping[str, str]) -> Iterator[Application]:
-    """All of it, for commands that check."""
-    settings = read_settings(config, environment)
-    with opened_store(settings) as store:
-        rooms = Rooms(state=settings.state_dir)
+def application(settings: Settings, environment: Mapping[str, str]) -> Iterator[Application]:
+    """All of it, for commands that check and hold the state directory's lock."""
+    with opened_store(settings) as store, ExitStack() as closing:
+        rooms, ending = Rooms(state=settings.state_dir), threading.Event()
         mirrors = {
-            name: Mirror(name, repository, rooms.mirrors / name, clock=now)
+            name: Mirror(name, repository, rooms.mirrors / name, clock=now, stop=ending)
             for name, repository in settings.repositories.items()
         }
+        for mirror in mirrors.values():
+            closing.callback(mirror.close)
         inventory = Inventory(settings, mirrors, store, clock=now)
         spool = Spool(settings.state_dir)
         outlets = channels(settings.notify)
@@ -103,6 +107,7 @@ def application(config: Path, environment: Mapping[str, str]) -> Iterator[Applic
             spool=spool,
             inventory=inventory,
             channels=outlets,
+            ending=ending,
             workshop=Workshop(
                 inventory=inventory,
                 checkouts=mirrors,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from driftwatch import log
 from driftwatch.cli.clock import now
-from driftwatch.cli.compose import application
+from driftwatch.cli.compose import application, read_settings
 from driftwatch.errors import UnknownStackError
 from driftwatch.model import JobState
 from driftwatch.notify import Sender
 from driftwatch.pipeline.check import check
 from driftwatch.pipeline.housekeeping import Housekeeping
-from driftwatch.service import Daemon
+from driftwatch.service import Daemon, Notifier, StateLock
 from driftwatch.terraform import sweep
 from driftwatch.web import Server, create_app
 
@@ -52,9 +52,21 @@ class Work:
         return self.app.inventory.schedules()
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Ends fetches with the daemon: a remote that does not answer must not hold up its end."""
+
+    ending: threading.Event
+
+    def run(self, stop: threading.Event) -> None:
+        stop.wait()
+        self.ending.set()
+
+
 def run(config: Path) -> int:
     """Runs until SIGTERM or SIGINT; raises what makes it impossible to start."""
-    with application(config, os.environ) as app:
+    settings = read_settings(config, os.environ)
+    with StateLock.acquire(settings.state_dir, clock=now) as lock, application(settings, os.environ) as app:
         daemon = Daemon(
             app.settings,
             work=Work(app),
@@ -65,7 +77,10 @@ def run(config: Path) -> int:
             sender=Sender(app.store, app.channels, now),
             sweep=partial(sweep, app.rooms.runs),
             catch_up=partial(app.spool.drain, app.store),
+            notifier=Notifier.from_environment(os.environ),
+            lock=lock,
         )
+        daemon.attach(Ending(app.ending))
         daemon.attach(Server(partial(create_app, daemon.health), app.settings.web.listen))
         daemon.attach(Housekeeping(app.store, app.workshop, clock=now))
         return daemon.run()

@@ -11,7 +11,7 @@ from rich.markup import escape
 from driftwatch.cli import terminal
 from driftwatch.cli.check import print_results, progress_line, stoppable
 from driftwatch.cli.clock import now
-from driftwatch.cli.compose import application
+from driftwatch.cli.compose import application, read_settings
 from driftwatch.errors import UnknownStackError
 from driftwatch.model import Trigger
 from driftwatch.notify import Sender
@@ -34,9 +34,10 @@ def check_configured(config: Path, patterns: Sequence[str], form: Format) -> int
 
     One stack's failure is recorded and the sweep goes on. Raises StateDirectoryHeldError while a daemon runs.
     """
+    settings = read_settings(config, os.environ)
     with (
-        application(config, os.environ) as app,
-        StateLock.acquire(app.settings.state_dir, clock=now),
+        StateLock.acquire(settings.state_dir, clock=now),
+        application(settings, os.environ) as app,
         stoppable() as stop,
     ):
         for repository in app.settings.repositories:

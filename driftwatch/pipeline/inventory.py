@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from driftwatch import log, metrics
 from driftwatch.config.repository_file import RepositoryFile, apply_repository_file, read_repository_file
-from driftwatch.errors import ConfigError, DriftwatchError, UnknownStackError
+from driftwatch.errors import ConfigError, DriftwatchError, StoreError, UnknownStackError
 from driftwatch.model import ErrorReport, StackDeclaration, StackId
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Subject:
     options: StackSettings
     reads: tuple[str, ...]
     tree: str
+    submodules: bool = False
+    """Whether those of its repository are checked out too."""
 
     @property
     def declaration(self) -> StackDeclaration:
@@ -170,7 +172,14 @@ class Inventory:
             tree = source.tree(commit, reads)
             for workspace in options.workspaces:
                 stack = StackId(repository=repository, path=module.path, workspace=workspace)
-                found[stack] = Subject(stack=stack, commit=commit, options=options, reads=reads, tree=tree)
+                found[stack] = Subject(
+                    stack=stack,
+                    commit=commit,
+                    options=options,
+                    reads=reads,
+                    tree=tree,
+                    submodules=settings.submodules,
+                )
         return found
 
     def _repository_file(self, repository: str, content: bytes | None) -> RepositoryFile:
@@ -208,14 +217,17 @@ class Inventory:
     def _record(self, repository: str, commit: str | None, error: ErrorReport | None) -> None:
         settings = self._settings.repositories[repository]
         self._tell(repository, commit, error)
-        self._register.record_fetch(
-            repository,
-            url=log.redact(settings.url),
-            branch=settings.branch,
-            commit=commit,
-            error=error,
-            at=self._clock(),
-        )
+        try:
+            self._register.record_fetch(
+                repository,
+                url=log.redact(settings.url),
+                branch=settings.branch,
+                commit=commit,
+                error=error,
+                at=self._clock(),
+            )
+        except StoreError as problem:  # what the commit touches must not be lost for a line in a table
+            logger.warning(problem.message, action="fetch", repository=repository, error=problem.code)
 
 
 def _options_of(settings: RepositorySettings, module: RootModule) -> StackSettings:
