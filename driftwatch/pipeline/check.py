@@ -24,6 +24,7 @@ from driftwatch.errors import (
     EngineInterruptedError,
     StoreLockedError,
     StoreUnavailableError,
+    SubmoduleMissingError,
 )
 from driftwatch.model import (
     CheckResult,
@@ -130,7 +131,9 @@ class _Seen:
 def _examine(subject: Subject, workshop: Workshop, stop: threading.Event) -> _Seen:
     stack = subject.stack
     environment = {name: secret.get_secret_value() for name, secret in subject.options.environment.items()}
-    with workshop.checkouts[stack.repository].checkout(subject.commit) as checkout:
+    checkouts = workshop.checkouts[stack.repository]
+    _expect_submodules(subject, checkouts)
+    with checkouts.checkout(subject.commit) as checkout:
         if account := subject.options.identity.aws_account:
             workshop.identities.expect({**workshop.inherited, **environment}, account)
         planned = workshop.planner.plan(_request(subject, checkout, environment, workshop.work), stop)
@@ -149,6 +152,19 @@ def _examine(subject: Subject, workshop: Workshop, stop: threading.Event) -> _Se
         baseline=workshop.ledger.baseline(stack),
     )
     return _Seen(engine=planned.engine, reading=reading)
+
+
+def _expect_submodules(subject: Subject, checkouts: Checkouts) -> None:
+    """terraform would only say that a directory is empty; this says why."""
+    if subject.submodules:
+        return
+    for submodule in checkouts.submodules(subject.commit):
+        for path in subject.reads:
+            if path == submodule or path.startswith(f"{submodule}/"):
+                raise SubmoduleMissingError(
+                    f"{path}, which the stack reads, lies in the submodule {submodule}, "
+                    "and submodules are not checked out"
+                )
 
 
 def _request(subject: Subject, checkout: Path, environment: Mapping[str, str], work: Path) -> PlanRequest:

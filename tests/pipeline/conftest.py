@@ -58,6 +58,7 @@ class FakeSource:
     remote_commit: str | None = FIRST
     failure: Exception | None = None
     files: dict[str, bytes] = field(default_factory=dict)
+    borrowed: tuple[str, ...] = ()
 
     def fetch(self) -> Fetched:
         if self.failure:
@@ -82,6 +83,9 @@ class FakeSource:
 
     def tree(self, commit: str, paths: Sequence[str]) -> str:
         return "+".join(self.trees[commit].get(path, "-") for path in paths)
+
+    def submodules(self, commit: str) -> tuple[str, ...]:  # noqa: ARG002  (the same in all commits)
+        return self.borrowed
 
     @contextmanager
     def checkout(self, commit: str) -> Iterator[Path]:

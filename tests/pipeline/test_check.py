@@ -94,3 +94,17 @@ def test_a_stack_that_is_gone_cannot_be_checked(estate: Worlds) -> None:
     gone = StackId(repository="platform", path="gone")
     with pytest.raises(UnknownStackError):
         check(gone, Trigger.MANUAL, estate.workshop, threading.Event())
+
+
+@pytest.mark.row(36)
+def test_a_module_in_a_submodule_is_named(tmp_path: Path) -> None:
+    """Row 36: submodules are not followed by default, and a stack that needs one says so."""
+    estate = worlds(tmp_path)
+    estate.source.borrowed = ("dns",)
+    result = checked(estate)
+    assert result.error is not None
+    assert result.error.code == "submodule_missing"
+    assert "submodules: true" in str(result.error.advice)
+    estate = worlds(tmp_path)
+    estate.source.borrowed = ("elsewhere",)
+    assert checked(estate).verdict is Verdict.IN_SYNC
