@@ -31,8 +31,8 @@ from driftwatch.errors import (
     StoreUnavailableError,
 )
 from driftwatch.log import redact
-from driftwatch.store.engine import WRITES, translated
-from driftwatch.store.files import make_private_directory, translated_files
+from driftwatch.store.engine import ATTEMPTS, WRITES, translated
+from driftwatch.store.files import make_private_directory, sync_directory, translated_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ class SqliteBackend:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Threads queue here: SQLite's own waiting is polling, in which a late comer may win for ever."""
-        if not self._turn.acquire(timeout=self._patience):
+        if not self._turn.acquire(timeout=self._patience * ATTEMPTS):
             raise self._locked("another thread of this process writes")
         try:
             yield
@@ -101,9 +101,12 @@ class SqliteBackend:
                 # what another one reads is what was there before.
                 with closing(self._connect()) as source, closing(sqlite3.connect(partial)) as copy:
                     source.backup(copy)
+                partial.replace(target)
             except sqlite3.Error as problem:
                 raise self._of_driver(problem) from problem
-            partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+            sync_directory(target.parent)
         return target
 
     def refuse_damage(self, connection: Connection) -> None:

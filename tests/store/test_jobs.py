@@ -233,6 +233,31 @@ def test_two_processes_on_one_database_do_each_of_200_stacks_once(place: Place, 
     assert store.outbox_depth()["waiting"] == 200
 
 
+@pytest.mark.row(1)
+def test_a_process_killed_at_any_moment_leaves_whole_transactions(place: Place, store: Store) -> None:
+    """Row 1 at the store: kill -9 while it works; after the restart each stack is checked and told once."""
+    store.sync_stacks("platform", [declared(number) for number in range(40)], START)
+    for number in range(40):
+        queue(store, number)
+    for last in ("envs/s007", "envs/s019"):
+        victim = start_worker(place, "one")
+        let_go(victim)
+        assert victim.stdout is not None
+        while last not in victim.stdout.readline():
+            """Until it is at that one."""
+        victim.send_signal(signal.SIGKILL)
+        victim.communicate()
+        store.recover(node="one", at=START)
+    survivor = start_worker(place, "one")
+    let_go(survivor)
+    survivor.communicate(timeout=60)
+    items = store.findings(limit=100).items
+    assert len(items) == 40
+    assert {len(store.finding_events(item.id)) for item in items} == {1}
+    assert store.outbox_depth()["waiting"] == 40
+    assert store.queue_depth() == {JobState.QUEUED: 0, JobState.RUNNING: 0}
+
+
 @pytest.mark.row(42)
 def test_what_a_killed_process_was_doing_is_taken_over_after_its_lease(place: Place, store: Store) -> None:
     """Row 42: kill one, and the other takes over when the lease is over, not before."""

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
@@ -139,6 +140,16 @@ def test_a_new_database_is_made_at_the_newest_schema(tmp_path: Path) -> None:
     store.close()
 
 
+def test_opening_a_database_that_is_up_to_date_takes_no_time(place: Place) -> None:
+    """Under 300 ms of processor time, and without Alembic."""
+    took = []
+    for _ in range(3):
+        begun = time.process_time()
+        place.open().close()
+        took.append(time.process_time() - begun)
+    assert min(took) < 0.3
+
+
 @pytest.mark.postgres
 def test_an_empty_postgresql_is_made_once_by_whoever_comes_first(postgres: Postgres, tmp_path: Path) -> None:
     place = Place(tmp_path, postgres.url(postgres.new_database(empty=True)))
@@ -171,6 +182,7 @@ def test_an_upgrade_keeps_every_row_and_a_copy_of_the_file(
     copy = sqlite_place.state_dir / f"{DATABASE_FILE}.0001"
     assert (store.upgraded.before, store.upgraded.after, store.upgraded.copy) == ("0001", "0002", copy)
     assert copy.stat().st_mode & 0o777 == 0o600
+    assert {path.name for path in sqlite_place.state_dir.iterdir()} == {DATABASE_FILE, copy.name}
     upgraded = rows_of(sqlite_place)
     assert {name: len(rows) for name, rows in upgraded.items()} == {
         name: len(rows) for name, rows in before.items()
