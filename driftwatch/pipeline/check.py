@@ -155,7 +155,7 @@ def _examine(subject: Subject, workshop: Workshop, stop: threading.Event) -> _Se
 
 
 def _expect_submodules(subject: Subject, checkouts: Checkouts) -> None:
-    """terraform would only say that a directory is empty; this says why."""
+    """Terraform would only say that a directory is empty; this says why."""
     if subject.submodules:
         return
     for submodule in checkouts.submodules(subject.commit):
