@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 _COMMANDS = frozenset({"version", "init", "get", "plan", "show", "workspace list"})
 """All that is ever run. None of them changes infrastructure or state."""
 
-_VERSION_SECONDS = 30.0
-_SHOW_SECONDS = 900.0
+_SECONDS = 30.0
+"""For commands that nobody set a deadline for."""
+
 _LONGEST_DETAIL = 2000
 
 
@@ -81,7 +82,6 @@ class Command(Terraform):  # type: ignore[misc]
         cmd: str,
         *args: str,
         stdout: Sink | None = None,
-        seconds: float | None = None,
         **options: Any,
     ) -> Finished:
         """Runs one of the known commands and returns what came of it, whatever its exit code.
@@ -94,7 +94,7 @@ class Command(Terraform):  # type: ignore[misc]
         argv = self.generate_cmd_string(cmd, *args, **self._generate_default_options(options))
         if self._setting.chdir is not None:
             argv.insert(1, f"-chdir={self._setting.chdir}")
-        limit, named = self._setting.deadlines.get(cmd, (seconds or _VERSION_SECONDS, ""))
+        limit, named = self._setting.deadlines.get(cmd, (_SECONDS, ""))
         out, err = stdout or Tail(), Tail()
         ended = self._run(argv, out, err, limit)
         if isinstance(out, Lines):
@@ -186,7 +186,7 @@ class Command(Terraform):  # type: ignore[misc]
 
     def show(self, plan: Path, document: Sink) -> Finished:
         """Writes the plan's JSON document into `document`."""
-        return self.cmd("show", str(plan), stdout=document, seconds=_SHOW_SECONDS, json=IsFlagged)
+        return self.cmd("show", str(plan), stdout=document, json=IsFlagged)
 
     def workspaces(self) -> Finished:
         return self.cmd("workspace list")

@@ -138,8 +138,11 @@ def _engine_of(path: Path) -> str:
 
 
 def _is_script(path: Path) -> bool:
-    with path.open("rb") as program:
-        return program.read(2) == b"#!"
+    try:
+        with path.open("rb") as program:
+            return program.read(2) == b"#!"
+    except PermissionError:
+        return False  # it may be run and not read, as no script can
 
 
 def choose(found: Sequence[Binary], engine: str, module: Module) -> Binary:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from driftwatch.model import JsonValue
+
 _FIXED = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
 
 _OURS = re.compile(
@@ -111,9 +113,11 @@ def _register(values: Mapping[str, str], is_secret: Callable[[str], object]) -> 
             register_secret(value)
 
 
-def register_backend_config(values: Mapping[str, str]) -> None:
-    """Makes unprintable what a backend is given, but for names of buckets, regions and the like."""
-    _register(values, lambda name: not _PLAIN_BACKEND_KEY.fullmatch(name))
+def register_inputs(backend_config: Mapping[str, str], variables: Mapping[str, JsonValue]) -> None:
+    """Makes unprintable what a backend is given, but for names of buckets and such, and secret variables."""
+    _register(backend_config, lambda name: not _PLAIN_BACKEND_KEY.fullmatch(name))
+    texts = {name: value for name, value in variables.items() if isinstance(value, str)}
+    _register(texts, _SECRET_NAME.search)
 
 
 def cli_configuration(mirrors: Sequence[str]) -> str:

@@ -90,6 +90,8 @@ class InitNeededError(InitFailedError):
 
 def from_json(line: bytes) -> Diagnostic | None:
     """The error in one line of a JSON stream, if it is one."""
+    if b'"diagnostic"' not in line:
+        return None
     try:
         message = json.loads(line)
         found = message["diagnostic"] if message["type"] == "diagnostic" else None

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from driftwatch.errors import DiskFullError
+from driftwatch.errors import DiskFullError, EngineError
 from driftwatch.terraform import runs as records
 from driftwatch.terraform.command import Command, Setting, alone
 from driftwatch.terraform.engines import Binary, Engines, choose
+from driftwatch.terraform.guard import Guard
 from driftwatch.terraform.module import read_module
 from driftwatch.terraform.process import Ladder, Leash
 from driftwatch.terraform.session import Work, plan_for_daemon, plan_for_person
@@ -59,9 +59,7 @@ class Planner:
         self._ladder = ladder or Ladder()
         self._hurry = hurry or threading.Event()
         path = environment.get("PATH", os.defpath)
-        setpriv = shutil.which("setpriv", path=path)
-        self._guard = (setpriv, "--pdeathsig", "INT") if setpriv else ()
-        """The kernel's interrupt when we are gone: terraform then ends its providers, and releases a lock."""
+        self._guard = Guard(path)
         self._engines = Engines(settings.binary, path, cache, self._ask_version)
 
     def binaries(self) -> tuple[Binary, ...]:
@@ -82,7 +80,7 @@ class Planner:
         settings = self._settings
         with ExitStack() as stack:
             stack.enter_context(_disk_faults())
-            workdir = prepare(request.workdir, settings.min_free_mb << 20)
+            workdir = prepare(request.workdir, self._cache, settings.min_free_mb << 20)
             wait = (settings.init_timeout + settings.plan_timeout).total_seconds()
             stack.enter_context(held(workdir.root / "held", stop, wait, shared_by=str(workdir.root)))
             module = read_module(request)
@@ -95,6 +93,7 @@ class Planner:
                 workdir=workdir,
                 run=run,
                 leash=self._leash(stop, run),
+                guard=self._guard,
                 own=self._environment,
                 cache=self._cache,
                 progress=progress,
@@ -103,12 +102,21 @@ class Planner:
 
     def _leash(self, stop: threading.Event, run: records.Run) -> Leash:
         return Leash(
-            stop=stop, hurry=self._hurry, ladder=self._ladder, guard=self._guard, started=run.started
+            stop=stop,
+            hurry=self._hurry,
+            ladder=self._ladder,
+            guard=self._guard.orphaned,
+            started=run.started,
         )
 
     def _ask_version(self, path: Path, directory: Path) -> str | None:
-        environment = {**self._environment, "CHECKPOINT_DISABLE": "1"}
-        return Command(path, Setting(directory=directory, environment=environment, leash=alone())).version()
+        """The version of the program at `path`; None where it is none that works."""
+        own = {name: value for name, value in self._environment.items() if not name.startswith("TF_")}
+        setting = Setting(directory=directory, environment={**own, "CHECKPOINT_DISABLE": "1"}, leash=alone())
+        try:
+            return Command(path, setting).version()
+        except EngineError:
+            return None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import os
 import re
 import zipfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from driftwatch.config.settings import TerraformSettings
     from driftwatch.terraform.command import Finished
     from driftwatch.terraform.engines import Binary
+    from driftwatch.terraform.guard import Guard
     from driftwatch.terraform.module import Module
     from driftwatch.terraform.process import Leash
     from driftwatch.terraform.request import PlanRequest
@@ -73,6 +74,7 @@ class Work:
     workdir: Workdir
     run: Run
     leash: Leash
+    guard: Guard
     own: Mapping[str, str]
     cache: Path
     progress: Callable[[str], None] | None
@@ -81,7 +83,7 @@ class Work:
     def deadlines(self) -> dict[str, tuple[float, str]]:
         init = (self.settings.init_timeout.total_seconds(), "init_timeout")
         plan = (self.settings.plan_timeout.total_seconds(), "plan_timeout")
-        return {"init": init, "get": init, "workspace list": init, "plan": plan}
+        return {"init": init, "get": init, "workspace list": init, "plan": plan, "show": plan}
 
     def tell(self, line: str) -> None:
         if self.progress is not None:
@@ -102,7 +104,7 @@ class Work:
 def plan_for_daemon(work: Work) -> Planned:
     """Plans in a tree of the stack's own, with an environment that starts from nothing."""
     module, scratch = work.module, work.run.scratch
-    surroundings.register_backend_config(work.request.backend_config)
+    surroundings.register_inputs(work.request.backend_config, work.request.variables)
     cache = ProviderCache(directory=work.cache / "providers")
     cli_configuration = _cli_configuration(work)
     home = scratch / "home"
@@ -141,7 +143,7 @@ def plan_for_person(work: Work) -> Planned:
             return _Session(
                 work=work, place=module.directory, environment=environment, workspace=workspace
             ).plan()
-    surroundings.register_backend_config(work.request.backend_config)
+    surroundings.register_inputs(work.request.backend_config, work.request.variables)
     return _Session(
         work=work,
         place=module.directory if module.lock_file.exists() and not module.stray_state else _tree(work),
@@ -225,7 +227,8 @@ class _Session:
             state_serial=serial,
         )
 
-    def _command(self, workspace: str) -> Command:
+    def _command(self, workspace: str, *, signed: bool = False) -> Command:
+        """`signed`: the state lock that it takes carries the run's id."""
         work = self.work
         environment = {**self.environment, RUN_VARIABLE: work.run.id}
         environment.pop("TF_WORKSPACE", None)
@@ -241,7 +244,9 @@ class _Session:
                 directory=work.module.directory if stands_in else self.place,
                 chdir=self.place if stands_in else None,
                 environment=environment,
-                leash=work.leash,
+                leash=replace(work.leash, guard=work.guard.signed(f"dw-{work.run.id}"))
+                if signed
+                else work.leash,
                 deadlines=work.deadlines,
             ),
         )
@@ -289,10 +294,10 @@ class _Session:
         def hear(line: bytes) -> None:
             if (found := from_json(line)) and len(errors) < _MOST_DIAGNOSTICS:
                 errors.append(found)
-            elif message := _message(line):
+            elif work.progress is not None and (message := _message(line)):
                 work.tell(message)
 
-        finished = self._command(self.workspace).plan(
+        finished = self._command(self.workspace, signed=work.settings.plan_lock).plan(
             each=hear,
             out=plan_file,
             var_files=[*work.module.var_files, *self._variables],

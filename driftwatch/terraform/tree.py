@@ -2,11 +2,11 @@
 
 Terraform insists on its dependency lock file in the directory it works in, and writes one there when there
 is none; data sources such as `archive_file` write beside the code. Checkouts are shared and read-only, and a
-person's directory is theirs. So terraform works in a tree of links:
+person's directory is theirs. So terraform works in a tree of copies and links:
 
 - the module's directory, and those of the local modules that it uses, are directories of the tree, with
-  their files linked into them: terraform resolves links to a module's directory, and `path.module` would
-  turn from `../modules/x` into another, absolute path, which ends up in attributes;
+  copies of their files: terraform resolves links to a module's directory, and `path.module` would turn from
+  `../modules/x` into another, absolute path, which ends up in attributes;
 - what lies beside them on the way down from the top is linked as it is, so that `../../common.yaml` is there.
 
 The tree of a stack always stands at the same place, so that `path.cwd` and `abspath()` do not change from one
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _NEVER = (".terraform",)
 _NEVER_IN_DAEMONS = (".terraform", "terraform.d")
 """terraform.d/plugins is an implied mirror: providers from the repository, run at plan."""
+
+_LARGEST_COPY = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ def lay_out(tree: Path, module: Module, *, personal: bool) -> Path:
                 *module.stray_state,
             ]
         ),
-        link=_symlink if personal else _hard_link,
+        link=_symlink if personal else _copy,
     )
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(mode=0o700, parents=True)
@@ -97,9 +99,14 @@ def _symlink(path: Path, place: Path) -> None:
     place.symlink_to(path)
 
 
-def _hard_link(path: Path, place: Path) -> None:
-    """A file like any other: some providers refuse links that lead out of their directory."""
-    try:
-        place.hardlink_to(path)
-    except OSError:
+def _copy(path: Path, place: Path) -> None:
+    """A file of the tree's own: `archive_file` may write over it, and some providers refuse links.
+
+    What is larger than any code is linked, as it would cost more than it is worth.
+    """
+    status = path.stat()
+    if status.st_size > _LARGEST_COPY:
         _symlink(path, place)
+    else:
+        shutil.copyfile(path, place)
+        place.chmod(status.st_mode | 0o200)

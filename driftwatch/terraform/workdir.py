@@ -89,21 +89,29 @@ def _wait(stop: threading.Event, give_up: float, shared_by: str) -> None:
         )
 
 
-def prepare(root: Path, least_free: int) -> Workdir:
-    """Makes the directory, its owner's alone; raises DiskFullError below `least_free` bytes of free space.
+def prepare(root: Path, cache: Path, least_free: int) -> Workdir:
+    """Makes the directory, its owner's alone.
+
+    Raises DiskFullError where it or the cache of providers has less than `least_free` bytes of free space.
 
     Everything lies below `.terraform`, a name that no stack's path can have in it: directories of stacks may
     lie inside each other, as their paths do.
     """
     root = root / ".terraform"
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    free = shutil.disk_usage(root).free
-    if free < least_free:
+    for directory in (root, cache):
+        _expect_space(directory, least_free)
+    return Workdir(root=root)
+
+
+def _expect_space(directory: Path, least: int) -> None:
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < least:
         raise DiskFullError(
-            f"only {free >> 20} MB are free where {root} is; a plan starts with {least_free >> 20} MB",
+            f"only {free >> 20} MB are free where {directory} is; a plan starts with {least >> 20} MB",
             advice="Free some space, or lower `terraform.min_free_mb`; the last good result stands.",
         )
-    return Workdir(root=root)
 
 
 def fits_sockets(directory: Path) -> bool:

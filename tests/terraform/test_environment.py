@@ -11,7 +11,7 @@ from driftwatch.terraform.environment import (
     cli_configuration,
     for_daemon,
     for_person,
-    register_backend_config,
+    register_inputs,
 )
 
 OWN = {
@@ -95,11 +95,15 @@ def test_a_persons_log_file_is_theirs_to_ask_for() -> None:
 def test_what_a_stack_is_given_becomes_unprintable_unless_it_is_plainly_no_secret(tmp_path: Path) -> None:
     stack = {"DB": "canary-database-url", "AWS_REGION": "eu-west-77", "SANDBOX_CLOUD": str(tmp_path)}
     for_daemon({}, (), stack, **PLACES)
-    register_backend_config({"password": "canary-backend", "bucket": "plain-bucket-name"})
+    register_inputs(
+        {"password": "canary-backend", "bucket": "plain-bucket-name"},
+        {"db_password": "canary-variable", "size": 3, "name": "plain-variable"},
+    )
     for_person({"GITHUB_TOKEN": "canary-of-a-person", "EDITOR": "plain-editor"}, {})
     text = f"canary-database-url eu-west-77 {tmp_path} canary-backend plain-bucket-name"
     assert redact(text) == f"[redacted] eu-west-77 {tmp_path} [redacted] plain-bucket-name"
     assert redact("canary-of-a-person plain-editor") == "[redacted] plain-editor"
+    assert redact("canary-variable plain-variable") == "[redacted] plain-variable"
 
 
 def test_without_mirrors_providers_come_from_their_registries_and_nothing_is_implied() -> None:

