@@ -7,6 +7,7 @@ its start; readers see one snapshot. What the two databases do each in its own w
 
 from __future__ import annotations
 
+import random
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
@@ -30,11 +31,8 @@ T = TypeVar("T")
 WRITES = "driftwatch_writes"
 """Execution option of a connection whose transaction will write."""
 
-ATTEMPTS = 4
-"""Times a whole transaction is tried. With SQLite's patience of 10 s, a lock held for 30 s costs nothing."""
-
 PAUSE = 0.1
-"""Seconds before the second attempt; each later one waits that much longer."""
+"""Seconds before the second attempt, give or take half of it; each later one waits that much longer."""
 
 
 class Backend(Protocol):
@@ -43,6 +41,8 @@ class Backend(Protocol):
     engine: Engine
     place: str
     """Where the data is, as a person is told: a path, or host and database."""
+    attempts: int
+    """Times a whole transaction is tried."""
 
     def turn(self) -> AbstractContextManager[None]:
         """A writer's turn among the threads of this process."""
@@ -98,14 +98,15 @@ class Database:
             return self._persist(attempt, safe=repeatable)
 
     def _persist(self, attempt: Callable[[_Progress], T], *, safe: bool) -> T:
-        for number in range(1, ATTEMPTS):
+        for number in range(1, self.backend.attempts):
             progress = _Progress()
             try:
                 return attempt(progress)
             except DBAPIError as problem:
                 if not self._may_repeat(problem, in_doubt=progress.committing and not safe):
                     raise
-            if self._closing.wait(number * PAUSE):
+            spread = random.uniform(0.5, 1.5)  # noqa: S311  (who collided must not come back together)
+            if self._closing.wait(number * PAUSE * spread):
                 break
         return attempt(_Progress())
 

@@ -1,8 +1,8 @@
 """PostgreSQL, through psycopg 3 (extra `postgres`).
 
-Transactions are READ COMMITTED with row locks where order matters; a server that is set to more than that
-answers with serialization failures, and then the whole transaction runs again. Dead connections are found
-before use and replaced.
+Transactions are READ COMMITTED, whatever the server's default, with row locks where order matters. One that
+collides with another all the same (a deadlock, a serialization failure, a race for the same new row) runs
+again as a whole. Dead connections are found before use and replaced.
 """
 
 from __future__ import annotations
@@ -72,6 +72,9 @@ _UNREACHABLE = "08006"
 class PostgresBackend:
     """A database that somebody else runs."""
 
+    attempts = 8
+    """Collisions are over in milliseconds; who lost one may lose the next."""
+
     def __init__(self, database: str, *, patience: float) -> None:
         url = _parse(database)
         register_secret(str(url.password) if url.password else None)
@@ -82,6 +85,7 @@ class PostgresBackend:
             self.engine = create_engine(
                 url,
                 connect_args={key: value for key, value in defaults.items() if key not in url.query},
+                isolation_level="READ COMMITTED",
                 pool_pre_ping=True,
                 pool_size=5,
                 max_overflow=10,

@@ -31,7 +31,7 @@ from driftwatch.errors import (
     StoreUnavailableError,
 )
 from driftwatch.log import redact
-from driftwatch.store.engine import ATTEMPTS, WRITES, translated
+from driftwatch.store.engine import WRITES, translated
 from driftwatch.store.files import make_private_directory, sync_directory, translated_files
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ _RESTORE = (
 class SqliteBackend:
     """The file `driftwatch.db` of a state directory; made where there is none."""
 
+    attempts = 4
+    """Each waits for the lock: with a patience of 10 s, one that is held for 30 s costs nothing."""
+
     def __init__(self, state_dir: Path, *, patience: float) -> None:
         self.path = state_dir / DATABASE_FILE
         self.place = str(self.path)
@@ -71,7 +74,7 @@ class SqliteBackend:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Threads queue here: SQLite's own waiting is polling, in which a late comer may win for ever."""
-        if not self._turn.acquire(timeout=self._patience * ATTEMPTS):
+        if not self._turn.acquire(timeout=self._patience * self.attempts):
             raise self._locked("another thread of this process writes")
         try:
             yield
