@@ -8,7 +8,6 @@ memory exits with 2, and one on a full disk exits with 0 and an empty plan file.
 from __future__ import annotations
 
 import json
-import os
 import re
 import zipfile
 from contextlib import suppress
@@ -32,9 +31,9 @@ from driftwatch.terraform.module import LOCK_FILE
 from driftwatch.terraform.process import Whole
 from driftwatch.terraform.request import Planned
 from driftwatch.terraform.runs import RUN_VARIABLE
-from driftwatch.terraform.tree import lay_out
+from driftwatch.terraform.tree import lay_out, place_in
 from driftwatch.terraform.versions import Version
-from driftwatch.terraform.workdir import digest_of, fits_sockets
+from driftwatch.terraform.workdir import DATA_DIRECTORY, digest_of, fits_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
 _LOCK_TIMEOUT = "5s"
 """Somebody's apply takes longer than anybody should wait here; the next check tries again."""
 
-_SAYS_COMPLETE = Version(segments=(1, 9, 0))
+_SAYS_COMPLETE = Version(segments=(1, 8, 0))
 """From this Terraform on plan documents have `complete`; OpenTofu's have it not (both: jsonplan/plan.go)."""
 
 _MOST_DIAGNOSTICS = 50
@@ -94,10 +93,8 @@ class Work:
         if not content:
             return None
         path = self.run.scratch / name
-        with os.fdopen(
-            os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8"
-        ) as file:
-            json.dump(content, file)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(content), encoding="utf-8")
         return path
 
 
@@ -120,36 +117,37 @@ def plan_for_daemon(work: Work) -> Planned:
     return _Session(
         work=work,
         place=_tree(work),
-        environment={**environment, **cache.environment(locked=module.lock_file.exists())},
+        environment={
+            **environment,
+            **cache.environment(locked=module.lock_file.exists()),
+            "TF_DATA_DIR": DATA_DIRECTORY,
+        },
         workspace=work.request.workspace,
         cache=cache,
         cli_configuration=cli_configuration,
-        data=work.workdir.data,
     ).initialise_and_plan()
 
 
 def plan_for_person(work: Work) -> Planned:
-    """Plans in the person's own directory where that is initialised, and beside it where it is not.
+    """Plans in the person's own directory where that is initialised, else in a tree that stands in for it.
 
-    Nothing is written into their directory. Where it comes without a lock file, which `init` would put there,
-    a tree stands in for it.
+    Nothing is written into their directory.
     """
     module = work.module
+    surroundings.register_inputs(work.request.backend_config, work.request.variables)
     environment = surroundings.for_person(work.own, work.request.environment)
-    theirs = module.directory / environment.get("TF_DATA_DIR", ".terraform")
+    theirs = module.directory / (environment.get("TF_DATA_DIR") or DATA_DIRECTORY)
     workspace = _persons_workspace(work, environment, theirs)
     if (theirs.is_dir() or not module.needs_init) and not work.request.backend_config:
         with suppress(InitNeededError):
             return _Session(
                 work=work, place=module.directory, environment=environment, workspace=workspace
             ).plan()
-    surroundings.register_inputs(work.request.backend_config, work.request.variables)
     return _Session(
         work=work,
-        place=module.directory if module.lock_file.exists() and not module.stray_state else _tree(work),
-        environment=environment,
+        place=_tree(work),
+        environment={**environment, "TF_DATA_DIR": DATA_DIRECTORY},
         workspace=workspace,
-        data=work.workdir.data,
     ).initialise_and_plan()
 
 
@@ -166,10 +164,12 @@ def _persons_workspace(work: Work, environment: Mapping[str, str], data: Path) -
 
 
 def _tree(work: Work) -> Path:
-    place = lay_out(work.workdir.tree, work.module, personal=work.request.personal)
-    own_lock_file = work.workdir.lock_file
-    if not work.module.lock_file.exists() and own_lock_file.exists():
-        (place / LOCK_FILE).write_bytes(own_lock_file.read_bytes())
+    """The stack's own copy of its directory, with what `init` left there before."""
+    workdir, module, personal = work.workdir, work.module, work.request.personal
+    place = place_in(workdir.tree, module, personal=personal)
+    workdir.set_aside(place)
+    lay_out(workdir.tree, module, personal=personal)
+    workdir.put_back(place, lock_file=not module.lock_file.exists())
     return place
 
 
@@ -184,7 +184,7 @@ def _cli_configuration(work: Work) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class _Session:
-    """terraform in one place. `data` is a data directory of ours; with None terraform takes its own."""
+    """terraform in one place. `cache` and `cli_configuration` are a daemon's."""
 
     work: Work
     place: Path
@@ -192,7 +192,6 @@ class _Session:
     workspace: str
     cache: ProviderCache | None = None
     cli_configuration: Path | None = None
-    data: Path | None = None
 
     def initialise_and_plan(self) -> Planned:
         initialiser = self._initialiser()
@@ -234,8 +233,6 @@ class _Session:
         environment.pop("TF_WORKSPACE", None)
         if workspace != DEFAULT_WORKSPACE:
             environment["TF_WORKSPACE"] = workspace
-        if self.data is not None:
-            environment["TF_DATA_DIR"] = str(self.data)
         # `-chdir` only for a person: `path.cwd` is then their directory, as it is with terraform itself.
         stands_in = work.request.personal and self.place != work.module.directory
         return Command(

@@ -44,13 +44,21 @@ class _Layout:
     link: Callable[[Path, Path], None]
 
 
+def place_in(tree: Path, module: Module, *, personal: bool) -> Path:
+    """The module's directory in its tree."""
+    return tree / module.directory.relative_to(_top(module, personal=personal))
+
+
+def _top(module: Module, *, personal: bool) -> Path:
+    """A person's tree begins at the file system's root: their module may refer to anything on the machine."""
+    return Path(module.directory.anchor) if personal else module.checkout
+
+
 def lay_out(tree: Path, module: Module, *, personal: bool) -> Path:
     """Builds `tree` anew and returns the module's directory in it.
 
-    A daemon's tree holds its checkout. A person's begins at the root of the file system, as their module may
-    refer to anything on the machine, and its files are symbolic links: theirs are not touched in any way.
+    The files of a person's tree are symbolic links: theirs are not touched in any way.
     """
-    top = Path(module.directory.anchor) if personal else module.checkout
     modules = frozenset({module.directory, *module.local_modules})
     layout = _Layout(
         modules=modules,
@@ -65,8 +73,8 @@ def lay_out(tree: Path, module: Module, *, personal: bool) -> Path:
     )
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(mode=0o700, parents=True)
-    _fill(top, tree, layout, whole=False)
-    return tree / module.directory.relative_to(top)
+    _fill(_top(module, personal=personal), tree, layout, whole=False)
+    return place_in(tree, module, personal=personal)
 
 
 def _fill(source: Path, target: Path, layout: _Layout, *, whole: bool) -> None:

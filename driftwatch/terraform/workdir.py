@@ -23,6 +23,9 @@ _LONGEST_SOCKET_DIRECTORY = 70
 
 _TRY_AGAIN = 0.2
 
+DATA_DIRECTORY = ".terraform"
+"""TF_DATA_DIR, where terraform has it by itself: `path.module` of a downloaded module begins with it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workdir:
@@ -31,13 +34,14 @@ class Workdir:
     root: Path
 
     @property
-    def data(self) -> Path:
-        """TF_DATA_DIR: providers, modules, and which backend is in use."""
-        return self.root / "data"
+    def tree(self) -> Path:
+        """The stack's copy of its directory, which is made anew for every plan."""
+        return self.root / "tree"
 
     @property
-    def tree(self) -> Path:
-        return self.root / "tree"
+    def _data(self) -> Path:
+        """The data directory, while the tree is made anew."""
+        return self.root / "data"
 
     @property
     def lock_file(self) -> Path:
@@ -51,8 +55,8 @@ class Workdir:
     def is_initialised(self, digest: str) -> bool:
         """Whether the last successful `init` here worked from the same inputs."""
         try:
-            return self._initialised.read_text(encoding="ascii") == digest and self.data.is_dir()
-        except OSError:
+            return self._initialised.read_text(encoding="ascii") == digest
+        except FileNotFoundError:
             return False
 
     def remember(self, digest: str) -> None:
@@ -61,6 +65,19 @@ class Workdir:
     def forget(self) -> None:
         """The next plan begins with an `init`."""
         self._initialised.unlink(missing_ok=True)
+
+    def set_aside(self, place: Path) -> None:
+        """Takes the data directory out of the tree at `place`, if there is one."""
+        if (place / DATA_DIRECTORY).is_dir():
+            shutil.rmtree(self._data, ignore_errors=True)
+            (place / DATA_DIRECTORY).rename(self._data)
+
+    def put_back(self, place: Path, *, lock_file: bool) -> None:
+        """Puts it into the new tree, and with `lock_file` the lock file of our own too."""
+        if self._data.is_dir():
+            self._data.rename(place / DATA_DIRECTORY)
+        if lock_file and self.lock_file.exists():
+            shutil.copyfile(self.lock_file, place / LOCK_FILE)
 
 
 @contextmanager

@@ -94,9 +94,9 @@ def test_with_a_lock_file_too(person: Bench) -> None:
 def test_an_outdated_initialisation_is_left_alone(person: Bench) -> None:
     person.write("main.tf", person.requiring(ADDRESS))
     person.terraform("init")
-    person.write("m.tf", 'module "m" {\n  source = "./m"\n}\n')
-    person.write("m/main.tf", 'resource "terraform_data" "a" {}\n')
-    assert planned_actions(person) == {"module.m.terraform_data.a": ["create"]}
+    person.write("m.tf", 'variable "v" {}\nmodule "m" {\n  source = "./m"\n  v = var.v\n}\n')
+    person.write("m/main.tf", 'variable "v" {}\nresource "terraform_data" "a" {\n  input = var.v\n}\n')
+    assert planned_actions(person, variables={"v": "1"}) == {"module.m.terraform_data.a": ["create"]}
     assert initialised(person)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 LOCAL = 'resource "terraform_data" "a" {\n  input = "one"\n}\n'
 
 
+KEPT_BACKEND = "work/.terraform/tree/.terraform/terraform.tfstate"
 BUCKET = 'resource "sandbox_bucket" "b" {\n  name = "b"\n}\n'
 
 
@@ -132,6 +134,30 @@ def test_a_committed_lock_file_is_obeyed_and_stays_as_it_is(sandboxed: Bench, sa
     assert snapshot(sandboxed.checkout) == before
 
 
+@pytest.mark.parametrize("personal", [False, True])
+def test_a_downloaded_module_is_where_terraform_has_it_by_itself(real: Bench, *, personal: bool) -> None:
+    """`path.module` ends up in attributes: another one would be a drift of our own making."""
+    module = real.root / "module"
+    (module / "sub").mkdir(parents=True)
+    nested = 'module "sub" {\n  source = "./sub"\n}\n'
+    (module / "main.tf").write_text(
+        nested + 'output "paths" {\n  value = [path.module, module.sub.path]\n}\n', encoding="utf-8"
+    )
+    (module / "sub/main.tf").write_text('output "path" {\n  value = path.module\n}\n', encoding="utf-8")
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], cwd=module, check=True)
+    real.write("main.tf", f'module "m" {{\n  source = "git::file://{module}"\n}}\n')
+    real.write("outputs.tf", 'output "p" {\n  value = module.m.paths\n}\n')
+    for _ in range(2):
+        planned = real.plan(personal=personal)
+        assert planned.document["output_changes"]["p"]["after"] == [
+            ".terraform/modules/m",
+            ".terraform/modules/m/sub",
+        ]
+    assert not any("Initializing" in line for line in real.said[-3:])
+
+
 def test_stacks_fill_the_provider_cache_together_without_harm(sandboxed: Bench, sandbox_cloud: Cloud) -> None:
     for number in range(3):
         sandboxed.write(f"s{number}/main.tf", sandbox(sandboxed, sandbox_cloud))
@@ -200,7 +226,7 @@ def test_backend_configuration_is_given_in_a_file_and_taken_literally(real: Benc
     state = real.root / "${state}" / "x.tfstate"
     real.write("main.tf", 'terraform {\n  backend "local" {}\n}\n' + LOCAL)
     real.plan(backend_config={"path": str(state)})
-    backend = json.loads((real.root / "work/.terraform/data/terraform.tfstate").read_text())
+    backend = json.loads((real.root / KEPT_BACKEND).read_text())
     assert backend["backend"]["config"]["path"] == str(state)
     real.said.clear()
     real.plan(backend_config={"path": str(real.root / "other.tfstate")})
@@ -222,7 +248,7 @@ def test_secrets_are_in_no_argument_and_in_no_file_afterwards(real: Bench) -> No
     assert planned.document["variables"]["s"]["value"] == "canary-variable"
     kept = [path for path in real.root.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
     # terraform's own note of the backend in use is needed for the next plan, and is our user's alone.
-    assert kept == [real.root / "work/.terraform/data/terraform.tfstate"]
+    assert kept == [real.root / KEPT_BACKEND]
     assert kept[0].stat().st_mode & 0o077 == 0
     assert (real.root / "work/.terraform").stat().st_mode & 0o077 == 0
     assert "canary" not in "".join(real.said)
