@@ -53,14 +53,14 @@ class Planner:
         is set, stopped plans are killed at once.
         """
         self._settings = settings
-        self._cache = cache
-        self._runs = runs
+        self._cache = cache.absolute()  # terraform works in another directory than we do
+        self._runs = runs.absolute()
         self._environment = dict(environment)
         self._ladder = ladder or Ladder()
         self._hurry = hurry or threading.Event()
         path = environment.get("PATH", os.defpath)
         self._guard = Guard(path)
-        self._engines = Engines(settings.binary, path, cache, self._ask_version)
+        self._engines = Engines(settings.binary, path, self._cache, self._ask_version)
 
     def binaries(self) -> tuple[Binary, ...]:
         """The engines on this machine, the preferred one first; raises NoBinaryError where there is none."""
@@ -80,7 +80,7 @@ class Planner:
         settings = self._settings
         with ExitStack() as stack:
             stack.enter_context(_disk_faults())
-            workdir = prepare(request.workdir, self._cache, settings.min_free_mb << 20)
+            workdir = prepare(request.workdir.absolute(), self._cache, settings.min_free_mb << 20)
             wait = (settings.init_timeout + settings.plan_timeout).total_seconds()
             stack.enter_context(held(workdir.root / "held", stop, wait, shared_by=str(workdir.root)))
             module = read_module(request)

@@ -158,9 +158,10 @@ def _persons_workspace(work: Work, environment: Mapping[str, str], data: Path) -
     if chosen := environment.get("TF_WORKSPACE"):
         return chosen
     try:
-        return (data / "environment").read_text(encoding="utf-8").strip() or DEFAULT_WORKSPACE
+        chosen = (data / "environment").read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         return DEFAULT_WORKSPACE
+    return chosen or DEFAULT_WORKSPACE
 
 
 def _tree(work: Work) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from driftwatch.config.settings import TerraformSettings
 from driftwatch.errors import (
     ConfigurationInvalidError,
     EngineInterruptedError,
@@ -19,6 +21,7 @@ from driftwatch.errors import (
     WorkspaceMissingError,
 )
 from driftwatch.sandbox.address import ADDRESS
+from driftwatch.terraform import Planner, PlanRequest
 
 if TYPE_CHECKING:
     from conftest import Bench
@@ -386,6 +389,17 @@ def test_a_plan_that_shall_not_start_does_not(real: Bench) -> None:
     with pytest.raises(EngineInterruptedError):
         real.plan()
     assert real.leftovers() == []
+
+
+def test_directories_may_be_relative(real: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Terraform works in another directory than we do."""
+    monkeypatch.chdir(real.root)
+    real.write("main.tf", state_backend(real) + LOCAL)
+    planner = Planner(
+        TerraformSettings(min_free_mb=1), cache=Path("c"), runs=Path("r"), environment=os.environ
+    )
+    request = PlanRequest(module=Path("checkout"), checkout=Path("checkout"), workdir=Path("w"))
+    assert actions(planner.plan(request, real.stop)) == {"terraform_data.a": ["create"]}
 
 
 def test_the_engines_of_the_machine_are_listed(real: Bench) -> None:

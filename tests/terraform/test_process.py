@@ -182,9 +182,9 @@ def test_a_program_that_closes_its_output_is_still_waited_for() -> None:
 
 def test_an_ordinary_end_costs_no_waiting() -> None:
     started = time.monotonic()
-    for _ in range(10):
+    for _ in range(30):
         start("exit 0")
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 3.0
 
 
 def test_files_are_their_owners_alone(tmp_path: Path) -> None:

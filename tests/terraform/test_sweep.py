@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -143,12 +144,15 @@ def test_a_process_that_only_has_the_number_is_let_be(tmp_path: Path) -> None:
 
 
 def test_children_are_found_where_their_parent_is_gone(tmp_path: Path) -> None:
-    environment = {"PATH": os.environ["PATH"], RUN_VARIABLE: "orphaned-run"}
+    run = secrets.token_hex(8)
+    environment = {"PATH": os.environ["PATH"], RUN_VARIABLE: run}
     subprocess.run(["sh", "-c", "setsid sleep 60 & setsid sleep 60 &"], env=environment, check=True)
-    assert len(marked("orphaned-run")) == 2
-    record(tmp_path, "orphaned-run", owner=None, process={"pid": 2**22 + 1, "started": "1"})
+    give_up = time.monotonic() + 5
+    while len(marked(run)) < 2 and time.monotonic() < give_up:
+        time.sleep(0.05)
+    record(tmp_path, run, owner=None, process={"pid": 2**22 + 1, "started": "1"})
     assert sweep(tmp_path) == 1
-    assert gone("orphaned-run", within=2)
+    assert gone(run, within=2)
 
 
 def test_only_directories_of_ours_are_removed(tmp_path: Path) -> None:
