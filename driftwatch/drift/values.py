@@ -38,18 +38,33 @@ def same(left: JsonValue, right: JsonValue) -> bool:
 
 
 def alike(left: JsonValue, right: JsonValue) -> bool:
-    """Equality that takes null, `{}`, `[]` and `""` for one another, at every depth."""
-    return same(_without_empties(left), _without_empties(right))
+    """Equality that takes null, `{}`, `[]` and `""` for one another, at every depth.
+
+    Not in a map, where a key that is there and has an empty text is no absent one: a tag without a value is
+    a tag. An object has all its keys in every view, so that a missing one tells a map.
+    """
+    if is_object(left) and is_object(right):
+        return all(_alike_members(left, right, key) for key in left.keys() | right.keys())
+    if is_list(left) and is_list(right):
+        return len(left) == len(right) and all(map(alike, left, right))
+    return same(left, right) or (_is_empty(left) and _is_empty(right))
 
 
-def _without_empties(value: JsonValue) -> JsonValue:
-    """Objects lose their empty members and empty containers become null; lists keep all their elements."""
+def _alike_members(left: dict[str, JsonValue], right: dict[str, JsonValue], key: str) -> bool:
+    if key in left and key in right:
+        return alike(left[key], right[key])
+    return says_nothing(left.get(key, right.get(key)))
+
+
+def _is_empty(value: JsonValue) -> bool:
+    return value == "" or says_nothing(value)
+
+
+def says_nothing(value: JsonValue) -> bool:
+    """True for null, `[]`, and objects of nothing else: what might as well be absent."""
     if is_object(value):
-        slim = {key: _without_empties(member) for key, member in value.items()}
-        return {key: member for key, member in slim.items() if member is not None} or None
-    if is_list(value):
-        return [_without_empties(element) for element in value] or None
-    return None if value == "" else value
+        return all(map(says_nothing, value.values()))
+    return value is None or value == []
 
 
 def canonical(value: JsonValue) -> str:

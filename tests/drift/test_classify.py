@@ -65,6 +65,23 @@ def test_an_update_that_is_only_cosmetic_never_counts(actual: Any, wanted: Any) 
     assert [finding.counted for finding in result.findings] == [False]
 
 
+@pytest.mark.parametrize(
+    ("with_it", "without"), [({"by": ""}, {}), ({"by": ""}, None), ({"by": "", "a": "1"}, {"a": "1"})]
+)
+@pytest.mark.parametrize("mask", [False, True])
+def test_a_tag_without_a_value_that_comes_or_goes_is_drift(with_it: Any, without: Any, mask: bool) -> None:
+    """AWS allows empty values, terraform would undo it, and so it is no null against `""`."""
+    for state, actual in ((without, with_it), (with_it, without)):
+        document = samples.plan(
+            samples.change({"tags": actual}, {"tags": state}, before_sensitive={"tags": mask}),
+            drift=(samples.change({"tags": state}, {"tags": actual}),),
+        )
+        result = _read(document)
+
+        assert result.verdict is Verdict.DRIFTED
+        assert _causes(result) == {"/tags" if mask else "/tags/by": Cause.OUT_OF_BAND}
+
+
 def test_a_computed_value_that_an_apply_will_make_anew_is_not_told_beside_others() -> None:
     document = samples.plan(
         samples.change({"size": 1, "etag": "x"}, {"size": 2}, unknown={"etag": True}),

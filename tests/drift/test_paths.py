@@ -93,7 +93,18 @@ def test_the_empty_values_are_alike(left: Any, right: Any) -> None:
     assert alike(left, right)
     assert alike({"a": left, "b": 1}, {"a": right, "b": 1})
     assert alike([{"a": left}], [{"a": right}])
+
+
+@pytest.mark.parametrize("left", [None, {}, [], {"b": None}])
+def test_an_absent_key_is_like_an_empty_value(left: Any) -> None:
     assert alike({"a": left}, {})
+
+
+def test_a_tag_without_a_value_is_a_tag() -> None:
+    """An object has all its keys in every view: where one is missing, it is a map, and its texts count."""
+    assert not alike({"a": ""}, {})
+    assert not alike([{"tags": {"a": ""}}], [{"tags": {}}])
+    assert not alike({"a": ""}, None)
 
 
 @pytest.mark.parametrize("empty", [None, {}, [], ""])
