@@ -71,6 +71,9 @@ class Origin(Enum):
     NOISE = "noise"
 
 
+_MEMBER = 2
+"""Steps of the path of a map's member, in a map that is an attribute of the resource."""
+
 _ROOTS = frozenset({Origin.CLOUD, Origin.CODE})
 
 
@@ -211,9 +214,41 @@ def _judge_all(resource: ResourceChange, drift: ResourceChange | None, plan: Pla
     state = change.before if drift is None or change.importing else drift.change.before
     mask = change.mask if drift is None else union((change.mask, drift.change.mask))
     configured = plan.configured.get(without_indexes(resource.address))
-    for difference in differences(state, change.before, change.after, mask):
+    for found in differences(state, change.before, change.after, mask):
+        difference = _as_remembered(found, state, change.before)
         is_set = configured is None or not difference.path or difference.path[0] in configured
         yield _Judged(difference=difference, origin=_origin(difference, configured=is_set), configured=is_set)
+
+
+def _as_remembered(difference: Difference, state: JsonValue, actual: JsonValue) -> Difference:
+    """Undoes a move of a map's member that another map, which has the same key, knows nothing of.
+
+    AWS keeps the provider's default tags out of `tags`, by comparing the cloud with the code. Where the code
+    has other defaults by now, all the old ones seem to have come to `tags` by hand; `tags_all` had them.
+    """
+    if len(difference.path) != _MEMBER or not difference.drifted:
+        return difference
+    values = (difference.state, difference.actual)
+    if any(held in values for held in _held_elsewhere(difference.path, state, actual)):
+        _, in_cloud, in_code = difference.present
+        return replace(difference, state=difference.actual, present=(in_cloud, in_cloud, in_code))
+    return difference
+
+
+def _held_elsewhere(path: tuple[str, ...], state: JsonValue, actual: JsonValue) -> Iterator[str]:
+    """The texts that other maps have under a member's key, in the state and in the cloud alike."""
+    if not is_object(state) or not is_object(actual):
+        return
+    attribute, key = path
+    for name in state.keys() & actual.keys() - {attribute}:
+        then, now = state[name], actual[name]
+        if (
+            is_object(then)
+            and is_object(now)
+            and isinstance(then.get(key), str)
+            and then.get(key) == now.get(key)
+        ):
+            yield str(now[key])
 
 
 def _origin(difference: Difference, *, configured: bool) -> Origin:

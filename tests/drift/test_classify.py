@@ -204,6 +204,34 @@ def test_a_computed_map_that_repeats_what_the_code_says_is_noise() -> None:
     }
 
 
+def _default_tag(state: Any, actual: Any, wanted: Any, everywhere: tuple[Any, Any, Any]) -> dict[str, Any]:
+    """A document about one tag, as AWS shows it in `tags` and in `tags_all`; None where it is not there."""
+    was, is_now, will_be = (
+        {"tags": {"env": env} if env else {}, "tags_all": {"env": all_} if all_ else {}}
+        for env, all_ in zip((state, actual, wanted), everywhere, strict=True)
+    )
+    return samples.plan(
+        samples.change(is_now, will_be),
+        drift=(samples.change(was, is_now),),
+        configured={samples.ADDRESS: ("name",)},
+    )
+
+
+@pytest.mark.parametrize("wanted", ["dev", None])
+def test_another_default_tag_in_the_code_is_no_drift_of_every_resource(wanted: Any) -> None:
+    """The provider takes the code's defaults off `tags`: the old ones seem to have come by hand."""
+    result = _read(_default_tag(None, "prod", None, ("prod", "prod", wanted)))
+
+    assert result.verdict is Verdict.PENDING
+    assert _causes(result) == {"/tags/env": Cause.UNAPPLIED_COMMIT, "/tags_all/env": Cause.UNAPPLIED_COMMIT}
+
+
+def test_a_default_tag_that_was_changed_by_hand_is_drift_whatever_the_code_says() -> None:
+    result = _read(_default_tag(None, "by hand", None, ("prod", "by hand", "dev")))
+
+    assert result.verdict is Verdict.DRIFTED
+
+
 def test_data_sources_are_no_findings() -> None:
     read = samples.change(None, {}, actions=("read",), unknown={"id": True}) | {"mode": "data"}
     document = samples.plan()
