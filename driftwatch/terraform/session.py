@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from driftwatch.drift import parse_document
 from driftwatch.errors import (
     PlanTooLargeError,
     PlanUnreadableError,
@@ -320,13 +321,7 @@ class _Session:
             )
         if shown.returncode != 0:
             raise self._not_shown(shown)
-        try:
-            document = json.loads(content.content)
-        except (ValueError, RecursionError) as problem:
-            raise PlanUnreadableError(
-                f"the plan's document is no JSON: {redact(str(problem))[:200]}"
-            ) from problem
-        return self._complete(document)
+        return self._complete(dict(parse_document(bytes(content.content))))
 
     def _not_shown(self, shown: Finished) -> Exception:
         """Why `show` could not read the plan that has just been made: most likely it is not whole."""
