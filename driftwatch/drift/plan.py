@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 MAX_DEPTH = 200
 """Terraform's own types nest far less; a deeper document is an attack on the reader's stack."""
 
+_RELEASE = re.compile(r"(?P<major>\d{1,3})\.(?P<minor>\d{1,3})(?:\.|$)", re.ASCII)
+_SAYS_ERRORED = (1, 4)
+_SAYS_COMPLETE = (1, 8)
+_NEWEST = (999, 999)
 _FORMAT = re.compile(r"(?P<major>\d{1,9})\.\d{1,9}")
 _SUPPORTED_MAJOR = "1"
 _INDEX = re.compile(r'\[(?:\d+|"(?:\\.|[^"\\])*")\]')
@@ -218,20 +222,29 @@ def _check_format(document: Mapping[str, Any]) -> None:
 
 
 def _check_outcome(document: Mapping[str, Any], engine: str | None) -> None:
-    """An interrupted or failed plan also writes a document, with no changes in it."""
-    if document.get("errored") is not False:
+    """An interrupted or failed plan also writes a document, with no changes in it.
+
+    Older engines say less: before 1.4 Terraform wrote no plan file where planning failed and so has no
+    `errored`; before 1.8 a document may lack `complete` and `applyable`, and so may all of OpenTofu's, which
+    forked before them. What an engine that knows a word leaves out is refused.
+    """
+    version = _release(document)
+    if document.get("errored", version >= _SAYS_ERRORED) is not False:
         _refuse("the plan errored")
-    if "complete" not in document and engine == "tofu":
-        return  # OpenTofu forked before `complete` and `applyable`; its failed plans are `errored`
+    if "complete" not in document and (engine == "tofu" or version < _SAYS_COMPLETE):
+        return
     if "complete" not in document:
-        raise PlanUnreadableError(
-            "The plan document does not say whether the plan is complete.",
-            advice="Terraform says so from 1.8 on: use that or a newer one, or OpenTofu.",
-        )
+        _refuse("it does not say whether it is complete")
     if document["complete"] is not True:
         _refuse("the plan is not complete")
     if not isinstance(document.get("applyable"), bool):
         _refuse("it does not say whether it is applyable")
+
+
+def _release(document: Mapping[str, Any]) -> tuple[int, int]:
+    """Major and minor version of the engine that planned; the newest there can be, where it does not say."""
+    match = _RELEASE.match(str(document.get("terraform_version", "")))
+    return (int(match["major"]), int(match["minor"])) if match else _NEWEST
 
 
 def _check_consistent(document: Mapping[str, Any], plan: Plan, planned: Mapping[str, Any]) -> None:

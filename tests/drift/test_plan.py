@@ -243,12 +243,30 @@ def test_only_opentofu_may_leave_out_whether_a_plan_is_complete() -> None:
     del document["complete"], document["applyable"]
     tofu = Inputs(engine=Engine(name="tofu", version="1.10.6"))
 
-    with pytest.raises(PlanUnreadableError, match="does not say whether the plan is complete"):
+    with pytest.raises(PlanUnreadableError, match="does not say whether it is complete"):
         read(document)
     result = read_plan(document, digest=DIGEST, inputs=tofu, baseline=None)
     assert result.verdict is Verdict.DRIFTED
     with pytest.raises(PlanUnreadableError):
         read_plan(document | {"errored": True}, digest=DIGEST, inputs=tofu, baseline=None)
+
+
+@pytest.mark.parametrize(
+    ("version", "lacking", "readable"),
+    [
+        ("1.5.7", ["complete", "applyable"], True),
+        ("1.7.5", ["complete", "applyable"], True),
+        ("1.3.10", ["complete", "applyable", "errored"], True),
+        ("1.5.7", ["complete", "applyable", "errored"], False),
+        ("1.8.0", ["complete", "applyable"], False),
+        ("2.0.0", ["complete"], False),
+        ("", ["complete"], False),
+    ],
+)
+def test_older_terraforms_say_less_of_a_plan(version: str, lacking: list[str], readable: bool) -> None:
+    """What a release could not say yet is no reason to refuse it; what it leaves out is."""
+    document = {key: value for key, value in _document().items() if key not in lacking}
+    assert (_read(document | {"terraform_version": version}) is not None) is readable
 
 
 def test_fields_that_nobody_knows_yet_are_ignored() -> None:
