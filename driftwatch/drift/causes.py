@@ -10,7 +10,7 @@ More than one input may have moved. The precedence, the most telling first:
    defaults of a new provider show in what nobody wrote down. A lock file lies in the code's own tree, so that
    an upgrade nearly always moves both.
 2. `unapplied_commit`, where the code moved: the tree that the stack reads, or, with none known, the commit.
-3. `input_change`, where variables or the results of data sources moved.
+3. `input_change`, where variables or the results of data sources moved, and the attribute can have read them.
 4. `state_edit`, where the state has another serial or lineage: somebody applied or edited elsewhere.
 5. `undetermined`, where nothing is known to have moved. It still is pending.
 
@@ -38,14 +38,17 @@ class Evidence:
     inputs: Inputs
     baseline: Inputs | None
 
-    def cause(self, provider: str | None, *, configured: bool = True) -> Cause:
-        """The cause of one difference; `configured` where the code sets the attribute."""
+    def cause(self, provider: str | None, *, configured: bool = True, constant: bool = False) -> Cause:
+        """The cause of one difference.
+
+        `configured` where the code sets the attribute, `constant` where it reads no variable and no data.
+        """
         upgraded = self._provider_moved(provider)
         if upgraded and not (self._code_moved and configured):
             return Cause.PROVIDER_UPGRADE
         if self._code_moved:
             return Cause.UNAPPLIED_COMMIT
-        if self._inputs_moved:
+        if self._inputs_moved and not constant:
             return Cause.INPUT_CHANGE
         return Cause.STATE_EDIT if self._state_moved else Cause.UNDETERMINED
 

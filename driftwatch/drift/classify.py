@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from driftwatch.drift.plan import Change
     from driftwatch.model import JsonValue
 
+PLAN_TIME = "(time of the plan)"
 MAX_MESSAGE = 2000
 """Characters of a failing check's messages: conditions may print whole values."""
 
@@ -71,6 +72,9 @@ class Origin(Enum):
     NOISE = "noise"
 
 
+_OPAQUE = ("local.", "module.", "data.")
+"""What an expression may read a resource through."""
+
 _MEMBER = 2
 """Steps of the path of a map's member, in a map that is an attribute of the resource."""
 
@@ -79,11 +83,16 @@ _ROOTS = frozenset({Origin.CLOUD, Origin.CODE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
-    """One attribute with its origin. `configured`: the code sets it, as far as is known."""
+    """One attribute with its origin.
+
+    `configured`: the code sets it, as far as is known. `references`: what it says there refers to, None where
+    that is not known.
+    """
 
     difference: Difference
     origin: Origin
     configured: bool
+    references: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +226,12 @@ def _judge_all(resource: ResourceChange, drift: ResourceChange | None, plan: Pla
     for found in differences(state, change.before, change.after, mask):
         difference = _as_remembered(found, state, change.before)
         is_set = configured is None or not difference.path or difference.path[0] in configured
-        yield _Judged(difference=difference, origin=_origin(difference, configured=is_set), configured=is_set)
+        yield _Judged(
+            difference=difference,
+            origin=_origin(difference, configured=is_set),
+            configured=is_set,
+            references=configured.get(difference.path[0]) if configured and difference.path else None,
+        )
 
 
 def _as_remembered(difference: Difference, state: JsonValue, actual: JsonValue) -> Difference:
@@ -323,7 +337,8 @@ class _Context:
         found = differences(change.before, change.before, change.after, change.mask)
         if not found:
             return None
-        attributes = tuple(self._attribute(each, self._cause_of_output(each)) for each in found)
+        read = self._plan.output_references.get(name, frozenset())
+        attributes = tuple(self._attribute(each, self._cause_of_output(each, read)) for each in found)
         return _finding(
             address=f"output.{name}",
             type_="output",
@@ -341,7 +356,7 @@ class _Context:
             path=difference.pointer,
             before=shown(difference.state),
             actual=shown(difference.actual),
-            after=shown(difference.wanted),
+            after=shown(_timeless(difference.wanted, self._plan.time)),
             sensitive=difference.mask is not False,
             cause=cause,
         )
@@ -351,7 +366,10 @@ class _Context:
             return Cause.NOISE
         if judged.origin is Origin.CLOUD or self._is_consequence(draft, judged):
             return Cause.OUT_OF_BAND
-        return self._evidence.cause(draft.resource.provider, configured=judged.configured)
+        is_constant = judged.references is not None and not judged.references
+        return self._evidence.cause(
+            draft.resource.provider, configured=judged.configured, constant=is_constant
+        )
 
     def _cause_of_whole(self, draft: _Draft, whole: Origin) -> Cause:
         if whole is Origin.NOISE:
@@ -360,18 +378,20 @@ class _Context:
             return Cause.OUT_OF_BAND
         return self._evidence.cause(draft.resource.provider)
 
-    def _cause_of_output(self, difference: Difference) -> Cause:
+    def _cause_of_output(self, difference: Difference, read: frozenset[str]) -> Cause:
         """An output only passes on: what follows from the cloud is told by the resource it comes from."""
         if not difference.changes:
             return Cause.NOISE
         if difference.has_unknown:
-            follows = frozenset().union(*self._roots.values()) == {Origin.CLOUD}
+            follows = frozenset().union(*self._roots.values()) == {Origin.CLOUD} and _may_follow(read, "")
         else:
-            follows = bool(self._drifted) and self._evidence.nothing_moved
-        return Cause.NOISE if follows else self._evidence.cause(None)
+            follows = self._evidence.nothing_moved and any(_may_read(read, it) for it in self._drifted)
+        return Cause.NOISE if follows else self._evidence.cause(None, constant=not read)
 
     def _is_consequence(self, draft: _Draft, judged: _Judged) -> bool:
         """True where the attribute changes only because something else was changed by hand."""
+        if judged.references is not None and not _may_follow(judged.references, draft.resource.address):
+            return False
         if judged.origin is Origin.CODE:
             dependencies = self._plan.dependencies.get(draft.resource.address, frozenset())
             return self._evidence.nothing_moved and not self._drifted.isdisjoint(dependencies)
@@ -401,6 +421,31 @@ def _relevant_drift(plan: Plan, drafts: Iterable[_Draft]) -> Iterator[str]:
         moved = [judged.difference.path for judged in draft.judged if judged.difference.drifted]
         if any(_overlap(path, read) for path in moved for read in relevant[address]):
             yield address
+
+
+def _timeless(wanted: JsonValue, time: str | None) -> JsonValue:
+    """Says `plantimestamp()` where a text has its value: else every check would find another difference."""
+    if is_object(wanted):
+        return {key: _timeless(member, time) for key, member in wanted.items()}
+    if is_list(wanted):
+        return [_timeless(element, time) for element in wanted]
+    return wanted.replace(time, PLAN_TIME) if time and isinstance(wanted, str) else wanted
+
+
+def _may_follow(references: Iterable[str], address: str) -> bool:
+    """False where an expression refers to nothing, or only to the root module's variables."""
+    in_root = not address.startswith("module.")
+    return any(not (in_root and reference.startswith("var.")) for reference in references)
+
+
+def _may_read(references: Iterable[str], address: str) -> bool:
+    """Whether an output may read a resource: it says so, or refers to what hides what it reads."""
+    return any(
+        reference.startswith(_OPAQUE)
+        or reference == address
+        or reference.startswith((f"{address}.", f"{address}["))
+        for reference in references
+    )
 
 
 def _overlap(left: tuple[str, ...], right: tuple[str, ...]) -> bool:

@@ -95,7 +95,9 @@ class Plan:
     `managed` are the addresses in the refreshed state. `dependencies` maps such an address to the
     configuration addresses that it depends on, directly or not. `relevant` are the attributes that the
     engine says contributed to a change. `configured` maps a configuration address to the attributes that the
-    code sets. `secrets` are the sensitive texts of the whole document, for looking them up in sentences.
+    code sets, and each of these to what its expression refers to; `output_references` does so for outputs.
+    `secrets` are the sensitive texts of the whole document, for looking them up in sentences. `time` is what
+    `plantimestamp()` gave in this plan.
     """
 
     drift: tuple[ResourceChange, ...]
@@ -107,8 +109,10 @@ class Plan:
     managed: frozenset[str]
     dependencies: Mapping[str, frozenset[str]]
     relevant: tuple[tuple[str, tuple[str, ...]], ...]
-    configured: Mapping[str, frozenset[str]]
+    configured: Mapping[str, Mapping[str, frozenset[str]]]
+    output_references: Mapping[str, frozenset[str]]
     secrets: frozenset[str]
+    time: str | None
 
 
 def parse_document(text: bytes | str) -> Mapping[str, Any]:
@@ -143,6 +147,7 @@ def read(document: Mapping[str, Any], *, engine: str | None = None) -> Plan:
     resources = _resources(_object(prior.get("values"), "prior_state.values"), "prior_state")
     planned = _present(document, "planned_values")
     configuration = _present(document, "configuration")
+    root = _object(configuration.get("root_module"), "configuration root_module")
     plan = Plan(
         drift=_resource_changes(document, "resource_drift"),
         changes=_resource_changes(document, "resource_changes"),
@@ -153,10 +158,10 @@ def read(document: Mapping[str, Any], *, engine: str | None = None) -> Plan:
         managed=frozenset(_managed_addresses(resources)),
         dependencies=_dependencies(resources),
         relevant=_relevant(document),
-        configured=dict(
-            _configured(_object(configuration.get("root_module"), "configuration root_module"), "")
-        ),
-        secrets=frozenset(_secrets(document, resources, configuration)),
+        configured=dict(_configured(root, "")),
+        output_references=_output_references(root),
+        secrets=frozenset(_secrets(document, resources, root)),
+        time=_optional_text(document.get("timestamp"), "the timestamp"),
     )
     _check_consistent(document, plan, planned)
     return plan
@@ -450,19 +455,41 @@ def _relevant(document: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]],
     )
 
 
-def _configured(module: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, frozenset[str]]]:
-    """Only the names of what the code sets: expressions may hold literals that are secrets."""
+def _configured(module: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, frozenset[str]]]]:
+    """Only the names of what the code sets and refers to: expressions may hold literals that are secrets."""
     for raw in _list(module.get("resources"), "configured resources"):
         resource = _object(raw, "a configured resource")
         address = _text(resource.get("address"), "a configured address")
-        yield prefix + address, frozenset(_object(resource.get("expressions"), "expressions"))
+        expressions = _object(resource.get("expressions"), "expressions")
+        yield prefix + address, {name: frozenset(_references(below)) for name, below in expressions.items()}
     for name, raw in _object(module.get("module_calls"), "module_calls").items():
         call = _object(raw, "a module call")
         yield from _configured(_object(call.get("module"), "a called module"), f"{prefix}module.{name}.")
 
 
+def _references(expression: JsonValue) -> Iterator[str]:
+    """All references at and below an expression, which for a nested block is an object or a list of them."""
+    if is_list(expression):
+        for element in expression:
+            yield from _references(element)
+    elif is_object(expression):
+        for name, below in expression.items():
+            if name == "references" and is_list(below):
+                yield from (reference for reference in below if isinstance(reference, str))
+            elif name != "constant_value":
+                yield from _references(below)
+
+
+def _output_references(root: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    outputs = _object(root.get("outputs"), "configured outputs")
+    return {
+        name: frozenset(_references(_object(raw, "a configured output").get("expression")))
+        for name, raw in outputs.items()
+    }
+
+
 def _secrets(
-    document: Mapping[str, Any], resources: list[Mapping[str, Any]], configuration: Mapping[str, Any]
+    document: Mapping[str, Any], resources: list[Mapping[str, Any]], root: Mapping[str, Any]
 ) -> Iterator[str]:
     for key in ("resource_drift", "resource_changes"):
         for entry in _list(document.get(key), key):
@@ -471,7 +498,6 @@ def _secrets(
         yield from _secrets_of_change(raw)
     for resource in resources:
         yield from secrets_in(resource.get("values"), mask_of(resource.get("sensitive_values")))
-    root = _object(configuration.get("root_module"), "configuration root_module")
     declared = _object(root.get("variables"), "declared variables")
     for name, value in _variables(document).items():
         yield from secrets_in(value, mask_of(_object(declared.get(name), "a variable").get("sensitive")))

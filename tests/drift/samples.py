@@ -46,7 +46,10 @@ def plan(
     depends_on: dict[str, tuple[str, ...]] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """A whole document. `configured`: address to attributes that the code sets; absent ones are not known."""
+    """A whole document. `configured`: address to attributes that the code sets; absent ones are not known.
+
+    A name with `=` at its end is set to something that refers to nothing, all others refer to something.
+    """
     resources = [
         {
             "address": entry["address"],
@@ -57,7 +60,12 @@ def plan(
         if entry["change"]["actions"] != ["create"]
     ]
     declared = [
-        {"address": address, "expressions": {name: {} for name in names}}
+        {
+            "address": address,
+            "expressions": {
+                name.rstrip("="): {} if name.endswith("=") else {"references": ["local.it"]} for name in names
+            },
+        }
         for address, names in (configured or {}).items()
     ]
     return {

@@ -59,6 +59,13 @@ def test_an_upgrade_that_was_committed_explains_what_the_code_does_not_say() -> 
     assert _cause(both, configured=False) is Cause.PROVIDER_UPGRADE
 
 
+def test_what_reads_no_input_does_not_differ_because_of_one() -> None:
+    moved = replace(BASELINE, data_reads="d2", state_serial=8)
+
+    assert _cause(moved) is Cause.INPUT_CHANGE
+    assert _cause(moved, constant=True) is Cause.STATE_EDIT
+
+
 def test_another_providers_upgrade_explains_nothing_here() -> None:
     upgraded = replace(BASELINE, engine=UPGRADED)
 

@@ -183,6 +183,69 @@ def test_a_known_value_that_moved_elsewhere_is_not_blamed_on_the_cloud_where_a_c
     assert _read(document, inputs=NOW).verdict is Verdict.PENDING
 
 
+MOVED_IP = {
+    "drift": (samples.change({"ip": "1"}, {"ip": "2"}, address="thing_ip.it"),),
+    "relevant_attributes": [{"resource": "thing_ip.it", "attribute": ["ip"]}],
+}
+SAME_IP = samples.change({"ip": "2"}, {"ip": "2"}, actions=("no-op",), address="thing_ip.it")
+
+
+@pytest.mark.parametrize(
+    ("configured", "cause"), [("target", Cause.OUT_OF_BAND), ("target=", Cause.UNDETERMINED)]
+)
+def test_what_refers_to_nothing_follows_from_nothing(configured: str, cause: Cause) -> None:
+    """With no baseline only the code tells: a literal was changed by a commit, whatever moved beside it."""
+    document = samples.plan(
+        SAME_IP,
+        samples.change({"target": "1"}, {"target": "2"}),
+        depends_on={samples.ADDRESS: ("thing_ip.it",)},
+        configured={samples.ADDRESS: (configured,)},
+        **MOVED_IP,
+    )
+    causes = {finding.address: finding.causes for finding in _read(document, baseline=None).findings}
+
+    assert causes[samples.ADDRESS] == (cause,)
+
+
+@pytest.mark.parametrize(
+    ("references", "verdict"),
+    [
+        (["thing_ip.it.ip", "thing_ip.it"], Verdict.IN_SYNC),
+        (["thing_ip.it[0].ip"], Verdict.IN_SYNC),
+        (["local.ip"], Verdict.IN_SYNC),
+        (["module.net.ip"], Verdict.IN_SYNC),
+        (["thing_ip.item"], Verdict.PENDING),
+        (["var.ip"], Verdict.PENDING),
+        ([], Verdict.PENDING),
+    ],
+)
+def test_only_an_output_that_may_read_what_moved_passes_it_on(
+    references: list[str], verdict: Verdict
+) -> None:
+    """One that reads something else changed with the code, and is pending, not noise."""
+    output = samples.change("1", "2", actions=("update",))["change"]
+    document = samples.plan(SAME_IP, outputs={"it": output}, **MOVED_IP)
+    expression = {"references": references} if references else {}
+    document["configuration"]["root_module"]["outputs"] = {"it": {"expression": expression}}
+
+    assert _read(document, baseline=None).verdict is verdict
+
+
+def test_the_time_of_the_plan_is_no_other_difference_in_every_plan() -> None:
+    """What `plantimestamp()` gives is known, and another text in each plan."""
+
+    def seen(time: str) -> Reading:
+        change = samples.change({"at": ["made x"]}, {"at": [f"made {time}"]})
+        output = samples.change("x", {"at": time})["change"]
+        return _read(samples.plan(change, outputs={"it": output}, timestamp=time))
+
+    first, second = seen("2026-05-01T10:00:00Z"), seen("2026-05-01T11:00:00Z")
+
+    assert first == second
+    assert first.verdict is Verdict.PENDING
+    assert first.findings[-1].attributes[0].after == ["made (time of the plan)"]
+
+
 def test_a_computed_map_that_repeats_what_the_code_says_is_noise() -> None:
     """AWS shows every tag twice; one that comes from the provider's defaults stands in `tags_all` alone."""
     state, actual = (
