@@ -104,7 +104,7 @@ def page(
     after: int | None,
 ) -> Page[StoredFinding]:
     """Some findings in the order of their ids."""
-    query = _query().order_by(FindingRow.id).limit(limit + 1)
+    query = _query().order_by(FindingRow.id.desc()).limit(limit + 1)
     if stack is not None:
         query = query.where(FindingRow.stack_id.in_(ids_matching(connection, stack)))
     if statuses is not None:
@@ -112,7 +112,7 @@ def page(
     if counted is not None:
         query = query.where(FindingRow.counted == counted)
     if after is not None:
-        query = query.where(FindingRow.id > after)
+        query = query.where(FindingRow.id < after)
     rows = connection.execute(query).all()
     items = [_stored(row) for row in rows[:limit]]
     return Page(items=items, next=items[-1].id if len(rows) > limit else None)

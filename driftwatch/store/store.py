@@ -198,7 +198,7 @@ class Store:
         limit: int = 100,
         after: int | None = None,
     ) -> Page[StoredFinding]:
-        """Findings in the order of their ids, `limit` of them after the id `after`.
+        """Findings, the newest first: `limit` of them, those older than the one with the id `after`.
 
         `stack` is a glob; None stands for all stacks, all statuses, counted or not.
         """

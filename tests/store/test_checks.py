@@ -55,7 +55,7 @@ def test_a_check_its_findings_and_its_messages_are_written_together(
 ) -> None:
     recorded = record(result(1, WEB, DNS), channels=["slack", "webhook:ops"])
     page = store.findings()
-    assert [stored.finding for stored in page.items] == [WEB, DNS]
+    assert [stored.finding for stored in page.items] == [DNS, WEB]
     assert {stored.status for stored in page.items} == {FindingStatus.OPEN}
     assert {stored.first_seen for stored in page.items} == {START}
     (announced,) = recorded.announcements
@@ -108,7 +108,7 @@ def test_the_life_of_a_finding_is_kept_step_by_step(store: Store, record: Callab
 def test_a_finding_that_is_gone_is_resolved_at_that_check(store: Store, record: Callable[..., Any]) -> None:
     record(result(1, WEB, DNS))
     record(result(1, DNS, at=after(5)))
-    resolved, active = store.findings().items
+    active, resolved = store.findings().items
     assert (resolved.status, resolved.resolved_at, resolved.resolution) == ("resolved", after(5), "gone")
     assert resolved.last_seen == START
     assert (active.status, active.last_seen) == ("open", after(5))
@@ -301,13 +301,14 @@ def test_two_checks_of_one_stack_at_the_same_time_open_a_finding_once(store: Sto
 
 
 def test_findings_come_in_pages_and_by_glob(store: Store, record: Callable[..., Any]) -> None:
+    """The newest first: that is what somebody who was just alerted looks for."""
     for number in range(1, 6):
         record(result(number, finding(f"cloud_bucket.b{number}")))
     first = store.findings(limit=2)
-    assert [stored.stack for stored in first.items] == [stack_id(1), stack_id(2)]
+    assert [stored.stack for stored in first.items] == [stack_id(5), stack_id(4)]
     assert first.next == first.items[-1].id
     rest = store.findings(limit=10, after=first.next)
-    assert [stored.stack for stored in rest.items] == [stack_id(3), stack_id(4), stack_id(5)]
+    assert [stored.stack for stored in rest.items] == [stack_id(3), stack_id(2), stack_id(1)]
     assert rest.next is None
     assert len(store.findings(stack="platform/*/s00[23]").items) == 2
     assert store.findings(stack="other/*").items == []
