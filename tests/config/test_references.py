@@ -245,9 +245,9 @@ def test_paths_are_made_absolute_beside_the_file(accepts: Callable[..., Loaded],
         "repositories: {p: {url: 'git@h:x', ssh_key: ~/.ssh/key, ssh_known_hosts: hosts}}\n"
         "terraform: {cli_config: /etc/x.rc, binary: bin/tofu, provider_mirrors: [mirror, 'https://m.example.com/p/']}\n"
     )
-    settings = accepts(text, {"HOME": "/home/dw"}).settings
+    settings = accepts(text, {"HOME": "/people/dw"}).settings
     assert settings.state_dir == tmp_path / "state"
-    assert str(settings.repositories["p"].ssh_key) == "/home/dw/.ssh/key"
+    assert str(settings.repositories["p"].ssh_key) == "/people/dw/.ssh/key"
     assert settings.repositories["p"].ssh_known_hosts == tmp_path / "hosts"
     assert str(settings.terraform.cli_config) == "/etc/x.rc"
     assert settings.terraform.binary == str(tmp_path / "bin/tofu")
