@@ -226,11 +226,12 @@ def _judge_all(resource: ResourceChange, drift: ResourceChange | None, plan: Pla
     for found in differences(state, change.before, change.after, mask):
         difference = _as_remembered(found, state, change.before)
         is_set = configured is None or not difference.path or difference.path[0] in configured
+        references = configured.get(difference.path[0]) if configured and difference.path else None
         yield _Judged(
             difference=difference,
             origin=_origin(difference, configured=is_set),
             configured=is_set,
-            references=configured.get(difference.path[0]) if configured and difference.path else None,
+            references=references if difference is found else None,  # else the provider had a say
         )
 
 

@@ -276,17 +276,30 @@ def _default_tag(state: Any, actual: Any, wanted: Any, everywhere: tuple[Any, An
     return samples.plan(
         samples.change(is_now, will_be),
         drift=(samples.change(was, is_now),),
-        configured={samples.ADDRESS: ("name",)},
+        configured={samples.ADDRESS: ("tags=",)},
     )
 
 
-@pytest.mark.parametrize("wanted", ["dev", None])
-def test_another_default_tag_in_the_code_is_no_drift_of_every_resource(wanted: Any) -> None:
+@pytest.mark.parametrize(("wanted", "everywhere"), [("dev", Cause.UNAPPLIED_COMMIT), (None, Cause.NOISE)])
+def test_another_default_tag_in_the_code_is_no_drift_of_every_resource(
+    wanted: Any, everywhere: Cause
+) -> None:
     """The provider takes the code's defaults off `tags`: the old ones seem to have come by hand."""
     result = _read(_default_tag(None, "prod", None, ("prod", "prod", wanted)))
 
     assert result.verdict is Verdict.PENDING
-    assert _causes(result) == {"/tags/env": Cause.UNAPPLIED_COMMIT, "/tags_all/env": Cause.UNAPPLIED_COMMIT}
+    assert _causes(result) == {"/tags/env": Cause.UNAPPLIED_COMMIT, "/tags_all/env": everywhere}
+
+
+def test_a_default_tag_that_a_variable_changed_differs_because_of_it() -> None:
+    """What the resource says of its tags is a literal, and the provider reads the variable."""
+    (finding,) = _read(
+        _default_tag(None, "prod", None, ("prod", "prod", "dev")),
+        inputs=Inputs(),
+        baseline=Inputs(variables="others"),
+    ).findings
+
+    assert finding.causes == (Cause.INPUT_CHANGE,)
 
 
 def test_a_default_tag_that_was_changed_by_hand_is_drift_whatever_the_code_says() -> None:
