@@ -17,25 +17,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
+from rich.text import Text
 
 from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
-from driftwatch.cli.formats import Format, exit_code, render
+from driftwatch.cli.formats import Format, exit_code, plain, render
 from driftwatch.config.settings import TerraformSettings
 from driftwatch.drift import Digester
 from driftwatch.errors import UsageError
 from driftwatch.git import describe
-from driftwatch.log import redact
 from driftwatch.model import DEFAULT_WORKSPACE, StackId
 from driftwatch.pipeline import check as pipeline
 from driftwatch.terraform import Planner, PlanRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from driftwatch.git import WorkingCopy
     from driftwatch.model import CheckResult, JsonValue
+
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""How people and systems ask a command to end."""
 
 
 def check_directory(
@@ -50,17 +52,23 @@ def check_directory(
     directory = _one_directory(targets)
     scratch = Path(tempfile.mkdtemp(prefix="driftwatch-"))
     try:
+        haste = threading.Event()
         planner = Planner(
-            TerraformSettings(), cache=scratch / "cache", runs=scratch / "runs", environment=dict(os.environ)
+            TerraformSettings(),
+            cache=scratch / "cache",
+            runs=scratch / "runs",
+            environment=dict(os.environ),
+            hurry=haste,
         )
         working_copy = describe(directory)
-        with stoppable() as stop, progress_line(f"Planning {directory}") as progress:
+        workspace = workspace or _selected_workspace(directory, os.environ)
+        with stoppable(haste=haste) as stop, progress_line(f"Planning {directory}") as progress:
             result = pipeline.check_directory(
                 PlanRequest(
                     module=directory,
                     checkout=working_copy.root if working_copy else directory,
                     workdir=scratch / "work",
-                    workspace=workspace or DEFAULT_WORKSPACE,
+                    workspace=workspace,
                     engine="auto",
                     var_files=tuple(var_files),
                     variables=_parsed(variables),
@@ -68,7 +76,7 @@ def check_directory(
                     environment={},
                     personal=True,
                 ),
-                stack=_name(directory, working_copy),
+                stack=_name(directory, working_copy, workspace),
                 commit=working_copy.commit if working_copy else None,
                 planner=planner,
                 digest=Digester(secrets.token_bytes(32)),
@@ -88,16 +96,32 @@ def _one_directory(targets: Sequence[str]) -> Path:
             advice="driftwatch check DIR · driftwatch check --config FILE [STACK…]",
         )
     directory = Path(targets[0])
+    if directory.is_file():
+        raise UsageError(
+            f"{directory} is a file", advice="Name the directory of a root module: driftwatch check DIR."
+        )
     if not directory.is_dir():
         raise UsageError(f"no such directory: {directory}", advice="Name the directory of a root module.")
     return directory.resolve()
 
 
-def _name(directory: Path, working_copy: WorkingCopy | None) -> StackId:
+def _selected_workspace(directory: Path, environment: Mapping[str, str]) -> str:
+    """The one that terraform would use there; it is part of the stack's name."""
+    if named := environment.get("TF_WORKSPACE"):
+        return named
+    try:
+        selected = directory / environment.get("TF_DATA_DIR", ".terraform") / "environment"
+        return selected.read_text(encoding="utf-8").strip() or DEFAULT_WORKSPACE
+    except (OSError, UnicodeDecodeError):
+        return DEFAULT_WORKSPACE  # none was ever selected there
+
+
+def _name(directory: Path, working_copy: WorkingCopy | None, workspace: str) -> StackId:
     """The id that a stack of this directory would have in a configuration named after the working copy."""
-    if working_copy is None:
-        return StackId(repository=directory.parent.name or "local", path=directory.name or ".")
-    return StackId(repository=working_copy.root.name, path=working_copy.path)
+    repository, path = directory.parent.name or "local", directory.name or "."
+    if working_copy is not None:
+        repository, path = working_copy.root.name, working_copy.path
+    return StackId(repository=repository, path=path, workspace=workspace)
 
 
 def _parsed(variables: Sequence[str]) -> dict[str, JsonValue]:
@@ -117,14 +141,23 @@ def _parsed(variables: Sequence[str]) -> dict[str, JsonValue]:
 
 
 @contextmanager
-def stoppable() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM ask the plan to stop: terraform, in a session of its own, does not see them."""
-    stop = threading.Event()
-    previous = {
-        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+def stoppable(
+    *, stop: threading.Event | None = None, haste: threading.Event | None = None
+) -> Iterator[threading.Event]:
+    """Ctrl-C, SIGTERM and a closed terminal set `stop`: terraform has a session of its own.
+
+    The second time sets `haste`: a plan only reads, and may be killed.
+    """
+    ending = stop or threading.Event()
+
+    def asked(*_: object) -> None:
+        if ending.is_set() and haste:
+            haste.set()
+        ending.set()
+
+    previous = {number: signal.signal(number, asked) for number in ENDINGS}
     try:
-        yield stop
+        yield ending
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -136,8 +169,8 @@ def progress_line(title: str) -> Iterator[Callable[[str], None] | None]:
     if not terminal.is_interactive():
         yield None
         return
-    with terminal.stderr.status(escape(title)) as status:
-        yield lambda line: status.update(escape(f"{title}: {redact(line)[:100]}"))
+    with terminal.stderr.status(Text(plain(title))) as status:
+        yield lambda line: status.update(Text(plain(f"{title}: {line}")[:120]))
 
 
 def print_results(results: Sequence[CheckResult], form: Format) -> int:

@@ -12,6 +12,7 @@ from driftwatch.aws import AwsIdentities
 from driftwatch.cli.clock import now
 from driftwatch.config.loading import load_with_warnings
 from driftwatch.drift import Digester
+from driftwatch.errors import UsageError
 from driftwatch.git import Mirror
 from driftwatch.notify import channels
 from driftwatch.pipeline.check import Workshop
@@ -65,10 +66,17 @@ class Application:
     channels: tuple[Channel, ...]
     ending: threading.Event
     """Set, it ends what may take long on the network: fetches."""
+    haste: threading.Event
+    """Set, plans that are being stopped are killed at once."""
 
 
 def read_settings(config: Path, environment: Mapping[str, str]) -> Settings:
     """The validated configuration; what it accepts but does not act on yet is said on stderr."""
+    if not config.exists():
+        raise UsageError(
+            f"there is no configuration file {config}",
+            advice="Name yours with --config, or write one to start from: driftwatch config init.",
+        )
     loaded = load_with_warnings(config, environment)
     for warning in loaded.warnings:
         logger.warning(warning, action="configure")
@@ -90,7 +98,7 @@ def opened_store(settings: Settings) -> Iterator[Store]:
 def application(settings: Settings, environment: Mapping[str, str]) -> Iterator[Application]:
     """All of it, for commands that check and hold the state directory's lock."""
     with opened_store(settings) as store, ExitStack() as closing:
-        rooms, ending = Rooms(state=settings.state_dir), threading.Event()
+        rooms, ending, haste = Rooms(state=settings.state_dir), threading.Event(), threading.Event()
         mirrors = {
             name: Mirror(name, repository, rooms.mirrors / name, clock=now, stop=ending)
             for name, repository in settings.repositories.items()
@@ -108,11 +116,16 @@ def application(settings: Settings, environment: Mapping[str, str]) -> Iterator[
             inventory=inventory,
             channels=outlets,
             ending=ending,
+            haste=haste,
             workshop=Workshop(
                 inventory=inventory,
                 checkouts=mirrors,
                 planner=Planner(
-                    settings.terraform, cache=rooms.cache, runs=rooms.runs, environment=environment
+                    settings.terraform,
+                    cache=rooms.cache,
+                    runs=rooms.runs,
+                    environment=environment,
+                    hurry=haste,
                 ),
                 identities=AwsIdentities(),
                 ledger=store,

@@ -171,14 +171,16 @@ def _show(file: Path, examined: "Examined") -> None:
 
 
 def _show_understood(understood: dict[str, Any], console: Any) -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     console.print(f"State in {understood['state_dir']}, database {understood['database']}.")
-    table = Table("Repository", "Branch", "Stacks", "Workspaces", "Engine", "Schedule")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("repository", "branch", "stacks", "workspaces", "engine", "schedule"):
+        table.add_column(heading, overflow="fold")
     for name, repository in understood["repositories"].items():
         for stack in repository["stacks"]:
             row = (name, repository["branch"], stack["path"], ", ".join(stack["workspaces"]))
-            table.add_row(*map(escape, (*row, stack["engine"], stack["schedule"])))
+            table.add_row(*map(Text, (*row, stack["engine"], stack["schedule"])))
     console.print(table)
     console.print(f"Told: {', '.join(understood['channels']) or 'nobody'}.")

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,9 +33,11 @@ from driftwatch.cli.clock import now
 from driftwatch.cli.compose import opened_store, read_settings
 from driftwatch.cli.stacks import ACTIVE
 from driftwatch.config.settings import TerraformSettings
-from driftwatch.errors import DriftwatchError, Exit, UsageError
+from driftwatch.errors import DriftwatchError, Exit, StateDirectoryHeldError, UsageError
 from driftwatch.log import redact
 from driftwatch.model import FindingStatus, Verdict
+from driftwatch.service import StateLock, last_holder
+from driftwatch.service.lock import LOCK_FILE
 from driftwatch.terraform import Planner
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ MARKER = ".driftwatch-demo"
 REPOSITORY = "platform"
 PATIENCE_SECONDS = 180.0
 """For one step: a plan of the sandbox takes two seconds, a loaded machine may take many times that."""
+
+HURRY_SECONDS = 60.0
+"""An interrupted daemon's plans end within this: the ladder takes 40 s for one that does not listen."""
 
 CONFIGURATION = """\
 # Written by `driftwatch demo`: the same file that you would write for a real estate.
@@ -96,8 +101,7 @@ class Stage:
 
 def run(*, once: bool, directory: Path | None) -> int:
     """Plays one round; goes on running after that unless `once`."""
-    home = _fresh(directory or Path("state/demo"))
-    with _slack() as slack:
+    with _ended_by_signals(), _fresh(directory or Path("state/demo")) as home, _slack() as slack:
         stage = _prepare(home, slack)
         _apply_all(stage)
         with _daemon(stage) as daemon, opened_store(read_settings(stage.config, os.environ)) as store:
@@ -176,7 +180,7 @@ def _watch(store: Store, daemon: Daemon) -> None:
         return stacks if done else None
 
     stacks = daemon.wait_for("all stacks to be in sync", all_in_sync)
-    terminal.stdout.print(Padding(terminal.stacks_table(stacks, now()), (0, 0, 0, 2)))
+    terminal.stdout.print(Padding(terminal.stacks_list(stacks, now()), (0, 0, 0, 2)))
 
 
 def _meddle(stage: Stage) -> tuple[Meddling, ...]:
@@ -289,10 +293,18 @@ class Daemon:
         if code != 0:
             raise DemoFailedError(f"the daemon ended with exit code {code}", detail=self._last_lines())
 
-    def kill(self) -> None:
-        if self.is_alive():
-            self._process.kill()
-            self._process.wait()
+    def end(self) -> None:
+        """Ends it after an interrupted demo: two signals ask it to hurry, and only then is it killed."""
+        try:
+            for seconds in (2, HURRY_SECONDS):
+                if self.is_alive():
+                    self._process.send_signal(signal.SIGTERM)
+                    with suppress(subprocess.TimeoutExpired):
+                        self._process.wait(timeout=seconds)
+        finally:
+            if self.is_alive():
+                self._process.kill()
+                self._process.wait()
 
     def _last_lines(self) -> str:
         with self._log.open(encoding="utf-8", errors="replace") as lines:
@@ -315,7 +327,7 @@ def _daemon(stage: Stage) -> Iterator[Daemon]:
         yield daemon
         daemon.stop()
     finally:
-        daemon.kill()
+        daemon.end()
 
 
 # ---- Slack's part ---------------------------------------------------------------------------------------
@@ -377,19 +389,45 @@ def _slack() -> Iterator[SlackStandIn]:
 # ---- small things ---------------------------------------------------------------------------------------
 
 
-def _fresh(directory: Path) -> Path:
-    """An empty directory: one of an earlier demo is removed, anything else is refused."""
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal are as Ctrl-C: the daemon must not outlive its demo."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _fresh(directory: Path) -> Iterator[Path]:
+    """An empty directory that is ours: an earlier demo's is emptied, anything else is refused."""
     directory = directory.absolute()
-    if directory.exists() and any(directory.iterdir()):
-        if not (directory / MARKER).exists():
-            raise UsageError(
-                f"{directory} is not empty and no demo's",
-                advice="Name another with --directory; the demo empties the one that it plays in.",
-            )
-        shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / MARKER).touch()
-    return directory
+    if directory.exists() and any(directory.iterdir()) and not (directory / MARKER).exists():
+        raise UsageError(
+            f"{directory} is not empty and no demo's",
+            advice="Name another with --directory; the demo empties the one that it plays in.",
+        )
+    try:
+        lock = StateLock.acquire(directory, clock=now)
+    except StateDirectoryHeldError as held:
+        raise UsageError(
+            f"a demo plays in {directory} already: {last_holder(directory)}",
+            advice="End that one first, or name another directory with --directory.",
+        ) from held
+    with lock:
+        (directory / MARKER).touch()
+        for path in directory.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name not in {MARKER, LOCK_FILE}:
+                path.unlink()
+        yield directory
 
 
 def _binary(home: Path) -> Path:

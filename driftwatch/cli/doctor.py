@@ -17,8 +17,8 @@ from driftwatch import __version__
 from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import Rooms, opened_store, read_settings
-from driftwatch.cli.formats import Format
-from driftwatch.cli.stacks import print_json, printable
+from driftwatch.cli.formats import Listing, visible
+from driftwatch.cli.stacks import print_json
 from driftwatch.config.settings import TerraformSettings
 from driftwatch.errors import DriftwatchError, Exit
 from driftwatch.git import Mirror
@@ -55,20 +55,26 @@ class Diagnosis:
     advice: str | None = None
 
 
-def doctor(config: Path | None, form: Format) -> int:
+def doctor(config: Path | None, form: Listing) -> int:
     """Prints all diagnoses; exit code 1 where any of them means that checks would fail."""
     diagnoses = [*_machine(), *_engines(config), *(_configuration(config) if config else ())]
-    if printable(form) is Format.JSON:
+    if form is Listing.JSON:
         print_json({"diagnoses": [asdict(item) for item in diagnoses]})
     else:
         for item in diagnoses:
-            line = Text.assemble(
-                (f"{item.state:<8}", STYLES[item.state]), (f"{item.subject}: ", "bold"), item.says
-            )
-            terminal.stdout.print(line)
-            if item.advice:
-                terminal.stdout.print(Text(f"        → {item.advice}"))
+            _show(item)
     return Exit.ERROR if any(item.state is State.FAILED for item in diagnoses) else Exit.OK
+
+
+def _show(item: Diagnosis) -> None:
+    first, _, rest = visible(item.says).partition("\n")
+    terminal.stdout.print(
+        Text.assemble((f"{item.state:<8}", STYLES[item.state]), (f"{item.subject}: ", "bold"), first)
+    )
+    if rest:
+        terminal.stdout.print(terminal.indented(Text(rest.rstrip(), "dim"), 10))
+    if item.advice:
+        terminal.stdout.print(f"        → {visible(item.advice)}")
 
 
 def _machine() -> Iterator[Diagnosis]:
@@ -116,11 +122,9 @@ def _configuration(config: Path) -> Iterator[Diagnosis]:
     try:
         settings = read_settings(config, os.environ)
     except DriftwatchError as problem:
-        yield _of(problem, str(config))
+        yield _of(problem, "configuration")
         return
-    yield Diagnosis(
-        subject=str(config), state=State.OK, says=f"valid, {len(settings.repositories)} repositories"
-    )
+    yield Diagnosis(subject="configuration", state=State.OK, says=f"{config} is accepted, {_count(settings)}")
     yield from _state_directory(settings)
     yield from _database(settings)
     yield from _repositories(settings)
@@ -187,11 +191,17 @@ def _repositories(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis(
             subject=subject,
             state=State.OK if modules else State.WARNING,
-            says=f"{repository.branch} is at {fetched.commit[:8]}, {len(modules)} root modules",
+            says=f"{repository.branch} is at {fetched.commit[:8]}, root modules: {len(modules)}",
             advice=None if modules else "No root module matches the globs under `stacks:`.",
         )
 
 
+def _count(settings: Settings) -> str:
+    count = len(settings.repositories)
+    return "1 repository" if count == 1 else f"{count} repositories"
+
+
 def _of(problem: DriftwatchError, subject: str) -> Diagnosis:
-    says = problem.message if problem.detail is None else f"{problem.message}\n{problem.detail}"
+    detail = terminal.unsaid(problem.detail, problem.message)
+    says = f"{problem.message}\n{detail}" if detail else problem.message
     return Diagnosis(subject=subject, state=State.FAILED, says=redact(says), advice=problem.advice)

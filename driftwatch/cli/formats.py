@@ -7,10 +7,12 @@ messages may hold anything that a resource key can.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from driftwatch import __version__
@@ -41,8 +43,19 @@ _SARIF_LEVELS = {
 }
 
 
+_UNSEEN = re.compile("[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufffe\uffff]")
+"""Invisible, or the direction of text, or no character at all: half a surrogate pair, from a file's name."""
+
+
+class Listing(StrEnum):
+    """What `--format` takes where something is listed or shown."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
 class Format(StrEnum):
-    """What `--format` takes."""
+    """What `--format` takes where something is checked."""
 
     TABLE = "table"
     JSON = "json"
@@ -70,6 +83,16 @@ def render(results: Sequence[CheckResult], form: Format) -> str:
         Format.SARIF: lambda: to_json(sarif(results)),
     }
     return writers[form]()
+
+
+def plain(text: str) -> str:
+    """`text` on one line, without secrets and without anything that steers a terminal or turns text round."""
+    return visible(text).replace("\n", "\\n").replace("\t", " ")
+
+
+def visible(text: str) -> str:
+    """As `plain`, of a text that may have lines."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", redact(text))
 
 
 def to_json(document: Mapping[str, Any]) -> str:
@@ -191,6 +214,17 @@ def stack_document(status: StackStatus) -> dict[str, Any]:
     }
 
 
+def shown_stack(status: StackStatus) -> dict[str, Any]:
+    """What `stacks show --format json` adds to the row."""
+    return {
+        **stack_document(status),
+        "last_good_at": timestamp(status.last_good_at),
+        "owners": list(status.owners),
+        "labels": dict(status.labels),
+        "error": _error(status.error),
+    }
+
+
 # ---- Markdown ------------------------------------------------------------------------------------------
 
 
@@ -218,18 +252,25 @@ def _markdown_error(error: ErrorReport) -> list[str]:
 
 
 def _markdown_row(finding: Finding) -> str:
-    paths = "<br>".join(f"`{_code(change.path)}`" for change in finding.attributes)
+    told = [f"`{_code(change.path)}`" for change in finding.attributes]
+    if finding.message:
+        told.insert(0, _prose(finding.message))
+    paths = "<br>".join(told)
     causes = ", ".join(cause.replace("_", " ") for cause in finding.causes)
     return f"| {finding.severity} | `{_code(finding.address)}` | {finding.kind} | {causes} | {paths} |"
 
 
 def _code(text: str) -> str:
-    return redact(text).replace("`", "'").replace("|", "\\|").replace("\n", " ")
+    return plain(text).replace("`", "'").replace("|", "\\|")
 
 
 def _prose(text: str) -> str:
-    escaped = redact(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return escaped.replace("\n", " ")
+    """With no markup of its own: a message that quotes code shows neither pictures nor links."""
+    escaped = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
+    return _MARKUP.sub(r"\\\g<0>", escaped)
+
+
+_MARKUP = re.compile(r"[\\\[\]!*_`~|#]")
 
 
 # ---- JUnit ---------------------------------------------------------------------------------------------
@@ -253,7 +294,8 @@ def junit(results: Sequence[CheckResult]) -> str:
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    document: bytes = ET.tostring(root, encoding="us-ascii", xml_declaration=True)
+    return document.decode("ascii") + "\n"
 
 
 def _junit_case(suite: ET.Element, result: CheckResult) -> None:
@@ -276,12 +318,13 @@ def one_line(finding: Finding) -> str:
     """A finding in one line of plain text."""
     causes = ", ".join(cause.replace("_", " ") for cause in finding.causes)
     paths = " ".join(change.path for change in finding.attributes)
-    return redact(f"[{finding.severity}] {finding.address} {finding.kind} ({causes}) {paths}").rstrip()
+    said = f"[{finding.severity}] {finding.address} {finding.kind} ({causes}) {paths}".rstrip()
+    return plain(f"{said}: {finding.message}" if finding.message else said)
 
 
 def _xml(text: str) -> str:
     """XML 1.0 has no place for most control characters, not even escaped."""
-    return "".join(char for char in redact(text) if char in "\t\n" or ord(char) >= 0x20).replace("\ufffe", "")
+    return visible(text)
 
 
 # ---- SARIF ---------------------------------------------------------------------------------------------
@@ -328,7 +371,7 @@ def _sarif(result: CheckResult, finding: Finding) -> dict[str, Any]:
         "partialFingerprints": {"driftwatch/v1": finding.fingerprint},
         "locations": [
             {
-                "physicalLocation": {"artifactLocation": {"uri": f"{result.stack.path}/"}},
+                "physicalLocation": {"artifactLocation": {"uri": quote(plain(f"{result.stack.path}/"))}},
                 "logicalLocations": [{"fullyQualifiedName": finding.address, "kind": "resource"}],
             }
         ],
@@ -339,5 +382,5 @@ def _sarif(result: CheckResult, finding: Finding) -> dict[str, Any]:
 def brief(value: JsonValue, limit: int = 60) -> str:
     """A value on one line of a terminal."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
-    text = redact(text).replace("\n", "\\n")
+    text = plain(text)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -6,6 +6,9 @@ not pay for SQLAlchemy, boto3 or FastAPI.
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -15,11 +18,14 @@ import typer
 from driftwatch import __version__, log
 from driftwatch.cli import config as config_commands
 from driftwatch.cli import db as db_commands
-from driftwatch.cli.formats import Format
-from driftwatch.errors import DriftwatchError, Exit
+from driftwatch.cli.formats import Format, Listing
+from driftwatch.errors import DriftwatchError, EngineInterruptedError, Exit, UsageError
+from driftwatch.log import redact
 
 CLICK_USAGE = 2
 """What Click exits with on a wrong command line. Ours is 64, since 2 says that differences were found."""
+CLICK_INTERRUPTED = 130
+"""What Typer returns after a Ctrl-C. Ours is 1: nothing was concluded."""
 
 app = typer.Typer(
     name="driftwatch",
@@ -43,6 +49,7 @@ OptionalConfig = Annotated[
     typer.Option("--config", "-c", help="The configuration file.", envvar="DRIFTWATCH_CONFIG"),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print the result.")]
+ListingOption = Annotated[Listing, typer.Option("--format", "-f", help="How to print it.")]
 DEFAULT_CONFIG = Path("driftwatch.yaml")
 
 
@@ -62,6 +69,9 @@ def root(
 ) -> None:
     """Drift detection and GitOps reconciliation for Terraform and OpenTofu."""
     log.configure(json=not sys.stderr.isatty(), level="info" if verbose else "warning")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without `→`, or a name that is no text: say it
+            stream.reconfigure(errors="backslashreplace")  # in ASCII, rather than nothing
 
 
 @app.command()
@@ -74,23 +84,42 @@ def check(
             show_default=False,
         ),
     ] = None,
-    config: OptionalConfig = None,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045  (Typer evaluates it)
+        typer.Option(  # not from the environment: there, it would turn every DIR into a stack's name
+            "--config", "-c", help="The configuration file.", metavar="FILE", show_default=False
+        ),
+    ] = None,
     output: FormatOption = Format.TABLE,
     var_file: Annotated[
         Optional[list[str]],  # noqa: UP045  (Typer evaluates it)
-        typer.Option("--var-file", help="With DIR: a var file, relative to DIR. May be given again."),
+        typer.Option(
+            "--var-file", metavar="FILE", help="With DIR: a var file, relative to DIR. May be given again."
+        ),
     ] = None,
     var: Annotated[
         Optional[list[str]],  # noqa: UP045  (Typer evaluates it)
-        typer.Option("--var", help="With DIR: NAME=VALUE. May be given again."),
+        typer.Option("--var", metavar="NAME=VALUE", help="With DIR: a variable. May be given again."),
     ] = None,
-    workspace: Annotated[str, typer.Option(help="With DIR: the workspace.")] = "",
+    workspace: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="With DIR: the workspace; by default the selected one.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Check one directory, or configured stacks, once.
 
     Exit codes: 0 in sync, 1 a check failed, 2 drift or pending changes, 64 wrong usage.
     """
     if config is not None:
+        if var_file or var or workspace:
+            raise UsageError(
+                "--var, --var-file and --workspace are for `check DIR`",
+                advice="Configured stacks have theirs under `stacks:`: variables, var_files, workspaces.",
+            )
         from driftwatch.cli.sweep import check_configured
 
         raise typer.Exit(check_configured(config, targets or [], output))
@@ -109,6 +138,7 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Run the daemon in the foreground. SIGTERM stops it gently, a second one quickly."""
     from driftwatch.cli.run import run as command
 
+    log.configure(json=not sys.stderr.isatty(), level="info")  # its log is all that one sees of a daemon
     raise typer.Exit(command(config))
 
 
@@ -118,7 +148,7 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Do one round and exit 0 if every step held.")] = False,
     directory: Annotated[
         Optional[Path],  # noqa: UP045  (Typer evaluates it)
-        typer.Option("--directory", help="Where the demo lives; a fresh temporary directory by default."),
+        typer.Option("--directory", help="Where the demo plays; emptied first.", show_default="state/demo"),
     ] = None,
 ) -> None:
     """Watch driftwatch find and tell real drift in a small cloud of its own: no account, no network."""
@@ -131,7 +161,7 @@ def demo(
 def trigger(
     stack: Annotated[str, typer.Argument(help="A stack id or glob.")],
     config: ConfigOption = DEFAULT_CONFIG,
-    output: FormatOption = Format.TABLE,
+    output: ListingOption = Listing.TABLE,
 ) -> None:
     """Queue a check of a stack; the daemon picks it up at once."""
     from driftwatch.cli.stacks import trigger as command
@@ -140,7 +170,7 @@ def trigger(
 
 
 @app.command()
-def doctor(config: OptionalConfig = None, output: FormatOption = Format.TABLE) -> None:
+def doctor(config: OptionalConfig = None, output: ListingOption = Listing.TABLE) -> None:
     """Look at this machine and the configuration, and say what would go wrong."""
     from driftwatch.cli.doctor import doctor as command
 
@@ -154,7 +184,7 @@ def stacks_list(
         typer.Argument(metavar="STACK…", help="Stack ids or globs.", show_default=False),
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
-    output: FormatOption = Format.TABLE,
+    output: ListingOption = Listing.TABLE,
 ) -> None:
     """List the stacks with their verdicts, the detector's health and when they are due."""
     from driftwatch.cli.stacks import list_stacks as command
@@ -166,7 +196,7 @@ def stacks_list(
 def stacks_show(
     stack: Annotated[str, typer.Argument(help="A stack id.")],
     config: ConfigOption = DEFAULT_CONFIG,
-    output: FormatOption = Format.TABLE,
+    output: ListingOption = Listing.TABLE,
 ) -> None:
     """Show one stack: its latest check, its error if it has one, and its open findings."""
     from driftwatch.cli.stacks import show_stack as command
@@ -190,7 +220,7 @@ def findings_list(
         typer.Option(help="The `next` of the page before.", show_default=False),
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
-    output: FormatOption = Format.TABLE,
+    output: ListingOption = Listing.TABLE,
 ) -> None:
     """List findings, the newest first."""
     from driftwatch.cli.findings import list_findings as command
@@ -204,7 +234,7 @@ def findings_list(
 def findings_show(
     finding: Annotated[int, typer.Argument(help="The finding's id.")],
     config: ConfigOption = DEFAULT_CONFIG,
-    output: FormatOption = Format.TABLE,
+    output: ListingOption = Listing.TABLE,
 ) -> None:
     """Show one finding: what differs, why, and its life so far."""
     from driftwatch.cli.findings import show_finding as command
@@ -218,22 +248,39 @@ def main() -> None:
 
 
 def _run() -> int:
-    from driftwatch.cli.terminal import show_problem, stderr
+    from driftwatch.cli.terminal import show_problem
 
     try:
         outcome = app(standalone_mode=False)
+        if sys.stdout:  # None where it was closed by whoever started us
+            sys.stdout.flush()
     except typer.TyperException as wrong:
         show = getattr(wrong, "show", None)
         if show:
             show()
         return Exit.USAGE if wrong.exit_code == CLICK_USAGE else wrong.exit_code
+    except (EngineInterruptedError, typer.Abort, KeyboardInterrupt):
+        return _interrupted()
     except DriftwatchError as problem:
         show_problem(problem)
         return problem.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        stderr.print("Interrupted; nothing was concluded.")
-        return Exit.ERROR
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has left: nobody is there to be told
-        return Exit.ERROR
+    except OSError as problem:
+        return _unprintable(problem)
+    if outcome == CLICK_INTERRUPTED:
+        return _interrupted()
     return outcome if isinstance(outcome, int) else Exit.OK
+
+
+def _interrupted() -> int:
+    sys.stderr.write("Interrupted; nothing was concluded.\n")
+    return Exit.ERROR
+
+
+def _unprintable(problem: OSError) -> int:
+    """Ends after output that nobody takes: its reader has left, or there is no space."""
+    if problem.errno != errno.EPIPE:
+        sys.stderr.write(f"Error (machine_failed): {redact(str(problem))}\n")
+    # What is left in the buffer would fail once more when Python ends, with a traceback.
+    if sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.ERROR

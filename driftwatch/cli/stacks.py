@@ -4,94 +4,119 @@ from __future__ import annotations
 
 import getpass
 import os
+import socket
 from fnmatch import fnmatchcase
+from glob import escape
 from typing import TYPE_CHECKING
-
-from rich.text import Text
 
 from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import opened_store, read_settings
 from driftwatch.cli.formats import (
-    Format,
+    Listing,
     findings_document,
-    stack_document,
+    plain,
+    shown_stack,
     stacks_document,
     timestamp,
     to_json,
 )
 from driftwatch.errors import Exit, UnknownStackError, UsageError
 from driftwatch.model import FindingStatus, Trigger
+from driftwatch.service import last_holder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from driftwatch.config.settings import Settings
     from driftwatch.model import StackStatus
     from driftwatch.store import Store
 
 ACTIVE = tuple(status for status in FindingStatus if status.is_active)
 
 
-def list_stacks(config: Path, patterns: Sequence[str], form: Format) -> int:
-    """Prints the stacks that the database knows; patterns that match none are an error."""
+def list_stacks(config: Path, patterns: Sequence[str], form: Listing) -> int:
+    """Prints the stacks that the database knows; a pattern that matches none is an error."""
     with opened_store(read_settings(config, os.environ)) as store:
-        stacks = _matching(store, patterns)
-    if printable(form) is Format.JSON:
+        stacks = matching(store, patterns)
+    if form is Listing.JSON:
         print_json(stacks_document(stacks))
     elif stacks:
-        terminal.stdout.print(terminal.stacks_table(stacks, now()))
+        terminal.stdout.print(terminal.stacks_list(stacks, now()))
     else:
         terminal.stdout.print(
-            "No stacks yet: they are found when `driftwatch run` or `check` reads a repository."
+            "No stacks yet: they are found when `driftwatch run` or `driftwatch check --config` "
+            "reads a repository."
         )
     return Exit.OK
 
 
-def show_stack(config: Path, stack: str, form: Format) -> int:
+def show_stack(config: Path, stack: str, form: Listing) -> int:
     """Prints all that is known of one stack."""
     with opened_store(read_settings(config, os.environ)) as store:
-        status = _matching(store, [stack])[0]
-        page = store.findings(stack=str(status.id), statuses=ACTIVE)
-    if printable(form) is Format.JSON:
-        print_json({**stack_document(status), **findings_document(page.items, page.next)})
+        status = _one(store, stack)
+        page = store.findings(stack=escape(str(status.id)), statuses=ACTIVE)
+    if form is Listing.JSON:
+        print_json({**shown_stack(status), **findings_document(page.items, page.next)})
         return Exit.OK
-    terminal.stdout.print(terminal.stacks_table([status], now()))
+    terminal.stdout.print(terminal.stacks_list([status], now()))
     if status.last_good_at != status.checked_at:
         terminal.stdout.print(f"Last good check: {terminal.ago(status.last_good_at, now())}")
     for label, value in (("owners", ", ".join(status.owners)), ("labels", _pairs(status.labels))):
         if value:
-            terminal.stdout.print(Text(f"{label}: {value}"))
+            terminal.stdout.print(plain(f"{label}: {value}"))
     if status.error:
         terminal.show_error(status.error, terminal.stdout)
     if page.items:
         terminal.stdout.print(terminal.findings_list(page.items, now()))
+    if page.next is not None:
+        more = f"More: driftwatch findings list --stack {plain(str(status.id))} --after {page.next}"
+        terminal.stdout.print(more, style="dim")
     return Exit.OK
 
 
-def trigger(config: Path, pattern: str, form: Format) -> int:
+def trigger(config: Path, pattern: str, form: Listing) -> int:
     """Queues a check of every stack that matches; the daemon takes manual ones first."""
-    with opened_store(read_settings(config, os.environ)) as store:
+    settings = read_settings(config, os.environ)
+    with opened_store(settings) as store:
         queued = [
             (status.id, store.enqueue(status.id, Trigger.MANUAL, requested_by=getpass.getuser(), at=now()))
-            for status in _matching(store, [pattern])
+            for status in matching(store, [pattern])
         ]
-    if printable(form) is Format.JSON:
+    if form is Listing.JSON:
         jobs = [{"stack": str(stack), "job": job.job_id, "created": job.created} for stack, job in queued]
         print_json({"queued": jobs, "at": timestamp(now())})
-        return Exit.OK
-    for stack, job in queued:
-        terminal.stdout.print(f"{stack}: {'queued' if job.created else 'was queued already'}")
+    else:
+        for stack, job in queued:
+            said = "queued" if job.created else "was queued already"
+            terminal.stdout.print(f"{plain(str(stack))}: {said}")
+    if _nobody_works(settings):
+        terminal.stderr.print("No daemon is running here: it is checked when `driftwatch run` is started.")
     return Exit.OK
 
 
-def printable(form: Format) -> Format:
-    """Listings come as a table or as JSON; the other forms are of checks."""
-    if form not in (Format.TABLE, Format.JSON):
-        raise UsageError(
-            f"--format {form} is for `check`", advice="Use --format table or --format json here."
-        )
-    return form
+def _nobody_works(settings: Settings) -> bool:
+    """True where the daemon of this state directory is gone; elsewhere, or unknown, is not gone.
+
+    Its lock is not tried: a daemon that starts at this moment would find it taken.
+    """
+    if settings.database is not None:
+        return False
+    holder = last_holder(settings.state_dir)
+    if holder is None:
+        return True
+    return holder.host == socket.gethostname() and not _runs(holder.pid)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
 
 
 def print_json(document: dict[str, object]) -> None:
@@ -99,17 +124,42 @@ def print_json(document: dict[str, object]) -> None:
     print(to_json(document))  # noqa: T201  (this is what the command is for)
 
 
-def _matching(store: Store, patterns: Sequence[str]) -> list[StackStatus]:
+def matching(store: Store, patterns: Sequence[str]) -> list[StackStatus]:
+    """The known stacks that any of `patterns` names; all without one. Raises UnknownStackError."""
     stacks = store.stacks(now=now())
-    if not patterns:
-        return stacks
-    chosen = [item for item in stacks if any(fnmatchcase(str(item.id), pattern) for pattern in patterns)]
-    if not chosen:
+    ids = expect_all([str(status.id) for status in stacks], patterns)
+    return [status for status in stacks if str(status.id) in ids]
+
+
+def expect_all(ids: Sequence[str], patterns: Sequence[str]) -> frozenset[str]:
+    """Those of `ids` that `patterns` name, by id or glob.
+
+    Raises UnknownStackError where any pattern names none: a stack that was misspelt was not looked at, and
+    silence would say that it is well.
+    """
+    found = {pattern: {it for it in ids if matches(it, pattern)} for pattern in patterns}
+    if missed := [pattern for pattern, its in found.items() if not its]:
         raise UnknownStackError(
-            f"no stack matches {', '.join(patterns)}",
-            advice="`driftwatch stacks list` shows those that are known.",
+            f"no stack matches {', '.join(missed)}",
+            advice="Stack ids are <repository>/<path>; `driftwatch stacks list` shows those that are known.",
         )
-    return chosen
+    return frozenset().union(*found.values()) if patterns else frozenset(ids)
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether `pattern` is this stack's id, which may hold brackets as its path does, or a glob for it."""
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def _one(store: Store, pattern: str) -> StackStatus:
+    found = matching(store, [pattern])
+    exact = [status for status in found if str(status.id) == pattern]
+    if len(exact or found) > 1:
+        raise UsageError(
+            f"{pattern} matches {len(found)} stacks, and this shows one",
+            advice=f"Name one of those that `driftwatch stacks list '{pattern}'` shows.",
+        )
+    return (exact or found)[0]
 
 
 def _pairs(labels: Mapping[str, str]) -> str:

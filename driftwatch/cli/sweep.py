@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from fnmatch import fnmatchcase
+import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
+from rich.text import Text
 
 from driftwatch.cli import terminal
 from driftwatch.cli.check import print_results, progress_line, stoppable
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import application, read_settings
-from driftwatch.errors import UnknownStackError
+from driftwatch.cli.stacks import expect_all, matches
+from driftwatch.errors import EngineInterruptedError, Exit, StateDirectoryHeldError, UnknownStackError
 from driftwatch.model import Trigger
 from driftwatch.notify import Sender
 from driftwatch.pipeline.check import check
@@ -20,7 +22,7 @@ from driftwatch.service import StateLock
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from driftwatch.cli.compose import Application
@@ -28,49 +30,90 @@ if TYPE_CHECKING:
     from driftwatch.model import CheckResult
     from driftwatch.pipeline.inventory import Subject
 
+GLOB = re.compile(r"[*?\[]")
+
 
 def check_configured(config: Path, patterns: Sequence[str], form: Format) -> int:
     """Checks configured stacks once, one after the other, and records and announces what it finds.
 
-    One stack's failure is recorded and the sweep goes on. Raises StateDirectoryHeldError while a daemon runs.
+    One stack's failure is recorded and the sweep goes on; a repository of which nothing can be read makes the
+    exit code 1. Raises StateDirectoryHeldError while a daemon runs, UnknownStackError where a pattern names
+    no stack, and EngineInterruptedError where a person stopped it: what was checked until then is recorded.
     """
     settings = read_settings(config, os.environ)
     with (
-        StateLock.acquire(settings.state_dir, clock=now),
+        _lock(settings.state_dir),
         application(settings, os.environ) as app,
-        stoppable() as stop,
+        stoppable(stop=app.ending, haste=app.haste) as stop,
     ):
-        for repository in app.settings.repositories:
-            _refresh(app, repository)
-        subjects = _selected(app.inventory.subjects(), patterns)
-        results = [_check(app, subject, stop) for subject in subjects]
-        Sender(app.store, app.channels, now).drain()
-    return print_results(results, form)
+        unread = [name for name in settings.repositories if may_hold(name, patterns) and not _read(app, name)]
+        _go_on(stop)
+        results = _check_all(app, _selected(app, patterns, unread), stop)
+        Sender(app.store, app.channels, now).drain(stop)
+    code = print_results(results, form)
+    return Exit.ERROR if unread else code
 
 
-def _refresh(app: Application, repository: str) -> None:
+@contextmanager
+def _lock(state_dir: Path) -> Iterator[None]:
+    try:
+        lock = StateLock.acquire(state_dir, clock=now)
+    except StateDirectoryHeldError as held:
+        raise StateDirectoryHeldError(
+            held.message,
+            advice="Where it is the daemon, it checks these stacks: `driftwatch trigger STACK`.",
+        ) from held
+    with lock:
+        yield
+
+
+def may_hold(repository: str, patterns: Sequence[str]) -> bool:
+    """Whether any of `patterns` may name a stack of `repository`; true without patterns."""
+    start = f"{repository}/"
+    literals = [GLOB.split(pattern, maxsplit=1)[0] for pattern in patterns]
+    return not patterns or any(start.startswith(part) or part.startswith(start) for part in literals)
+
+
+def _read(app: Application, repository: str) -> bool:
+    """Fetches; false where nothing of it is there to be checked, not even from an earlier commit."""
     refreshed = app.inventory.refresh(repository)
-    if refreshed.error is not None:
+    if refreshed.error is not None and not app.ending.is_set():
         use = f"; {refreshed.commit[:8]}, the last good commit, is used" if refreshed.commit else ""
-        terminal.stderr.print(f"[bold]{escape(repository)}[/bold] could not be read{use}:")
+        terminal.stderr.print(Text.assemble((repository, "bold"), f" could not be read{use}:"))
         terminal.show_error(refreshed.error, terminal.stderr)
+    return refreshed.error is None or any(
+        subject.stack.repository == repository for subject in app.inventory.subjects()
+    )
 
 
-def _check(app: Application, subject: Subject, stop: threading.Event) -> CheckResult:
-    with progress_line(f"Checking {subject.stack}"):
-        return check(subject.stack, Trigger.MANUAL, app.workshop, stop)
-
-
-def _selected(subjects: Sequence[Subject], patterns: Sequence[str]) -> list[Subject]:
-    chosen = [
-        subject
-        for subject in sorted(subjects, key=lambda item: str(item.stack))
-        if not patterns or any(fnmatchcase(str(subject.stack), pattern) for pattern in patterns)
-    ]
-    if not chosen:
-        wanted = ", ".join(patterns) or "the configuration"
+def _selected(app: Application, patterns: Sequence[str], unread: Sequence[str]) -> list[Subject]:
+    subjects = sorted(app.inventory.subjects(), key=lambda item: str(item.stack))
+    known = [str(subject.stack) for subject in subjects]
+    readable = [pattern for pattern in patterns if not any(may_hold(name, [pattern]) for name in unread)]
+    expect_all(known, readable)
+    if not (known or unread):
         raise UnknownStackError(
-            f"no stack matches {wanted}",
-            advice="Stack ids are <repository>/<path>; check the globs under `stacks:` and the branch.",
+            "no stack was found in what the configuration names",
+            advice="Check the globs under `stacks:` and the branch.",
         )
-    return chosen
+    if not patterns:
+        return subjects
+    return [it for it in subjects if any(matches(str(it.stack), pattern) for pattern in patterns)]
+
+
+def _check_all(app: Application, subjects: Sequence[Subject], stop: threading.Event) -> list[CheckResult]:
+    results: list[CheckResult] = []
+    for subject in subjects:
+        try:
+            _go_on(stop)
+            with progress_line(f"Checking {subject.stack} ({len(results) + 1} of {len(subjects)})"):
+                results.append(check(subject.stack, Trigger.MANUAL, app.workshop, stop))
+        except EngineInterruptedError:
+            terminal.stderr.print(f"{len(results)} of {len(subjects)} stacks were checked and recorded.")
+            raise
+    return results
+
+
+def _go_on(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise EngineInterruptedError("stopped before everything was checked")

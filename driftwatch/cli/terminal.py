@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console, Group
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
-from driftwatch.cli.formats import brief
-from driftwatch.log import redact
+from driftwatch.cli.formats import brief, plain, visible
 from driftwatch.model import Cause, FindingKind, Severity, Verdict
 
 if TYPE_CHECKING:
@@ -31,6 +29,10 @@ if TYPE_CHECKING:
 
 SHOWN_ATTRIBUTES = 12
 """Per finding, in a table; `--format json` has them all."""
+
+STACK_COLUMNS = ("stack", "verdict", "health", "findings", "checked", "next check")
+LONGEST_REASON = 200
+"""Why a stack is not fresh, in a list; `stacks show` has all of it."""
 
 VERDICT_STYLES = {
     Verdict.IN_SYNC: "green",
@@ -67,8 +69,8 @@ CAUSE_WORDS = {
     Cause.UNDETERMINED: "not applied",
 }
 
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+stdout = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def words(verdict: Verdict | None) -> str:
@@ -87,14 +89,14 @@ def show_results(results: Sequence[CheckResult], *, console: Console = stdout) -
 
 def _show_result(result: CheckResult, console: Console) -> None:
     head = Text.assemble(
-        (str(result.stack), "bold"),
+        (plain(str(result.stack)), "bold"),
         "  ",
         (words(result.verdict), VERDICT_STYLES[result.verdict]),
         (f"  {_aside(result)}", "dim"),
     )
     console.print(head)
     if result.mass_deletion:
-        console.print(indented(Text(result.mass_deletion, "bold red"), 2))
+        console.print(indented(Text(visible(result.mass_deletion), "bold red"), 2))
     if result.error:
         show_error(result.error, console)
     for finding in sorted(result.counted, key=lambda item: -item.severity.rank):
@@ -102,7 +104,7 @@ def _show_result(result: CheckResult, console: Console) -> None:
     hidden = len(result.findings) - len(result.counted)
     if hidden:
         plural = "difference is" if hidden == 1 else "differences are"
-        console.print(f"  [dim]{hidden} {plural} noise and not counted (--format json shows them)[/dim]")
+        console.print(f"  {hidden} {plural} noise and not counted (--format json shows them)", style="dim")
 
 
 def _aside(result: CheckResult) -> str:
@@ -120,22 +122,22 @@ def _show_finding(finding: Finding, console: Console) -> None:
         Text.assemble(
             f"  {KIND_SIGNS[finding.kind]} ",
             (f"{finding.severity:<8} ", SEVERITY_STYLES[finding.severity]),
-            (redact(finding.address), "bold"),
+            (plain(finding.address), "bold"),
             f"  {finding.kind.replace('_', ' ')}",
             (f"  {causes}", "dim"),
         )
     )
     if finding.message:
-        console.print(indented(Text(redact(finding.message)), 6))
+        console.print(indented(Text(visible(finding.message)), 6))
     for change in finding.attributes[:SHOWN_ATTRIBUTES]:
         console.print(indented(attribute_line(change), 6))
     if len(finding.attributes) > SHOWN_ATTRIBUTES:
-        console.print(f"      [dim]and {len(finding.attributes) - SHOWN_ATTRIBUTES} more attributes[/dim]")
+        console.print(f"      and {len(finding.attributes) - SHOWN_ATTRIBUTES} more attributes", style="dim")
 
 
 def attribute_line(change: AttributeChange) -> Text:
     """`/path: what the cloud has, what the code wants`; of two lists, what one has and the other lacks."""
-    line = Text(redact(change.path), "cyan")
+    line = Text(plain(change.path) or "value", "cyan")  # an output's own value has no path
     if change.sensitive:
         return line.append(" (sensitive, differs)", "dim")
     actual, after = change.actual, change.after
@@ -164,39 +166,66 @@ def indented(text: Text, columns: int) -> Text:
 
 def show_error(error: ErrorReport, console: Console) -> None:
     """Why a stack could not be checked, and what to do."""
-    console.print(indented(Text.assemble((error.code, "bold red"), ": ", redact(error.message)), 2))
-    if error.detail:
-        console.print(indented(Text(redact(error.detail), "dim"), 4))
+    console.print(indented(Text.assemble((error.code, "bold red"), ": ", visible(error.message)), 2))
+    if detail := unsaid(error.detail, error.message):
+        console.print(indented(Text(detail, "dim"), 4))
     if error.advice:
-        console.print(indented(Text(f"→ {redact(error.advice)}"), 2))
+        console.print(indented(Text(f"→ {visible(error.advice)}"), 2))
 
 
 def show_problem(problem: DriftwatchError) -> None:
     """An error that ends the command, on stderr: what, the details, what to do."""
-    stderr.print(Text.assemble(("Error", "bold red"), f" ({problem.code}): ", redact(problem.message)))
-    if problem.detail:
-        stderr.print(indented(Text(redact(problem.detail)), 2))
+    stderr.print(Text.assemble(("Error", "bold red"), f" ({problem.code}): ", visible(problem.message)))
+    if detail := unsaid(problem.detail, problem.message):
+        stderr.print(indented(Text(detail), 2))
     if problem.advice:
-        stderr.print(f"→ {escape(redact(problem.advice))}")
+        stderr.print(f"→ {visible(problem.advice)}")
 
 
-def stacks_table(stacks: Sequence[StackStatus], now: datetime) -> Table:
-    """The rows of `stacks list`."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("stack", no_wrap=True, overflow="fold")
-    for name in ("verdict", "health", "findings", "checked", "next check"):
-        table.add_column(name)
-    for status in stacks:
-        style = VERDICT_STYLES[status.verdict] if status.verdict else "dim"
-        table.add_row(
-            escape(str(status.id)),
-            Text(words(status.verdict), style),
-            Text(status.health + (f" ({status.health_reason})" if status.health_reason else "")),
-            str(status.open_findings),
-            ago(status.checked_at, now),
-            ahead(status.next_due_at, now),
-        )
-    return table
+def unsaid(detail: str | None, message: str) -> str | None:
+    """`detail`, where it says more than `message` does."""
+    return None if detail is None or detail.strip() in message else visible(detail.rstrip())
+
+
+def stacks_list(stacks: Sequence[StackStatus], now: datetime) -> Group:
+    """The rows of `stacks list`, and below a stack that is not fresh, why.
+
+    Nothing is cut off where the terminal is narrow: the terminal wraps, and `| grep` finds whole names.
+    """
+    rows = [
+        [
+            Text(heading, "bold")
+            for heading in ("stack", "verdict", "health", "findings", "checked", "next check")
+        ]
+    ]
+    rows += [_stack_cells(status, now) for status in stacks]
+    widths = [max(cell_len(row[column].plain) for row in rows) for column in range(len(rows[0]))]
+    head, *lines = [_in_columns(row, widths) for row in rows]
+    shown = [head]
+    for status, line in zip(stacks, lines, strict=True):
+        shown.append(line)
+        if status.health_reason:
+            shown.append(Text(f"    {brief(status.health_reason, LONGEST_REASON)}", "dim"))
+    return Group(*shown)
+
+
+def _stack_cells(status: StackStatus, now: datetime) -> list[Text]:
+    return [
+        Text(plain(str(status.id))),
+        Text(words(status.verdict), VERDICT_STYLES[status.verdict] if status.verdict else "dim"),
+        Text(status.health),
+        Text(str(status.open_findings)),
+        Text(ago(status.checked_at, now)),
+        Text("suspended" if status.suspended else ahead(status.next_due_at, now)),
+    ]
+
+
+def _in_columns(cells: Sequence[Text], widths: Sequence[int]) -> Text:
+    line = Text()
+    for cell, width in zip(cells, widths, strict=True):
+        line.append_text(cell).append(" " * (width - cell_len(cell.plain) + 2))
+    line.rstrip()
+    return line
 
 
 def findings_list(findings: Sequence[StoredFinding], now: datetime) -> Group:
@@ -210,10 +239,10 @@ def _finding_lines(item: StoredFinding, now: datetime) -> tuple[Text, Text]:
     head = Text.assemble(
         (f"{item.id:>5}  ", "dim"),
         (f"{finding.severity:<8}  ", SEVERITY_STYLES[finding.severity]),
-        (redact(finding.address), "bold"),
+        (plain(finding.address), "bold"),
         f"  {finding.kind.replace('_', ' ')}, {causes}",
     )
-    where = f"{'':17}{item.stack} · {item.status} · first seen {ago(item.first_seen, now)}"
+    where = f"{'':17}{plain(str(item.stack))} · {item.status} · first seen {ago(item.first_seen, now)}"
     return head, Text(where, "dim")
 
 
