@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from driftwatch.sandbox.cloud import Cloud
 
 _DETAIL_LINES = 40
+_PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,7 @@ def _relabel_billing(cloud: Cloud) -> None:
 
 
 def _run(binary: Path, module: Path, environment: Mapping[str, str], *arguments: str) -> None:
-    done = subprocess.run(
+    running = subprocess.Popen(
         [str(binary), *arguments],
         cwd=module,
         env=dict(environment),
@@ -116,10 +118,25 @@ def _run(binary: Path, module: Path, environment: Mapping[str, str], *arguments:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
+        start_new_session=True,  # a Ctrl-C comes from us, once: the second would abandon what it is making
     )
-    if done.returncode != 0:
+    with running:
+        try:
+            said, _ = running.communicate()
+        except BaseException:
+            _interrupt(running)
+            raise
+    if running.returncode != 0:
         raise EngineError(
-            f"{binary.name} {arguments[0]} failed in {module} (exit {done.returncode}).",
-            detail=redact("\n".join(done.stdout.splitlines()[-_DETAIL_LINES:])),
+            f"{binary.name} {arguments[0]} failed in {module} (exit {running.returncode}).",
+            detail=redact("\n".join(said.splitlines()[-_DETAIL_LINES:])),
         )
+
+
+def _interrupt(running: subprocess.Popen[str]) -> None:
+    """Ends terraform as a person would: it finishes what it is making, and takes its provider along."""
+    running.send_signal(signal.SIGINT)
+    try:
+        running.communicate(timeout=_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, signal.SIGKILL)
