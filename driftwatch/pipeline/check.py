@@ -84,14 +84,17 @@ def check(
 
     `job` is the claim that it runs under, if any. Raises UnknownStackError where the stack is gone,
     EngineInterruptedError where it was stopped on the way (nothing is recorded: the job is queued again), and
-    StoreError where the result can neither be recorded nor kept aside.
+    StoreError where the database is away before anything is done, or the result can neither be recorded nor
+    kept aside.
     """
     subject = workshop.inventory.subject(stack)
+    # Before the plan: a database that goes away during it must not make an error of what it finds.
+    baseline = workshop.ledger.baseline(stack)
     examination = _Examination(
         stack=stack, commit=subject.commit, trigger=trigger, started_at=workshop.clock()
     )
     with structlog.contextvars.bound_contextvars(stack=str(stack)):
-        result = examination.run(lambda: _examine(subject, workshop, stop))
+        result = examination.run(lambda: _examine(subject, baseline, workshop, stop))
         _record(result, subject.declaration, job, workshop)
         _tell(result)
     return result
@@ -128,7 +131,7 @@ class _Seen:
     reading: Reading
 
 
-def _examine(subject: Subject, workshop: Workshop, stop: threading.Event) -> _Seen:
+def _examine(subject: Subject, baseline: Inputs | None, workshop: Workshop, stop: threading.Event) -> _Seen:
     stack = subject.stack
     environment = {name: secret.get_secret_value() for name, secret in subject.options.environment.items()}
     checkouts = workshop.checkouts[stack.repository]
@@ -145,12 +148,7 @@ def _examine(subject: Subject, workshop: Workshop, stop: threading.Event) -> _Se
         state_lineage=planned.state_lineage,
         state_serial=planned.state_serial,
     )
-    reading = read_plan(
-        planned.document,
-        digest=workshop.digest,
-        inputs=inputs,
-        baseline=workshop.ledger.baseline(stack),
-    )
+    reading = read_plan(planned.document, digest=workshop.digest, inputs=inputs, baseline=baseline)
     return _Seen(engine=planned.engine, reading=reading)
 
 

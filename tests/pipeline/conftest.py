@@ -13,6 +13,7 @@ import pytest
 
 from driftwatch.config.settings import Settings
 from driftwatch.drift import Digester
+from driftwatch.errors import StoreUnavailableError
 from driftwatch.git import Fetched, RootModule
 from driftwatch.model import (
     CheckResult,
@@ -138,8 +139,11 @@ class FakeLedger:
     fetches: list[tuple[str | None, ErrorReport | None]] = field(default_factory=list)
     stacks: list[StackDeclaration] = field(default_factory=list)
     failure: Exception | None = None
+    is_away: bool = False
 
     def baseline(self, stack: StackId) -> Inputs | None:  # noqa: ARG002  (none, for all)
+        if self.is_away:
+            raise StoreUnavailableError("gone")
         return None
 
     def record_check(

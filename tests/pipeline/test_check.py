@@ -75,6 +75,15 @@ def test_a_result_waits_aside_while_the_database_is_away(estate: Worlds) -> None
     assert estate.ledger.spooled == [result]
 
 
+@pytest.mark.row(46)
+def test_a_database_that_is_away_before_the_plan_makes_no_verdict(estate: Worlds) -> None:
+    """Row 46: what the database cannot say is asked before the plan, and is no error of the stack."""
+    estate.ledger.is_away = True
+    with pytest.raises(StoreUnavailableError):
+        checked(estate)
+    assert (estate.planner.requests, estate.ledger.spooled) == ([], [])
+
+
 def test_the_identity_is_asked_before_the_plan_and_with_what_the_plan_will_get(tmp_path: Path) -> None:
     estate = worlds(
         tmp_path, identity={"aws_account": "123456789012"}, environment={"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE"}
