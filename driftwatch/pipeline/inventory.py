@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from driftwatch import log, metrics
 from driftwatch.config.repository_file import RepositoryFile, apply_repository_file, read_repository_file
-from driftwatch.errors import ConfigError, DriftwatchError, StoreError, UnknownStackError
+from driftwatch.errors import ConfigError, DriftwatchError, UnknownStackError
 from driftwatch.model import ErrorReport, StackDeclaration, StackId
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class Inventory:
                 error=error,
                 at=self._clock(),
             )
-        except StoreError as problem:  # what the commit touches must not be lost for a line in a table
+        except DriftwatchError as problem:  # what the commit touches must not be lost for a line in a table
             logger.warning(problem.message, action="fetch", repository=repository, error=problem.code)
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from driftwatch import log
-from driftwatch.errors import StoreError, UnknownStackError
+from driftwatch.errors import DriftwatchError, UnknownStackError
 from driftwatch.service.pulse import Heartbeat, Outage
 
 if TYPE_CHECKING:
@@ -113,10 +113,10 @@ class Intake:
     def _queue(self, stack: StackId, trigger: Trigger) -> None:
         try:
             self._jobs.enqueue(stack, trigger, requested_by=None, at=self._clock())
-        except StoreError:
-            raise
         except UnknownStackError:
             logger.info("The stack is gone; its check is not queued.", action="enqueue", stack=str(stack))
+        except DriftwatchError:
+            raise  # the store is away, or its disk is full: it stays owed
         except Exception:
             logger.exception("A check is not queued.", action="enqueue", stack=str(stack))
 

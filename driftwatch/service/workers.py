@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from driftwatch import log
-from driftwatch.errors import EngineInterruptedError, FencedOffError, StoreError
+from driftwatch.errors import DiskFullError, EngineInterruptedError, FencedOffError, StoreError
 from driftwatch.model import JobState
 from driftwatch.service.pulse import ClockWatch, Outage
 
@@ -36,6 +36,9 @@ RENEWALS_PER_LEASE = 3
 
 QUEUE_POLL_SECONDS = 2.0
 """How long a job that another process has queued may lie before it is seen; ours ring the bell."""
+
+_NOT_WRITTEN = (StoreError, DiskFullError)
+"""What keeps a check's end from being written down; its job is then queued again after its lease."""
 
 logger = log.get("worker")
 
@@ -159,7 +162,7 @@ class Workers:
             self._settle(run, self._check(run))
         except FencedOffError as error:
             logger.warning(error.message, action="check", stack=str(job.stack), error=error.code)
-        except StoreError as error:
+        except _NOT_WRITTEN as error:
             logger.warning(
                 f"A check's end is not written; it is queued again when its lease has passed: {error}",
                 action="check",
@@ -176,7 +179,7 @@ class Workers:
         try:
             if not run.stop.is_set():
                 self._work.check(run.job, run.stop)
-        except StoreError:
+        except _NOT_WRITTEN:
             raise
         except EngineInterruptedError as error:
             if not run.stop.is_set():

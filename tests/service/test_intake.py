@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from service_doubles import MORNING, Clock, MemoryStore, eventually, stack
 
+from driftwatch.errors import DiskFullError
 from driftwatch.model import JobState, Trigger
 from driftwatch.service import intake as intake_module
 from driftwatch.service.intake import Intake
@@ -93,6 +94,29 @@ def test_what_is_owed_while_the_store_is_away_is_paid_later(
     assert [job.stack for job in memory.jobs(JobState.QUEUED)] == [ONE]
     assert memory.dues[ONE] == NEXT
     assert [line["action"] for line in lines] == ["outage", "recovered"]
+
+
+@pytest.mark.row(17)
+def test_what_is_owed_while_the_disk_is_full_is_paid_later(memory: MemoryStore) -> None:
+    """Row 17: a slot is not lost because the database had no space for it."""
+
+    class Full(MemoryStore):
+        is_full = True
+
+        def enqueue(self, stack: StackId, trigger: Trigger, **rest: Any) -> Any:
+            if self.is_full:
+                raise DiskFullError("no space left for the database")
+            return super().enqueue(stack, trigger, **rest)
+
+    store = Full()
+    store.declare([ONE])
+    intake = Intake(store, store, clock=Clock(), on_queued=Bell())
+    intake.owe(ONE, Trigger.SCHEDULE)
+    intake.pay()
+    assert isinstance(intake.outage.error, DiskFullError)
+    store.is_full = False
+    intake.pay()
+    assert [job.stack for job in store.jobs(JobState.QUEUED)] == [ONE]
 
 
 def test_one_stack_that_cannot_be_queued_does_not_stop_the_others(memory: MemoryStore, lines: Lines) -> None:

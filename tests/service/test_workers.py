@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from service_doubles import MORNING, ScriptedWork, eventually, fleet, stack, wall_clock
 
-from driftwatch.errors import EngineInterruptedError, FencedOffError, StoreUnavailableError
+from driftwatch.errors import (
+    DiskFullError,
+    DriftwatchError,
+    EngineInterruptedError,
+    FencedOffError,
+    StoreUnavailableError,
+)
 from driftwatch.model import Job, JobState, StackId, Trigger
 from driftwatch.service import workers as workers_module
 from driftwatch.service.pulse import ClockWatch
@@ -217,15 +223,19 @@ def test_workers_outlive_a_store_that_is_away(memory: MemoryStore, lines: Lines)
 
 
 @pytest.mark.row(46)
-def test_a_check_whose_end_cannot_be_written_comes_again(memory: MemoryStore, lines: Lines) -> None:
-    """Row 46: its job stays open and nobody renews it; when the lease has passed it is queued again."""
+@pytest.mark.row(17)
+@pytest.mark.parametrize("problem", [StoreUnavailableError("away"), DiskFullError("no space left")])
+def test_a_check_whose_end_cannot_be_written_comes_again(
+    memory: MemoryStore, lines: Lines, problem: DriftwatchError
+) -> None:
+    """Rows 46 and 17: its job stays open, nobody renews it, and it is queued again after the lease."""
     memory.declare([ONE])
     put(memory, [ONE])
     work = ScriptedWork(memory)
 
     def during(_job: Job, _stop: threading.Event) -> None:
         if len(work.begun) == 1:
-            raise StoreUnavailableError("the database is away")
+            raise problem
 
     work.during = during
     with at_work(work, lease=SHORT):
