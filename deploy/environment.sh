@@ -19,7 +19,8 @@ find_python() {
 prepare_environment() {
   command -v git >/dev/null 2>&1 || fail "git is needed, and none was found. Install git 2.30 or newer."
   export PIP_CACHE_DIR="$root/.cache/pip" PIP_DISABLE_PIP_VERSION_CHECK=1
-  if [ ! -x "$root/.venv/bin/python" ]; then
+  # pip comes last into a virtual environment: without it, this one was interrupted and is made once more.
+  if ! "$root/.venv/bin/python" -c 'import pip' 2>/dev/null; then
     python=$(find_python) || exit 1
     say "making a virtual environment in .venv ($("$python" --version))"
     "$python" -m venv "$root/.venv" ||

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,12 +25,13 @@ from driftwatch.config.settings import TerraformSettings
 from driftwatch.errors import DriftwatchError, Exit
 from driftwatch.git import Mirror
 from driftwatch.log import redact
+from driftwatch.store.sqlite import DATABASE_FILE
 from driftwatch.terraform import Planner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from driftwatch.config.settings import Settings
+    from driftwatch.config.settings import RepositorySettings, Settings
 
 LOW_DISK_MB = 1024
 """A checkout, a provider cache and a plan of a large stack fit into this."""
@@ -126,7 +129,8 @@ def _configuration(config: Path) -> Iterator[Diagnosis]:
         return
     yield Diagnosis(subject="configuration", state=State.OK, says=f"{config} is accepted, {_count(settings)}")
     yield from _state_directory(settings)
-    yield from _database(settings)
+    if _is_ours(settings.state_dir):
+        yield from _database(settings)
     yield from _repositories(settings)
     for mirror in settings.terraform.provider_mirrors:
         if "://" not in mirror and not Path(mirror).is_dir():
@@ -156,6 +160,14 @@ def _state_directory(settings: Settings) -> Iterator[Diagnosis]:
             advice="Give the user that runs driftwatch the right to, or name another directory.",
         )
         return
+    if directory.exists() and not _is_ours(directory):
+        yield Diagnosis(
+            subject="state_dir",
+            state=State.WARNING,
+            says=f"{directory} belongs to user {directory.stat().st_uid}: the database in it was not opened",
+            advice="Run this as that user: files that another one makes there may stop the daemon.",
+        )
+        return
     free = shutil.disk_usage(existing).free // 2**20
     yield Diagnosis(
         subject="state_dir",
@@ -167,7 +179,14 @@ def _state_directory(settings: Settings) -> Iterator[Diagnosis]:
     )
 
 
+def _is_ours(directory: Path) -> bool:
+    return not directory.exists() or directory.stat().st_uid == os.geteuid()
+
+
 def _database(settings: Settings) -> Iterator[Diagnosis]:
+    if settings.database is None and not (settings.state_dir / DATABASE_FILE).exists():
+        yield Diagnosis(subject="database", state=State.OK, says="none yet: the first run makes it")
+        return
     try:
         with opened_store(settings) as store:
             count = len(store.stacks(now=now()))
@@ -179,21 +198,36 @@ def _database(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _repositories(settings: Settings) -> Iterator[Diagnosis]:
-    for name, repository in settings.repositories.items():
-        mirror = Mirror(name, repository, Rooms(state=settings.state_dir).mirrors / name, clock=now)
-        subject = f"repository {name}"
-        try:
-            fetched = mirror.fetch()
-            modules = mirror.discover(fetched.commit, [stack.path for stack in repository.stacks])
-        except DriftwatchError as problem:
-            yield _of(problem, subject)
-            continue
-        yield Diagnosis(
-            subject=subject,
-            state=State.OK if modules else State.WARNING,
-            says=f"{repository.branch} is at {fetched.commit[:8]}, root modules: {len(modules)}",
-            advice=None if modules else "No root module matches the globs under `stacks:`.",
-        )
+    with _mirrors(settings) as directory:
+        for name, repository in settings.repositories.items():
+            yield _repository(Mirror(name, repository, directory / name, clock=now), name, repository)
+
+
+@contextmanager
+def _mirrors(settings: Settings) -> Iterator[Path]:
+    """Those of the daemon, where there are any that are ours; else some of our own: a look leaves nothing."""
+    mirrors = Rooms(state=settings.state_dir).mirrors
+    if mirrors.exists() and _is_ours(mirrors):
+        yield mirrors
+        return
+    with tempfile.TemporaryDirectory(prefix="driftwatch-") as directory:
+        yield Path(directory)
+
+
+def _repository(mirror: Mirror, name: str, repository: RepositorySettings) -> Diagnosis:
+    try:
+        fetched = mirror.fetch()
+        modules = mirror.discover(fetched.commit, [stack.path for stack in repository.stacks])
+    except DriftwatchError as problem:
+        return _of(problem, f"repository {name}")
+    finally:
+        mirror.close()
+    return Diagnosis(
+        subject=f"repository {name}",
+        state=State.OK if modules else State.WARNING,
+        says=f"{repository.branch} is at {fetched.commit[:8]}, root modules: {len(modules)}",
+        advice=None if modules else "No root module matches the globs under `stacks:`.",
+    )
 
 
 def _count(settings: Settings) -> str:
