@@ -36,7 +36,7 @@ from driftwatch.warm.pool import Directory, Key
 from driftwatch.warm.recording import Conversation, Read, Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from driftwatch.warm.packages import Package
@@ -100,6 +100,7 @@ class _Notes:
     lock: threading.Lock = field(default_factory=threading.Lock)
     faults: list[Fault] = field(default_factory=list)
     unusable: dict[str, None] = field(default_factory=dict)
+    types: set[str] = field(default_factory=set)
     recorded: int = 0
 
     def fault(self, provider: str, code: str, message: str) -> None:
@@ -133,16 +134,20 @@ class Gateway:
         stop: threading.Event,
         parallelism: int = 10,
         recording_limit: int = 64 << 20,
+        types: Collection[str] | None = None,
     ) -> None:
-        """`directory` is where terraform works, `environment` what a provider that it starts would have.
+        """`types` are all that the stack uses, as `Gateway.types` of an earlier plan of the same files said:
+        terraform then gets schemas for these alone. One too few is an error of terraform's, and `is_trimmed`
+        says that it may come from here.
+
+        `directory` is where terraform works, `environment` what a provider that it starts would have.
 
         `environment` is part of a process' identity: leave out what differs from run to run.
         """
         self._pool = pool
         self._notes = _Notes()
         self._stack = ExitStack()
-        self._open = threading.Event()
-        self._recording_limit = recording_limit
+        self._is_trimmed = types is not None
         self._providers = {
             address: _Provider(
                 pool=pool,
@@ -153,6 +158,7 @@ class Gateway:
                 notes=self._notes,
                 workers=parallelism + 8,
                 limit=recording_limit,
+                types=None if types is None else frozenset(types),
             )
             for address, package in packages.items()
         }
@@ -193,6 +199,17 @@ class Gateway:
         with self._notes.lock:
             return tuple(self._notes.faults)
 
+    @property
+    def is_trimmed(self) -> bool:
+        """Whether terraform got less than whole schemas; a plan that then fails says nothing of the stack."""
+        return self._is_trimmed
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The types of resources and data sources that terraform asked for anything about."""
+        with self._notes.lock:
+            return frozenset(self._notes.types)
+
     def recording(self) -> Recording:
         """What was said so far; ask when terraform has ended."""
         conversations = [
@@ -217,7 +234,9 @@ class _Provider:
         notes: _Notes,
         workers: int,
         limit: int,
+        types: frozenset[str] | None,
     ) -> None:
+        self.types = types
         self.pool = pool
         self.key = key
         self.environment = environment
@@ -379,10 +398,11 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
         )
 
     def _answer(self, method: str, name: str, request: bytes, context: grpc.ServicerContext) -> bytes:
-        if name in wire.PURE:
-            known = self._provider.pool.answers.recall(self._key, method, request)
-            if known is not None:
-                return known
+        if name in wire.TYPED:
+            self._notes.types.add(wire.type_name(request))
+        known = self._provider.pool.answers.recall(self._key, method, request) if name in wire.PURE else None
+        if known is not None:
+            return self._trimmed(name, known)
         try:
             process = self._prepare(method, name, request)
         except WarmError as problem:
@@ -399,7 +419,13 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
         elif name in wire.CONFIGURE and not _is_good(response, wire.CONFIGURE_DIAGNOSTICS):
             process.spoil("not_configured")
             self._notes.refuse("errors")
-        return response
+        return self._trimmed(name, response)
+
+    def _trimmed(self, name: str, response: bytes) -> bytes:
+        types = self._provider.types
+        if types is None or name not in wire.SCHEMA:
+            return response
+        return wire.trim_schema(response, types)
 
     def _prepare(self, method: str, name: str, request: bytes) -> ProviderProcess | None:
         """The process that this call goes to; None where there is none and need not be."""

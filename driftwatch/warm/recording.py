@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from driftwatch.warm import wire
+
 if TYPE_CHECKING:
     from driftwatch.warm.pool import Key
 
@@ -25,17 +27,8 @@ class Read:
 
     @property
     def type_name(self) -> str:
-        """The resource's or data source's type: the request's first field. Not a secret."""
-        from driftwatch.warm import wire
-
-        return next(
-            (
-                value.decode(errors="replace")
-                for number, value in wire.fields(self.request)
-                if number == 1 and isinstance(value, bytes)
-            ),
-            "",
-        )
+        """The resource's or data source's type, which is no secret."""
+        return wire.type_name(self.request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 Field: TypeAlias = "tuple[int, int | bytes]"
 
@@ -66,6 +66,25 @@ UNARY = frozenset(
 )
 """Calls with one request and one response. Any other may stream, in either direction."""
 
+SCHEMA = frozenset({"GetSchema", "GetProviderSchema"})
+_SCHEMAS_BY_TYPE = (2, 3)
+"""resource_schemas and data_source_schemas, in both protocols."""
+
+TYPED = frozenset(
+    {
+        *READS,
+        "ValidateResourceTypeConfig",
+        "ValidateResourceConfig",
+        "ValidateDataSourceConfig",
+        "ValidateDataResourceConfig",
+        "UpgradeResourceState",
+        "UpgradeResourceIdentity",
+        "PlanResourceChange",
+        "ImportResourceState",
+    }
+)
+"""Calls about one type of resource or data source, which is the first field of their requests."""
+
 CONFIGURE_DIAGNOSTICS = 1
 READ_DIAGNOSTICS = 2
 _READ_STATE = 1
@@ -111,6 +130,49 @@ def fields(message: bytes) -> Iterator[Field]:
             raise MalformedMessageError("a field ends after its message")
         yield key >> 3, message[position : position + length]
         position += length
+
+
+def trim_schema(response: bytes, types: Collection[str]) -> bytes:
+    """A provider's schema without the resources and data sources that are not among `types`.
+
+    terraform takes a second of CPU to read all of a big provider's, of which a stack uses a few. Everything
+    else of the schema stays. Raises MalformedMessageError.
+    """
+    kept = bytearray()
+    wanted = {name.encode() for name in types}
+    for number, value in fields(response):
+        if number in _SCHEMAS_BY_TYPE and isinstance(value, bytes) and _entry_key(value) not in wanted:
+            continue
+        kept += _field(number, value)
+    return bytes(kept)
+
+
+def _entry_key(entry: bytes) -> bytes | int | None:
+    """Of an entry of a map: its key, which is always first on the wire where there is one."""
+    number, value = next(fields(entry), (0, 0))
+    return value if number == 1 else None
+
+
+def _field(number: int, value: int | bytes) -> bytes:
+    """One field on the wire. Of a schema's none is of a fixed size."""
+    if isinstance(value, int):
+        return _number(number << 3 | _VARINT) + _number(value)
+    return _number(number << 3 | _LENGTH) + _number(len(value)) + value
+
+
+def _number(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def type_name(request: bytes) -> str:
+    """The resource's or data source's type in a request about one. Not a secret."""
+    first = next(fields(request), (0, b""))
+    return first[1].decode(errors="replace") if first[0] == 1 and isinstance(first[1], bytes) else ""
 
 
 def _varint(message: bytes, position: int) -> tuple[int, int]:

@@ -1,0 +1,263 @@
+"""Asks again what a recorded plan asked its providers, and says whether anything is different.
+
+    lease a process per configuration → configure it → all reads at once, bounded → compare
+
+It never says that something *is* drift: "differs" means that a plan must say what it means, and "failed" that
+nothing is known. "Same" is said only when every read was answered, without an error, and with the same.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import grpc
+
+from driftwatch.errors import ProviderLostError, ProviderRefusedError, WarmError
+from driftwatch.log import redact
+from driftwatch.warm import wire
+from driftwatch.warm.recording import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from driftwatch.warm.pool import Pool
+    from driftwatch.warm.process import ProviderProcess
+    from driftwatch.warm.recording import Conversation, Read, Recording
+
+_ATTEMPTS = 4
+_FIRST_PAUSE = 0.5
+"""Seconds before the second attempt at a read; doubled for each one after that."""
+
+_TICK = 0.2
+_LOST = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.DATA_LOSS,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    }
+)
+
+
+class Answer(StrEnum):
+    """What a replay says."""
+
+    SAME = "same"
+    DIFFERS = "differs"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A replay's end. `types` counts what differs by resource type; there are no values and no addresses.
+
+    `reason` is a machine's word for why it failed, `message` a sentence, redacted.
+    """
+
+    answer: Answer
+    reads: int
+    seconds: float
+    types: dict[str, int] = field(default_factory=dict)
+    reason: str | None = None
+    message: str | None = None
+    providers: tuple[str, ...] = ()
+    """The providers that were asked, by source address."""
+
+
+class _Stopped(Exception):  # noqa: N818  (no error: somebody said so)
+    """The stop event, or the deadline."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Deadline:
+    stop: threading.Event
+    given_up: threading.Event
+    ends: float
+
+    def left(self) -> float:
+        """Seconds; raises where there are none."""
+        if self.stop.is_set() or self.given_up.is_set():
+            raise _Stopped("interrupted")
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise _Stopped("timeout")
+        return left
+
+    def pause(self, seconds: float) -> None:
+        ends = time.monotonic() + min(seconds, self.left())
+        while (rest := ends - time.monotonic()) > 0:
+            self.given_up.wait(min(rest, _TICK))
+            self.left()
+
+
+def replay(
+    recording: Recording, pool: Pool, *, seconds: float, parallelism: int, stop: threading.Event
+) -> Outcome:
+    """Replays `recording` within `seconds`, with at most `parallelism` reads at once. Raises nothing of its own.
+
+    The caller has made sure that nothing else has moved: see `driftwatch.warm.conditions`.
+    """
+    started = time.monotonic()
+    given_up = threading.Event()
+    deadline = _Deadline(stop=stop, given_up=given_up, ends=started + seconds)
+    answer, reason, message = Answer.FAILED, None, None
+    types: dict[str, int] = {}
+    try:
+        types = _replay(recording, pool, deadline, parallelism)
+        answer = Answer.DIFFERS if types else Answer.SAME
+    except _Stopped as end:
+        reason, message = end.reason, f"the replay was not done after {seconds:g} s" if end.reason == "timeout" else None
+    except WarmError as problem:
+        reason, message = problem.code, problem.message
+    except wire.MalformedMessageError:
+        reason, message = "malformed", "a provider's answer cannot be read"
+    return Outcome(
+        answer=answer,
+        reads=recording.reads,
+        seconds=time.monotonic() - started,
+        types=types,
+        reason=reason,
+        message=message,
+        providers=tuple(dict.fromkeys(each.key.package.address for each in recording.conversations)),
+    )
+
+
+def _replay(recording: Recording, pool: Pool, deadline: _Deadline, parallelism: int) -> dict[str, int]:
+    """What differs, by type; empty where all is the same."""
+    if recording.version != VERSION or recording.unusable:
+        raise ProviderRefusedError("this recording is none that can be replayed")
+    deadline.left()
+    with ExitStack() as stack:
+        workers = max(1, min(parallelism, recording.reads + len(recording.conversations)))
+        executor = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="replay"))
+        leases = [
+            stack.enter_context(_lease(pool, conversation, deadline))
+            for conversation in recording.conversations
+        ]
+        stack.callback(deadline.given_up.set)
+        ready = [
+            executor.submit(_configure, process, conversation, deadline)
+            for process, conversation in zip(leases, recording.conversations, strict=True)
+        ]
+        _all(ready, deadline)
+        reads = [
+            executor.submit(_compare, process, conversation, read, deadline)
+            for process, conversation in zip(leases, recording.conversations, strict=True)
+            for read in conversation.reads
+        ]
+        return dict(Counter(name for name in _all(reads, deadline) if name))
+
+
+class _lease:  # noqa: N801  (a context manager, named as one)
+    """A process for one conversation; not used again where anything was left under way in it."""
+
+    def __init__(self, pool: Pool, conversation: Conversation, deadline: _Deadline) -> None:
+        self._pool = pool
+        self._conversation = conversation
+        self._deadline = deadline
+
+    def __enter__(self) -> ProviderProcess:
+        conversation = self._conversation
+        self._process = self._pool.take(
+            conversation.key,
+            conversation.environment,
+            configured=conversation.configure,
+            stop=self._deadline.stop,
+        )
+        return self._process
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._process.spoil("replay_failed")
+        self._pool.give_back(self._process)
+
+
+def _all(futures: list[Future[str | None]], deadline: _Deadline) -> Iterator[str | None]:
+    """The results of all; the first that fails ends the others."""
+    pending = set(futures)
+    results: list[str | None] = []
+    try:
+        while pending:
+            done, pending = wait(pending, timeout=min(_TICK, deadline.left()), return_when=FIRST_COMPLETED)
+            results += [each.result() for each in done]
+    except BaseException:
+        deadline.given_up.set()
+        for each in pending:
+            each.cancel()
+        raise
+    return iter(results)
+
+
+def _configure(process: ProviderProcess, conversation: Conversation, deadline: _Deadline) -> None:
+    """Configures it, also when it was before: that is cheap, and finds credentials that are gone."""
+    process.configured = conversation.configure
+    response = _call(process, conversation.configure_method, conversation.configure, deadline)
+    if errors := wire.errors(response, wire.CONFIGURE_DIAGNOSTICS):
+        process.spoil("not_configured")
+        raise _refused(conversation, "be configured", errors)
+
+
+def _compare(
+    process: ProviderProcess, conversation: Conversation, read: Read, deadline: _Deadline
+) -> str | None:
+    """Reads again: the type's name where the answer differs, None where it is the same.
+
+    An error is asked about again, more slowly each time, as a cloud that throttles wants it.
+    """
+    pause = _FIRST_PAUSE
+    for attempt in range(_ATTEMPTS):
+        response = _call(process, read.method, read.request, deadline)
+        if response == read.response:
+            return None
+        errors = wire.errors(response, wire.READ_DIAGNOSTICS)
+        if not errors:
+            same = wire.canonical_read(response) == wire.canonical_read(read.response)
+            return None if same else read.type_name or "?"
+        if attempt + 1 < _ATTEMPTS:
+            deadline.pause(pause)
+            pause *= 2
+    raise _refused(conversation, f"read {read.type_name}", errors)
+
+
+def _refused(conversation: Conversation, what: str, errors: tuple[str, ...]) -> ProviderRefusedError:
+    return ProviderRefusedError(
+        f"{conversation.key.package.address} cannot {what}: {redact(errors[0])[:300]}"
+    )
+
+
+def _call(process: ProviderProcess, method: str, request: bytes, deadline: _Deadline) -> bytes:
+    """Raises ProviderLostError where there is no answer, ProviderRefusedError for an error of gRPC's."""
+    call = process.call(method).future(request, timeout=deadline.left())
+    try:
+        while True:
+            try:
+                return call.result(timeout=min(_TICK, deadline.left()))
+            except grpc.FutureTimeoutError:
+                continue
+    except _Stopped:
+        call.cancel()
+        process.spoil("cancelled")
+        raise
+    except grpc.FutureCancelledError as problem:
+        raise _Stopped("interrupted") from problem
+    except grpc.RpcError as problem:
+        process.spoil("lost")
+        if problem.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            deadline.left()
+        kind = ProviderLostError if problem.code() in _LOST else ProviderRefusedError
+        raise kind(
+            f"{process.package.address} did not answer: {redact(problem.details() or problem.code().name)[:300]}"
+        ) from problem
