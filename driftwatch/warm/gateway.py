@@ -22,9 +22,10 @@ import struct
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import grpc
 
@@ -32,15 +33,13 @@ from driftwatch.errors import PoolUnavailableError, ProviderLostError, WarmError
 from driftwatch.log import redact
 from driftwatch.warm import wire
 from driftwatch.warm.location import Surroundings
-from driftwatch.warm.pool import Directory, Key
 from driftwatch.warm.recording import Conversation, Read, Recording
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
-    from pathlib import Path
 
     from driftwatch.warm.packages import Package
-    from driftwatch.warm.pool import Pool
+    from driftwatch.warm.pool import Key, Pool
     from driftwatch.warm.process import ProviderProcess
 
 _CHUNK = 1 << 18
@@ -136,7 +135,9 @@ class Gateway:
         recording_limit: int = 64 << 20,
         types: Collection[str] | None = None,
     ) -> None:
-        """`types` are all that the stack uses, as `Gateway.types` of an earlier plan of the same files said:
+        """For one plan, of which nothing is started yet.
+
+        `types` are all that the stack uses, as `Gateway.types` of an earlier plan of the same files said:
         terraform then gets schemas for these alone. One too few is an error of terraform's, and `is_trimmed`
         says that it may come from here.
 
@@ -163,8 +164,8 @@ class Gateway:
             for address, package in packages.items()
         }
 
-    def __enter__(self) -> Gateway:
-        """Raises PoolUnavailableError where its sockets cannot be made, or what starting a provider raises."""
+    def __enter__(self) -> Self:
+        """Raises PoolUnavailableError where its sockets cannot be made, and what starting a provider may."""
         try:
             place = self._stack.enter_context(_socket_directory(self._pool.directory))
             for index, provider in enumerate(self._providers.values()):
@@ -212,9 +213,7 @@ class Gateway:
 
     def recording(self) -> Recording:
         """What was said so far; ask when terraform has ended."""
-        conversations = [
-            found for provider in self._providers.values() for found in provider.conversations()
-        ]
+        conversations = [found for provider in self._providers.values() for found in provider.conversations()]
         with self._notes.lock:
             unusable = tuple(sorted(self._notes.unusable))
         return Recording(conversations=() if unusable else tuple(conversations), unusable=unusable)
@@ -248,19 +247,17 @@ class _Provider:
         self._directory = directory
         self._surroundings = Surroundings(directory) if key.directory is None else None
         self._connections: list[_Connection] = []
-        self._taken: list[ProviderProcess] = []
-        self._spare: ProviderProcess | None = None
+        self._taken: list[tuple[ProviderProcess, Key]] = []
+        self._bound: list[ProviderProcess] = []
         self._lock = threading.RLock()
         self._closed = False
         self._listener: socket.socket | None = None
         self.protocol = 0
-        self.address: Path | None = None
-        self._place: Path | None = None
+        self.address = Path()
 
     def listen(self, directory: Path, name: str) -> None:
         """Makes the socket, and learns the protocol if need be by starting a process."""
-        self.protocol = self.pool.protocol(self.key.package) or self.spare().protocol
-        self._place = directory
+        self.protocol = self.pool.protocol(self.key.package) or self.spare(self.key).protocol
         self.address = directory / name
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(self.address))
@@ -282,44 +279,39 @@ class _Provider:
                 if self._closed:
                     peer.close()
                     return
-                assert self.address is not None  # noqa: S101  (set before this thread starts)
                 inner = self.address.with_name(f"{self.address.name}.{len(self._connections)}")
                 self._connections.append(_Connection(self, peer, inner))
 
-    def spare(self) -> ProviderProcess:
-        """A process for calls to which no configuration matters: any that this plan has."""
+    def spare(self, key: Key) -> ProviderProcess:
+        """A process for calls to which no configuration matters: any that this plan has there."""
         with self._lock:
-            usable = [process for process in self._taken if process.is_usable]
-            if self._spare is not None and self._spare.is_usable:
-                return self._spare
-            if usable:
-                return usable[0]
-            self._spare = self.pool.take(
-                self.key, self.environment, any_configuration=True, stop=self._stop
-            )
-            return self._spare
+            for process, place in self._taken:
+                if place == key and process.is_usable:
+                    return process
+            process = self.pool.take(key, self.environment, any_configuration=True, stop=self._stop)
+            self._taken.append((process, key))
+            return process
 
     def process_for(self, configure: bytes, key: Key) -> ProviderProcess:
         """A process of one connection's own, to be configured so."""
         with self._lock:
-            spare = self._spare
-            if spare is not None and spare.is_usable and key == self.key and spare.configured in (None, configure):
-                self._spare = None
-                self._taken.append(spare)
-                return spare
+            for process, place in self._taken:
+                fits = place == key and process.configured in (None, configure)
+                if fits and process.is_usable and process not in self._bound:
+                    self._bound.append(process)
+                    return process
         process = self.pool.take(key, self.environment, configured=configure, stop=self._stop)
         with self._lock:
-            self._taken.append(process)
+            self._taken.append((process, key))
+            self._bound.append(process)
         return process
 
     def key_for(self, request: bytes, key: Key) -> Key:
         """Where a process must run to be sent `request`: in terraform's directory, if that names a path."""
-        if key.directory is not None or self._surroundings is None:
+        if self._surroundings is None or key.directory is not None:
             return key
-        if not self._surroundings.are_named_in_request(request):
-            return key
-        return Key(
-            package=key.package, environment=key.environment, directory=Directory.of(self._directory)
+        return (
+            self.pool.bind(key, self._directory) if self._surroundings.are_named_in_request(request) else key
         )
 
     def conversations(self) -> Iterator[Conversation]:
@@ -340,9 +332,8 @@ class _Provider:
         for connection in connections:
             connection.close()
         with self._lock:
-            taken = [*self._taken, *([self._spare] if self._spare else [])]
-            self._taken, self._spare = [], None
-        for process in taken:
+            taken, self._taken, self._bound = self._taken, [], []
+        for process, _ in taken:
             self.pool.give_back(process)
 
 
@@ -374,7 +365,9 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
         self._server.start()
         self._splice = _Splice(peer, inner)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         method = handler_call_details.method
         service, _, name = method.lstrip("/").partition("/")
         if service == "grpc.health.v1.Health":
@@ -400,43 +393,55 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
     def _answer(self, method: str, name: str, request: bytes, context: grpc.ServicerContext) -> bytes:
         if name in wire.TYPED:
             self._notes.types.add(wire.type_name(request))
-        known = self._provider.pool.answers.recall(self._key, method, request) if name in wire.PURE else None
-        if known is not None:
-            return self._trimmed(name, known)
-        try:
-            process = self._prepare(method, name, request)
-        except WarmError as problem:
-            self._notes.fault(self._provider.name, problem.code, problem.message)
-            context.abort(grpc.StatusCode.UNAVAILABLE, problem.message)
-            raise
+        if name in wire.PURE:
+            return self._answer_pure(method, name, request, context)
+        with self._or_fault(context):
+            process = self._process_for(method, name, request)
         if process is None:
             return b""
         response = self._forward(process, method, request, context)
-        if name in wire.PURE:
-            self._provider.pool.answers.remember(self._key, method, request, response)
-        elif name in wire.READS:
+        if name in wire.READS:
             self._record(method, name, request, response)
         elif name in wire.CONFIGURE and not _is_good(response, wire.CONFIGURE_DIAGNOSTICS):
             process.spoil("not_configured")
             self._notes.refuse("errors")
-        return self._trimmed(name, response)
+        return response
 
-    def _trimmed(self, name: str, response: bytes) -> bytes:
-        types = self._provider.types
-        if types is None or name not in wire.SCHEMA:
-            return response
-        return wire.trim_schema(response, types)
+    def _answer_pure(self, method: str, name: str, request: bytes, context: grpc.ServicerContext) -> bytes:
+        provider, answers = self._provider, self._provider.pool.answers
+        with self._or_fault(context):
+            key = self._key if name in wire.OF_THE_BINARY else provider.key_for(request, self._key)
+            known = answers.recall(key, method, request)
+            if known is None:
+                own = self._process if key == self._key else None
+                process = own or provider.spare(key)
+        if known is None:
+            known = self._forward(process, method, request, context)
+            answers.remember(key, method, request, known)
+        if provider.types is None or name not in wire.SCHEMA:
+            return known
+        return wire.trim_schema(known, provider.types)
 
-    def _prepare(self, method: str, name: str, request: bytes) -> ProviderProcess | None:
+    @contextmanager
+    def _or_fault(self, context: grpc.ServicerContext) -> Iterator[None]:
+        """Notes what keeps a call from its process, and tells terraform that its provider is not there."""
+        try:
+            yield
+        except (WarmError, wire.MalformedMessageError) as problem:
+            code = problem.code if isinstance(problem, WarmError) else "malformed"
+            self._notes.fault(self._provider.name, code, str(problem))
+            context.abort(grpc.StatusCode.UNAVAILABLE, str(problem))
+
+    def _process_for(self, method: str, name: str, request: bytes) -> ProviderProcess | None:
         """The process that this call goes to; None where there is none and need not be."""
         if name in wire.CONFIGURE:
             return self._bind(method, request)
         if name in wire.STOP:
             return self._stopped()
         if self._process is None:
-            if name not in wire.PURE:
-                self._notes.refuse("not_configured") if name in wire.READS else None
-            return self._provider.spare()
+            if name in wire.READS:
+                self._notes.refuse("not_configured")
+            return self._provider.spare(self._provider.key_for(request, self._key))
         self._relocate(request)
         return self._process
 
@@ -483,7 +488,7 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
     ) -> bytes:
         with self._counted():
             call = process.call(method).future(request)
-            if not context.add_callback(call.cancel):
+            if not context.add_callback(lambda: _cancel(call)):
                 call.cancel()
             try:
                 return call.result()
@@ -508,10 +513,10 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
     def _stream(
         self, method: str, requests: Iterator[bytes], context: grpc.ServicerContext
     ) -> Iterator[bytes]:
-        process = self._process or self._provider.spare()
+        process = self._process or self._provider.spare(self._key)
         with self._counted():
-            call = process.channel.stream_stream(method)(requests)
-            if not context.add_callback(call.cancel):
+            call = _streaming(process, method)(requests)
+            if not context.add_callback(lambda: _cancel(call)):
                 call.cancel()
             try:
                 yield from call
@@ -529,12 +534,16 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
             self._notes.refuse("deferred")
         self._reads.append(Read(method=method, request=request, response=response))
 
-    def _counted(self) -> Any:
-        return _Counted(self)
-
-    def count(self, change: int) -> None:
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """A call that is under way, as long as this is entered."""
         with self._lock:
-            self._under_way += change
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
 
     def conversation(self) -> Conversation | None:
         if self._configure is None:
@@ -558,17 +567,12 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-class _Counted:
-    """A call that is under way, as long as this is entered."""
+def _streaming(process: ProviderProcess, method: str) -> grpc.StreamStreamMultiCallable[bytes, bytes]:
+    return process.channel.stream_stream(method)
 
-    def __init__(self, connection: _Connection) -> None:
-        self._connection = connection
 
-    def __enter__(self) -> None:
-        self._connection.count(1)
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.count(-1)
+def _cancel(call: grpc.Future[bytes] | grpc.RpcContext) -> None:
+    call.cancel()
 
 
 def _is_good(response: bytes, diagnostics: int) -> bool:
@@ -617,8 +621,9 @@ class _Splice:
 
 
 def _is_ours(peer: socket.socket) -> bool:
-    """Whether the process at the other end is of our user. Where the system cannot say, the directory's
-    mode 0700 stands alone.
+    """Whether the process at the other end is of our user.
+
+    Where the system cannot say, the mode of the directory, 0700, stands alone.
     """
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
@@ -627,22 +632,16 @@ def _is_ours(peer: socket.socket) -> bool:
     return bool(uid == os.getuid())
 
 
-class _socket_directory:  # noqa: N801  (a context manager, named as one)
+@contextmanager
+def _socket_directory(parent: Path) -> Iterator[Path]:
     """A fresh directory for sockets inside of the pool's, which only its owner may enter."""
-
-    def __init__(self, parent: Path) -> None:
-        self._parent = parent
-
-    def __enter__(self) -> Path:
-        from pathlib import Path
-
-        try:
-            self._made = Path(tempfile.mkdtemp(prefix="g", dir=self._parent))
-        except OSError as problem:
-            raise PoolUnavailableError(
-                f"the gateway's sockets cannot be made in {self._parent}: {problem.strerror}"
-            ) from problem
-        return self._made
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._made, ignore_errors=True)
+    try:
+        made = Path(tempfile.mkdtemp(prefix="g", dir=parent))
+    except OSError as problem:
+        raise PoolUnavailableError(
+            f"the gateway's sockets cannot be made in {parent}: {problem.strerror}"
+        ) from problem
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

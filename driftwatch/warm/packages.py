@@ -58,9 +58,7 @@ class Packages:
             text = lock_file.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return {}
-        found = (
-            self._package(data, match["address"], match["body"]) for match in _LOCKED.finditer(text)
-        )
+        found = (self._package(data, match["address"], match["body"]) for match in _LOCKED.finditer(text))
         return {package.address: package for package in found if package is not None}
 
     def digest(self, directory: Path) -> str:

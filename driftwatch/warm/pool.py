@@ -19,10 +19,10 @@ import subprocess
 import tempfile
 import threading
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from driftwatch import log
 from driftwatch.errors import PoolFullError, PoolUnavailableError, WarmError
@@ -31,7 +31,7 @@ from driftwatch.warm.location import Surroundings, is_independent
 from driftwatch.warm.process import ProviderProcess, environment_for_provider, launch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from driftwatch.warm.packages import Package
@@ -151,7 +151,7 @@ class Pool:
         self._thread = threading.Thread(target=self._work, name="provider-pool", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -168,21 +168,9 @@ class Pool:
             directory=_directory(directory) if bound else None,
         )
 
-    @contextmanager
-    def lease(
-        self,
-        key: Key,
-        environment: Mapping[str, str],
-        *,
-        configured: bytes | None = None,
-        stop: threading.Event,
-    ) -> Iterator[ProviderProcess]:
-        """A process for the time of a `with`; see `take`."""
-        process = self.take(key, environment, configured=configured, stop=stop)
-        try:
-            yield process
-        finally:
-            self.give_back(process)
+    def bind(self, key: Key, directory: Path) -> Key:
+        """The same provider where it must run in `directory`. Raises PoolUnavailableError."""
+        return Key(package=key.package, environment=key.environment, directory=_directory(directory))
 
     def take(
         self,
@@ -411,7 +399,7 @@ def _directory(path: Path) -> Directory:
 
 def _private_directory() -> Path:
     """A directory of our own for sockets, 0700, with a path that is short enough for them."""
-    places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/run")]
+    places = [Path(tempfile.gettempdir()), Path("/tmp")]  # noqa: S108  (mkdtemp's: nobody else's, 0700)
     refused = []
     for place in dict.fromkeys(places):
         if len(str(place)) + _LONGEST_SOCKET_NAME > _SOCKET_PATH_LIMIT:

@@ -63,15 +63,17 @@ def read_handshake(line: str, provider: str) -> Handshake:
     core, protocol, network, socket, kind, *rest = parts
     if core != _CORE_PROTOCOL or kind != "grpc" or int(protocol) not in PROTOCOLS:
         raise ProviderProtocolError(
-            f"{provider} speaks plugin protocol {core}/{protocol} over {kind}; driftwatch knows 5 and 6 over grpc"
+            f"{provider} speaks plugin protocol {core}/{protocol} over {kind}; known are 5 and 6 over grpc"
         )
     if network != "unix":
         raise ProviderProtocolError(
-            f"{provider} listens on {network} and not on a Unix socket: anybody on this machine could talk to it"
+            f"{provider} listens on {network}, where anybody on this machine could talk to it, and not on a Unix socket"
         )
     certificate = rest[0] if rest else ""
     return Handshake(
-        protocol=int(protocol), socket=socket, certificate=_pem(certificate, provider) if certificate else None
+        protocol=int(protocol),
+        socket=socket,
+        certificate=_pem(certificate, provider) if certificate else None,
     )
 
 

@@ -12,10 +12,10 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
@@ -25,11 +25,13 @@ from driftwatch.warm import wire
 from driftwatch.warm.recording import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from driftwatch.warm.pool import Pool
     from driftwatch.warm.process import ProviderProcess
     from driftwatch.warm.recording import Conversation, Read, Recording
+
+_T = TypeVar("_T")
 
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.5
@@ -106,7 +108,7 @@ class _Deadline:
 def replay(
     recording: Recording, pool: Pool, *, seconds: float, parallelism: int, stop: threading.Event
 ) -> Outcome:
-    """Replays `recording` within `seconds`, with at most `parallelism` reads at once. Raises nothing of its own.
+    """Replays `recording` within `seconds`, with at most `parallelism` reads at once. Raises nothing.
 
     The caller has made sure that nothing else has moved: see `driftwatch.warm.conditions`.
     """
@@ -119,7 +121,10 @@ def replay(
         types = _replay(recording, pool, deadline, parallelism)
         answer = Answer.DIFFERS if types else Answer.SAME
     except _Stopped as end:
-        reason, message = end.reason, f"the replay was not done after {seconds:g} s" if end.reason == "timeout" else None
+        reason, message = (
+            end.reason,
+            f"the replay was not done after {seconds:g} s" if end.reason == "timeout" else None,
+        )
     except WarmError as problem:
         reason, message = problem.code, problem.message
     except wire.MalformedMessageError:
@@ -161,34 +166,28 @@ def _replay(recording: Recording, pool: Pool, deadline: _Deadline, parallelism: 
         return dict(Counter(name for name in _all(reads, deadline) if name))
 
 
-class _lease:  # noqa: N801  (a context manager, named as one)
-    """A process for one conversation; not used again where anything was left under way in it."""
-
-    def __init__(self, pool: Pool, conversation: Conversation, deadline: _Deadline) -> None:
-        self._pool = pool
-        self._conversation = conversation
-        self._deadline = deadline
-
-    def __enter__(self) -> ProviderProcess:
-        conversation = self._conversation
-        self._process = self._pool.take(
-            conversation.key,
-            conversation.environment,
-            configured=conversation.configure,
-            stop=self._deadline.stop,
-        )
-        return self._process
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            self._process.spoil("replay_failed")
-        self._pool.give_back(self._process)
+@contextmanager
+def _lease(pool: Pool, conversation: Conversation, deadline: _Deadline) -> Iterator[ProviderProcess]:
+    """A process for one conversation; not used again where anything may be left under way in it."""
+    process = pool.take(
+        conversation.key,
+        conversation.environment,
+        configured=conversation.configure,
+        stop=deadline.stop,
+    )
+    try:
+        yield process
+    except BaseException:
+        process.spoil("replay_failed")
+        raise
+    finally:
+        pool.give_back(process)
 
 
-def _all(futures: list[Future[str | None]], deadline: _Deadline) -> Iterator[str | None]:
+def _all(futures: Sequence[Future[_T]], deadline: _Deadline) -> list[_T]:
     """The results of all; the first that fails ends the others."""
     pending = set(futures)
-    results: list[str | None] = []
+    results: list[_T] = []
     try:
         while pending:
             done, pending = wait(pending, timeout=min(_TICK, deadline.left()), return_when=FIRST_COMPLETED)
@@ -198,7 +197,7 @@ def _all(futures: list[Future[str | None]], deadline: _Deadline) -> Iterator[str
         for each in pending:
             each.cancel()
         raise
-    return iter(results)
+    return results
 
 
 def _configure(process: ProviderProcess, conversation: Conversation, deadline: _Deadline) -> None:
@@ -259,5 +258,6 @@ def _call(process: ProviderProcess, method: str, request: bytes, deadline: _Dead
             deadline.left()
         kind = ProviderLostError if problem.code() in _LOST else ProviderRefusedError
         raise kind(
-            f"{process.package.address} did not answer: {redact(problem.details() or problem.code().name)[:300]}"
+            f"{process.package.address} did not answer:"
+            f" {redact(problem.details() or problem.code().name)[:300]}"
         ) from problem

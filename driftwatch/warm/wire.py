@@ -211,7 +211,10 @@ def canonical_read(response: bytes) -> Any:
     order has no meaning; a list's may, and of sets the wire says nothing, so that they are taken as lists.
     """
     return sorted(
-        (number, canonical_value(value) if number == _READ_STATE and isinstance(value, bytes) else repr(value))
+        (
+            number,
+            canonical_value(value) if number == _READ_STATE and isinstance(value, bytes) else repr(value),
+        )
         for number, value in fields(response)
         if number != READ_DIAGNOSTICS
     )
@@ -235,7 +238,9 @@ def values(dynamic: bytes) -> Iterator[Any]:
     for number, value in fields(dynamic):
         if number == _MSGPACK and isinstance(value, bytes):
             try:
-                yield msgpack.unpackb(value, raw=False, strict_map_key=False, unicode_errors="surrogateescape")
+                yield msgpack.unpackb(
+                    value, raw=False, strict_map_key=False, unicode_errors="surrogateescape"
+                )
             except (ValueError, msgpack.UnpackException, RecursionError) as problem:
                 raise MalformedMessageError("a value that is no msgpack") from problem
 
