@@ -179,11 +179,13 @@ class Pool:
         *,
         configured: bytes | None = None,
         any_configuration: bool = False,
+        seconds: float | None = None,
         stop: threading.Event,
     ) -> ProviderProcess:
         """A process that nobody else uses until `give_back`: one that was configured so, or not at all yet.
 
-        With `any_configuration` one for calls to which that makes no difference. Raises PoolFullError,
+        With `any_configuration` one for calls to which that makes no difference. One that must be started has
+        `seconds` for it, or what the limits say where that is less. Raises PoolFullError,
         PoolUnavailableError, ProviderNotStartedError, ProviderProtocolError.
         """
         if self._closed.is_set():
@@ -198,7 +200,7 @@ class Pool:
             self._starting += 1
         self._end(evicted, "room")
         try:
-            process = self._launch(key, environment, stop)
+            process = self._launch(key, environment, seconds, stop)
         finally:
             with self._lock:
                 self._starting -= 1
@@ -322,13 +324,16 @@ class Pool:
                 self._members.remove(member)
         self._end(heavy, "memory")
 
-    def _launch(self, key: Key, environment: Mapping[str, str], stop: threading.Event) -> ProviderProcess:
+    def _launch(
+        self, key: Key, environment: Mapping[str, str], seconds: float | None, stop: threading.Event
+    ) -> ProviderProcess:
+        limit = self.limits.start_seconds
         process = launch(
             key.package,
             environment=environment_for_provider(environment, self._temporary),
             directory=key.directory.path if key.directory else self._nowhere,
             guard=self._guard,
-            seconds=self.limits.start_seconds,
+            seconds=limit if seconds is None else min(seconds, limit),
             message_limit=self.limits.message_mb << 20,
             spawn=self._spawn,
             stop=stop,

@@ -76,11 +76,7 @@ class Outcome:
 
 
 class _Stopped(Exception):  # noqa: N818  (no error: somebody said so)
-    """The stop event, or the deadline."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """By the stop event, the deadline, or another read's failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +87,16 @@ class _Deadline:
 
     def left(self) -> float:
         """Seconds; raises where there are none."""
-        if self.stop.is_set() or self.given_up.is_set():
-            raise _Stopped("interrupted")
-        left = self.ends - time.monotonic()
-        if left <= 0:
-            raise _Stopped("timeout")
-        return left
+        if self.given_up.is_set() or self.passed:
+            raise _Stopped
+        return self.ends - time.monotonic()
+
+    @property
+    def passed(self) -> str | None:
+        """Why nothing may be waited for any more, if that is so; it may be the reason of other failures."""
+        if self.stop.is_set():
+            return "interrupted"
+        return "timeout" if time.monotonic() >= self.ends else None
 
     def pause(self, seconds: float) -> None:
         ends = time.monotonic() + min(seconds, self.left())
@@ -113,22 +113,15 @@ def replay(
     The caller has made sure that nothing else has moved: see `driftwatch.warm.conditions`.
     """
     started = time.monotonic()
-    given_up = threading.Event()
-    deadline = _Deadline(stop=stop, given_up=given_up, ends=started + seconds)
+    deadline = _Deadline(stop=stop, given_up=threading.Event(), ends=started + seconds)
     answer, reason, message = Answer.FAILED, None, None
     types: dict[str, int] = {}
     try:
         types = _replay(recording, pool, deadline, parallelism)
         answer = Answer.DIFFERS if types else Answer.SAME
-    except _Stopped as end:
-        reason, message = (
-            end.reason,
-            f"the replay was not done after {seconds:g} s" if end.reason == "timeout" else None,
-        )
-    except WarmError as problem:
-        reason, message = problem.code, problem.message
-    except wire.MalformedMessageError:
-        reason, message = "malformed", "a provider's answer cannot be read"
+    except (WarmError, wire.MalformedMessageError, _Stopped) as problem:
+        reason = deadline.passed or _code(problem)
+        message = problem.message if isinstance(problem, WarmError) else None
     return Outcome(
         answer=answer,
         reads=recording.reads,
@@ -166,6 +159,10 @@ def _replay(recording: Recording, pool: Pool, deadline: _Deadline, parallelism: 
         return dict(Counter(name for name in _all(reads, deadline) if name))
 
 
+def _code(problem: Exception) -> str:
+    return problem.code if isinstance(problem, WarmError) else "malformed"
+
+
 @contextmanager
 def _lease(pool: Pool, conversation: Conversation, deadline: _Deadline) -> Iterator[ProviderProcess]:
     """A process for one conversation; not used again where anything may be left under way in it."""
@@ -173,6 +170,7 @@ def _lease(pool: Pool, conversation: Conversation, deadline: _Deadline) -> Itera
         conversation.key,
         conversation.environment,
         configured=conversation.configure,
+        seconds=deadline.left(),
         stop=deadline.stop,
     )
     try:
@@ -251,7 +249,7 @@ def _call(process: ProviderProcess, method: str, request: bytes, deadline: _Dead
         process.spoil("cancelled")
         raise
     except grpc.FutureCancelledError as problem:
-        raise _Stopped("interrupted") from problem
+        raise _Stopped from problem
     except grpc.RpcError as problem:
         process.spoil("lost")
         if problem.code() is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -227,7 +227,8 @@ def canonical_value(dynamic: bytes) -> str:
 
 def _sorted(value: Any) -> Any:
     if isinstance(value, dict):
-        return sorted(((repr(key), _sorted(each)) for key, each in value.items()), key=lambda pair: pair[0])
+        pairs = ((repr(key), _sorted(each)) for key, each in value.items())
+        return "map", sorted(pairs, key=lambda pair: pair[0])
     if isinstance(value, list):
         return [_sorted(each) for each in value]
     return value

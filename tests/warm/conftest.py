@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -204,17 +204,30 @@ def stack(_applied: Stack, tmp_path: Path) -> Stack:
     return Stack(root=root, binary=_applied.binary, cli_config=_applied.cli_config)
 
 
-def processes_with(mark: str) -> list[int]:
-    """The processes whose environment holds `mark`."""
-    found = []
-    for entry in os.listdir("/proc"):
-        try:
-            with open(f"/proc/{entry}/environ", "rb") as file:
-                if entry.isdigit() and mark.encode() in file.read():
-                    found.append(int(entry))
-        except OSError:
-            continue
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A plan's recording, with a cloud of its own to replay it against: terraform is not needed again."""
+
+    cloud: Cloud
+    recording: Recording
+
+
+@pytest.fixture(scope="session")
+def _recorded(_applied: Stack) -> Recording:
+    with Pool(Limits(), lambda: datetime.now(UTC)) as made:
+        return _applied.plan_warm(made)[1]
+
+
+@pytest.fixture
+def recorded(_recorded: Recording, _applied: Stack, pool: Pool, tmp_path: Path) -> Recorded:
+    place = tmp_path / "cloud"
+    shutil.copytree(_applied.root / "cloud", place)
+    conversations = []
+    for each in _recorded.conversations:
+        environment = {**each.environment, "SANDBOX_CLOUD": str(place)}
+        key = pool.key(each.key.package, environment, _applied.module)
+        conversations.append(replace(each, environment=environment, key=key))
+    return Recorded(cloud=Cloud(place), recording=replace(_recorded, conversations=tuple(conversations)))
 
 
 @pytest.fixture

@@ -49,13 +49,13 @@ CHANGES: dict[str, tuple[Callable[[Cloud], object], set[str]]] = {
         lambda cloud: cloud.update(Kind.BUCKET, "logs", {"tags": {"team": "platform", "tier": "hot"}}),
         {"sandbox_bucket"},
     ),
-    "a deletion": (lambda cloud: cloud.delete(Kind.DATABASE, "local-1/orders"), {"sandbox_database"}),
+    "a deletion": (lambda cloud: cloud.delete(Kind.DATABASE, "orders"), {"sandbox_database"}),
     "the other region": (
         lambda cloud: cloud.update(Kind.BUCKET, "far", {"versioning": True}),
         {"sandbox_bucket"},
     ),
     "a sensitive value": (
-        lambda cloud: cloud.update(Kind.DATABASE, "local-1/orders", {"password": "canary-by-hand"}),
+        lambda cloud: cloud.update(Kind.DATABASE, "orders", {"password": "canary-by-hand"}),
         {"sandbox_database"},
     ),
     "what only a data source reads": (
@@ -63,88 +63,89 @@ CHANGES: dict[str, tuple[Callable[[Cloud], object], set[str]]] = {
         {"sandbox_bucket"},
     ),
     "only a revision": (
-        lambda cloud: cloud.touch(Kind.DATABASE, "local-1/orders"),
+        lambda cloud: cloud.touch(Kind.DATABASE, "orders"),
         {"sandbox_database"},
     ),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_change_by_hand_differs(stack, pool, ask_again, change) -> None:
+def test_a_change_by_hand_differs(recorded, pool, ask_again, change) -> None:
     """Whatever it is; types are named, values never."""
     make, types = change
-    _, recording = stack.plan_warm(pool)
-    make(stack.cloud)
+    recording = recorded.recording
+    make(recorded.cloud)
     outcome = ask_again(recording, pool)
     assert (outcome.answer, set(outcome.types)) == ("differs", types)
     assert "canary" not in repr(outcome)
     assert ask_again(recording, pool).answer == "differs", "it is not forgotten"
 
 
-def test_a_recording_shows_nothing_of_what_it_holds(stack, pool) -> None:
-    _, recording = stack.plan_warm(pool)
+def test_a_recording_shows_nothing_of_what_it_holds(recorded, pool) -> None:
+    recording = recorded.recording
     assert any(b"canary-hunter2" in read.response for each in recording.conversations for read in each.reads)
     assert "canary" not in repr(recording)
 
 
-def test_a_throttled_read_is_asked_again(stack, pool, ask_again) -> None:
-    _, recording = stack.plan_warm(pool)
-    stack.cloud.inject(Fault(kind="throttled", operation="read", times=2))
+def test_a_throttled_read_is_asked_again(recorded, pool, ask_again) -> None:
+    recording = recorded.recording
+    recorded.cloud.inject(Fault(kind="throttled", operation="read", times=2))
     assert ask_again(recording, pool).answer == "same"
 
 
-def test_an_error_that_stays_is_a_failure_and_never_the_same(stack, pool, ask_again, monkeypatch) -> None:
+def test_an_error_that_stays_is_a_failure_and_never_the_same(recorded, pool, ask_again, monkeypatch) -> None:
     monkeypatch.setattr("driftwatch.warm.replay._FIRST_PAUSE", 0.05)
-    _, recording = stack.plan_warm(pool)
-    stack.cloud.inject(Fault(kind="access_denied", operation="read_data"))
+    recording = recorded.recording
+    recorded.cloud.inject(Fault(kind="access_denied", operation="read_data"))
     outcome = ask_again(recording, pool)
     assert (outcome.answer, outcome.reason) == ("failed", "provider_refused")
     assert "AccessDenied" in outcome.message
 
 
-def test_credentials_that_are_gone_fail_at_configure(stack, pool, ask_again) -> None:
-    _, recording = stack.plan_warm(pool)
-    stack.cloud.inject(Fault(kind="expired_credentials", operation="configure"))
+def test_credentials_that_are_gone_fail_at_configure(recorded, pool, ask_again) -> None:
+    recording = recorded.recording
+    recorded.cloud.inject(Fault(kind="expired_credentials", operation="configure"))
     outcome = ask_again(recording, pool)
     assert (outcome.answer, outcome.reason) == ("failed", "provider_refused")
     assert "ExpiredToken" in outcome.message
 
 
 @pytest.mark.parametrize("kind", ["crash", "crash_after"])
-def test_a_provider_that_crashes_meanwhile_is_a_failure(stack, pool, ask_again, kind) -> None:
+def test_a_provider_that_crashes_meanwhile_is_a_failure(recorded, pool, ask_again, kind) -> None:
     """And the next replay has a new process."""
-    _, recording = stack.plan_warm(pool)
-    stack.cloud.inject(Fault(kind=kind, operation="read", type="sandbox_dns_record", times=1))
+    recording = recorded.recording
+    recorded.cloud.inject(Fault(kind=kind, operation="read", type="sandbox_dns_record", times=1))
     outcome = ask_again(recording, pool)
     assert (outcome.answer, outcome.reason) == ("failed", "provider_lost")
     assert ask_again(recording, pool).answer == "same"
 
 
-def test_a_provider_that_is_killed_meanwhile_is_a_failure(stack, pool, ask_again) -> None:
-    _, recording = stack.plan_warm(pool)
-    stack.cloud.inject(Fault(kind="delay", operation="read", seconds=5))
-    killers = [
-        threading.Timer(0.5, os.kill, (member.process.pid, signal.SIGKILL)) for member in pool._members
-    ]
-    for killer in killers:
-        killer.start()
+def test_a_provider_that_is_killed_meanwhile_is_a_failure(recorded, pool, ask_again) -> None:
+    recording = recorded.recording
+    recorded.cloud.inject(Fault(kind="delay", operation="read", seconds=5))
+
+    def kill() -> None:
+        for member in list(pool._members):
+            os.kill(member.process.pid, signal.SIGKILL)
+
+    threading.Timer(2.0, kill).start()
     outcome = ask_again(recording, pool)
     assert (outcome.answer, outcome.reason) == ("failed", "provider_lost")
-    assert outcome.seconds < 4
+    assert outcome.seconds < 5
 
 
-def test_a_provider_that_hangs_is_given_up_at_the_deadline(stack, pool, ask_again) -> None:
-    _, recording = stack.plan_warm(pool)
-    stack.cloud.inject(Fault(kind="hang", operation="read", type="sandbox_database", times=1))
+def test_a_provider_that_hangs_is_given_up_at_the_deadline(recorded, pool, ask_again) -> None:
+    recording = recorded.recording
+    recorded.cloud.inject(Fault(kind="hang", operation="read", type="sandbox_database", times=1))
     outcome = ask_again(recording, pool, seconds=1.5)
     assert (outcome.answer, outcome.reason) == ("failed", "timeout")
     assert outcome.seconds < 3
     assert ask_again(recording, pool).answer == "same"
 
 
-def test_a_stop_ends_it_at_once(stack, pool) -> None:
-    _, recording = stack.plan_warm(pool)
-    stack.cloud.inject(Fault(kind="hang", operation="read", type="sandbox_database", times=1))
+def test_a_stop_ends_it_at_once(recorded, pool) -> None:
+    recording = recorded.recording
+    recorded.cloud.inject(Fault(kind="hang", operation="read", type="sandbox_database", times=1))
     stop = threading.Event()
     threading.Timer(0.5, stop.set).start()
     began = time.monotonic()
@@ -153,8 +154,8 @@ def test_a_stop_ends_it_at_once(stack, pool) -> None:
     assert time.monotonic() - began < 3
 
 
-def test_recordings_of_others_are_not_replayed(stack, pool, ask_again) -> None:
-    _, recording = stack.plan_warm(pool)
+def test_recordings_of_others_are_not_replayed(recorded, pool, ask_again) -> None:
+    recording = recorded.recording
     for wrong in (
         dataclasses.replace(recording, version=99),
         dataclasses.replace(recording, unusable=("errors",)),
@@ -162,8 +163,8 @@ def test_recordings_of_others_are_not_replayed(stack, pool, ask_again) -> None:
         assert ask_again(wrong, pool).answer == "failed"
 
 
-def test_a_pool_that_is_full_or_closed_is_a_failure(stack, pool, ask_again) -> None:
-    _, recording = stack.plan_warm(pool)
+def test_a_pool_that_is_full_or_closed_is_a_failure(recorded, pool, ask_again) -> None:
+    recording = recorded.recording
     with Pool(Limits(processes=1), lambda: datetime.now(UTC)) as small:
         outcome = ask_again(recording, small)
         assert (outcome.answer, outcome.reason) == ("failed", "pool_full")
@@ -171,9 +172,9 @@ def test_a_pool_that_is_full_or_closed_is_a_failure(stack, pool, ask_again) -> N
     assert ask_again(recording, small).reason == "pool_unavailable"
 
 
-def test_many_at_once_share_nothing(stack, pool) -> None:
-    """Replays of one recording in parallel have processes of their own, or say that there is no room."""
-    _, recording = stack.plan_warm(pool)
+def test_many_at_once_share_nothing(recorded, pool) -> None:
+    """Replays of one recording in parallel have processes of their own, and leave none busy."""
+    recording = recorded.recording
     answers: list[str] = []
 
     def one() -> None:
@@ -186,4 +187,4 @@ def test_many_at_once_share_nothing(stack, pool) -> None:
     for thread in threads:
         thread.join()
     assert answers == ["same"] * 3
-    assert pool.stats().processes == 6
+    assert pool.stats().busy == 0
