@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
+import subprocess
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -136,33 +139,51 @@ def test_an_error_of_the_cloud_is_terraforms_to_tell(stack, pool) -> None:
 
 def test_a_plan_that_is_interrupted_leaves_no_stopped_process(stack, pool) -> None:
     """terraform says Stop to a provider, which stays stopped: nobody gets it again."""
-    import signal
-    import subprocess
-    import time
-
     stack.cloud.inject(Fault(kind="delay", operation="read", seconds=20))
     with stack.gateway(pool) as gateway:
-        child = subprocess.Popen(
-            [str(stack.binary), "plan", "-input=false"],
-            cwd=stack.module,
-            env={
-                **stack.provider_environment,
-                "TF_CLI_CONFIG_FILE": str(stack.cli_config),
-                "TF_DATA_DIR": str(stack.root / "data"),
-                "TF_REATTACH_PROVIDERS": gateway.reattach(),
-            },
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        while not any(each._under_way for each in _connections(gateway)):
-            time.sleep(0.05)
-        time.sleep(0.3)
+        child = _start_plan(stack, gateway)
         child.send_signal(signal.SIGINT)
         assert child.wait(15) == 1
         assert "stopped" in gateway.recording().unusable
     assert pool.stats().retired["stopped"] >= 1
     stack.cloud.inject()
     stack.plan_warm(pool)
+
+
+def test_a_provider_that_hangs_is_left_behind_when_terraform_is_killed(stack, pool) -> None:
+    """The gateway closes at once, and nobody gets that process."""
+    stack.cloud.inject(Fault(kind="hang", operation="read"))
+    with stack.gateway(pool) as gateway:
+        child = _start_plan(stack, gateway)
+        child.kill()
+        child.wait()
+        closing = time.monotonic()
+    assert time.monotonic() - closing < 5
+    pool.maintain()
+    assert pool.stats().processes <= 1, "at most the one that had nothing to read yet"
+    stack.cloud.inject()
+    stack.plan_warm(pool)
+
+
+def _start_plan(stack, gateway) -> subprocess.Popen[bytes]:
+    """A plan that is at work in a provider."""
+    child = subprocess.Popen(
+        [str(stack.binary), "plan", "-input=false"],
+        cwd=stack.module,
+        env={
+            **stack.provider_environment,
+            "TF_CLI_CONFIG_FILE": str(stack.cli_config),
+            "TF_DATA_DIR": str(stack.root / "data"),
+            "TF_REATTACH_PROVIDERS": gateway.reattach(),
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not any(each._under_way for each in _connections(gateway)):
+        assert child.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.3)
+    return child
 
 
 def _connections(gateway) -> list:
