@@ -143,7 +143,7 @@ class Gateway:
 
         `directory` is where terraform works, `environment` what a provider that it starts would have.
 
-        `environment` is part of a process' identity: leave out what differs from run to run.
+        `environment` is part of a process' identity: see `Pool.environment`.
         """
         self._pool = pool
         self._notes = _Notes()

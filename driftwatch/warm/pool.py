@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from driftwatch import log
-from driftwatch.errors import PoolFullError, PoolUnavailableError, WarmError
+from driftwatch.errors import PoolFullError, PoolUnavailableError
 from driftwatch.warm.answers import Answers
 from driftwatch.warm.location import Surroundings, is_independent
 from driftwatch.warm.process import ProviderProcess, environment_for_provider, launch
@@ -44,6 +44,20 @@ _SOCKET_PATH_LIMIT = 107
 
 _LONGEST_SOCKET_NAME = 40
 """`/plugin` and the random number that go-plugin puts behind it, and more."""
+
+_OF_ONE_RUN = frozenset(
+    {
+        "DRIFTWATCH_RUN",
+        "TF_CLI_CONFIG_FILE",
+        "TF_DATA_DIR",
+        "TF_PLUGIN_CACHE_DIR",
+        "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE",
+        "TF_REATTACH_PROVIDERS",
+        "TF_WORKSPACE",
+        "TMPDIR",
+    }
+)
+"""Variables that are for terraform, or differ from run to run. Providers read none of them but TMPDIR."""
 
 logger = log.get("warm")
 
@@ -156,6 +170,20 @@ class Pool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def environment(self, plans: Mapping[str, str], scratch: Path | None = None) -> dict[str, str]:
+        """What providers get of a plan's environment: without what is only that run's.
+
+        A HOME in `scratch` is gone after the run. In its place is one of the pool's, which only those with
+        the very same environment share: some providers keep tokens there.
+        """
+        kept = {name: value for name, value in plans.items() if name not in _OF_ONE_RUN}
+        if scratch is not None and Path(kept.get("HOME", "/")).is_relative_to(scratch):
+            del kept["HOME"]
+            home = self.directory / "home" / environment_identity(kept)[:16]
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            kept["HOME"] = str(home)
+        return kept
 
     def key(self, package: Package, environment: Mapping[str, str], directory: Path) -> Key:
         """Where a provider that terraform runs in `directory` with `environment` belongs."""
@@ -375,8 +403,7 @@ class Pool:
             try:
                 job = self._spawns.get(timeout=_MAINTENANCE_SECONDS)
             except queue.Empty:
-                with suppress(WarmError):
-                    self.maintain()
+                self._look_after()
                 continue
             if job is None:
                 break
@@ -386,6 +413,13 @@ class Pool:
             except (OSError, subprocess.SubprocessError, ValueError) as problem:
                 made.set_exception(problem)
         self._refuse_the_rest()
+
+    def _look_after(self) -> None:
+        """Maintenance; whatever goes wrong in it must not end this thread, and with it every provider."""
+        try:
+            self.maintain()
+        except Exception:
+            logger.exception("The provider pool could not be looked after.", action="maintain")
 
     def _refuse_the_rest(self) -> None:
         with suppress(queue.Empty):

@@ -67,7 +67,7 @@ def read_handshake(line: str, provider: str) -> Handshake:
         )
     if network != "unix":
         raise ProviderProtocolError(
-            f"{provider} listens on {network}, where anybody on this machine could talk to it, and not on a Unix socket"
+            f"{provider} listens on {network} and not on a Unix socket, so that anybody here could talk to it"
         )
     certificate = rest[0] if rest else ""
     return Handshake(

@@ -160,7 +160,9 @@ def _replay(recording: Recording, pool: Pool, deadline: _Deadline, parallelism: 
 
 
 def _code(problem: Exception) -> str:
-    return problem.code if isinstance(problem, WarmError) else "malformed"
+    if isinstance(problem, WarmError):
+        return problem.code
+    return "cancelled" if isinstance(problem, _Stopped) else "malformed"
 
 
 @contextmanager

@@ -18,17 +18,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from driftwatch.warm.gateway import Gateway
 from driftwatch.warm.packages import Packages
 from driftwatch.warm.pool import Limits, Pool
-from driftwatch.warm.recording import Recording
 from driftwatch.warm.replay import Answer, replay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from driftwatch.warm.recording import Recording
 
 LAB = Path(__file__).parent.parent / "acceptance/aws/lab"
 TICKS = os.sysconf("SC_CLK_TCK")

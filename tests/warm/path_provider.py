@@ -1,10 +1,11 @@
-"""A provider that reads files by the path it is given, relative to where it runs. With TLS if TALK_TLS is set."""
+"""A provider that reads files by the path it is given, from where it runs; with TLS if TALK_TLS is set."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tf.iface import DataSource, Provider
 from tf.provider import ProviderServicer
@@ -12,6 +13,9 @@ from tf.schema import Attribute, Schema
 from tf.types import String
 
 from driftwatch.sandbox.plugin import serve
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Text(DataSource):
@@ -31,10 +35,10 @@ class Text(DataSource):
             ]
         )
 
-    def validate(self, diags, type_name, config) -> None:
+    def validate(self, diags: Any, type_name: str, config: dict[str, Any]) -> None:
         pass
 
-    def read(self, ctx, config):
+    def read(self, ctx: Any, config: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002  (the framework's)
         path = Path(config["path"])
         return {"path": config["path"], "content": path.read_text() if path.exists() else None}
 
@@ -46,19 +50,19 @@ class Paths(Provider):
     def full_name(self) -> str:
         return "paths.test/some/paths"
 
-    def get_provider_schema(self, diags) -> Schema:
+    def get_provider_schema(self, diags: Any) -> Schema:  # noqa: ARG002  (as above)
         return Schema(attributes=[])
 
-    def validate_config(self, diags, config) -> None:
+    def validate_config(self, diags: Any, config: dict[str, Any]) -> None:
         pass
 
-    def configure_provider(self, diags, config) -> None:
+    def configure_provider(self, diags: Any, config: dict[str, Any]) -> None:
         pass
 
-    def get_data_sources(self):
+    def get_data_sources(self) -> list[type[DataSource]]:
         return [Text]
 
-    def get_resources(self):
+    def get_resources(self) -> list[Any]:
         return []
 
 

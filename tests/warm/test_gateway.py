@@ -9,6 +9,7 @@ import stat
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,14 +20,19 @@ from driftwatch.sandbox.cloud import Fault, Kind
 from driftwatch.warm.pool import Limits, Pool
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from driftwatch.drift import Reading
+    from driftwatch.warm.gateway import Gateway
+    from tests.warm.conftest import Stack
 
 
 def same_plans(one: dict, other: dict) -> bool:
     return {**one, "timestamp": ""} == {**other, "timestamp": ""}
 
 
-def test_the_same_document_cold_warm_and_trimmed(stack, pool) -> None:
+def test_the_same_document_cold_warm_and_trimmed(stack: Stack, pool: Pool) -> None:
     """To the byte what terraform says by itself, the time apart; the second plan starts no process."""
     plain = stack.plan()
     cold, recording = stack.plan_warm(pool)
@@ -43,7 +49,7 @@ def test_the_same_document_cold_warm_and_trimmed(stack, pool) -> None:
     assert (len(recording.conversations), recording.reads, recording.unusable) == (2, 6, ())
 
 
-def test_changes_by_hand_read_the_same(stack, pool, read) -> None:
+def test_changes_by_hand_read_the_same(stack: Stack, pool: Pool, read: Callable[..., Reading]) -> None:
     """Two regions, a nested block, a deletion: findings as of a plain plan."""
     stack.plan_warm(pool)
     stack.cloud.update(Kind.FIREWALL, "local-1/web", {"description": "by hand"})
@@ -59,7 +65,7 @@ def test_changes_by_hand_read_the_same(stack, pool, read) -> None:
     }
 
 
-def test_pure_calls_are_answered_from_memory(stack, pool) -> None:
+def test_pure_calls_are_answered_from_memory(stack: Stack, pool: Pool) -> None:
     stack.plan_warm(pool)
     misses = pool.answers.misses
     stack.plan_warm(pool)
@@ -67,14 +73,14 @@ def test_pure_calls_are_answered_from_memory(stack, pool) -> None:
     assert "canary" not in repr(pool.answers)
 
 
-def test_a_trimmed_schema_with_a_type_too_few_is_an_error_and_no_verdict(stack, pool) -> None:
+def test_a_trimmed_schema_with_a_type_too_few_is_an_error_and_no_verdict(stack: Stack, pool: Pool) -> None:
     with stack.gateway(pool, types={"sandbox_bucket"}) as gateway:
         done = stack.run("plan", "-input=false", TF_REATTACH_PROVIDERS=gateway.reattach())
         assert gateway.is_trimmed
     assert done.returncode == 1
 
 
-def test_two_environments_never_share_a_process(stack, pool) -> None:
+def test_two_environments_never_share_a_process(stack: Stack, pool: Pool) -> None:
     """Shown by the providers' own environment: each has its own canary, and never the other's."""
     for who in ("ada", "bob"):
         environment = {**stack.provider_environment, "WHO": f"canary-{who}"}
@@ -86,11 +92,11 @@ def test_two_environments_never_share_a_process(stack, pool) -> None:
 
 
 def _environment(pid: int) -> dict[str, str]:
-    with open(f"/proc/{pid}/environ", encoding="utf-8") as file:
-        return dict(pair.split("=", 1) for pair in file.read().split("\0") if pair)
+    pairs = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8").split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if pair)
 
 
-def test_sockets_are_ours_alone(stack, pool) -> None:
+def test_sockets_are_ours_alone(stack: Stack, pool: Pool) -> None:
     with stack.gateway(pool) as gateway:
         (provider,) = gateway._providers.values()
         place = provider.address.parent
@@ -99,7 +105,7 @@ def test_sockets_are_ours_alone(stack, pool) -> None:
     assert not place.exists()
 
 
-def test_a_peer_of_another_user_is_refused(stack, pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_of_another_user_is_refused(stack: Stack, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     with stack.gateway(pool) as gateway:
         (provider,) = gateway._providers.values()
         monkeypatch.setattr(os, "getuid", lambda: 12345)
@@ -111,7 +117,7 @@ def test_a_peer_of_another_user_is_refused(stack, pool, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("kind", ["crash", "crash_after"])
-def test_a_provider_that_crashes_is_a_fault_and_not_a_verdict(stack, pool, kind: str) -> None:
+def test_a_provider_that_crashes_is_a_fault_and_not_a_verdict(stack: Stack, pool: Pool, kind: str) -> None:
     """The plan fails, the gateway says that it may be its fault, and the process is gone from the pool."""
     stack.cloud.inject(Fault(kind=kind, operation="read", type="sandbox_database", times=1))
     with stack.gateway(pool) as gateway:
@@ -126,7 +132,7 @@ def test_a_provider_that_crashes_is_a_fault_and_not_a_verdict(stack, pool, kind:
     assert not document["errored"]
 
 
-def test_an_error_of_the_cloud_is_terraforms_to_tell(stack, pool) -> None:
+def test_an_error_of_the_cloud_is_terraforms_to_tell(stack: Stack, pool: Pool) -> None:
     """No fault of the gateway's; but nothing that could be replayed."""
     stack.cloud.inject(Fault(kind="access_denied", operation="read", times=1))
     with stack.gateway(pool) as gateway:
@@ -137,8 +143,8 @@ def test_an_error_of_the_cloud_is_terraforms_to_tell(stack, pool) -> None:
         assert "errors" in gateway.recording().unusable
 
 
-def test_a_plan_that_is_interrupted_leaves_no_stopped_process(stack, pool) -> None:
-    """terraform says Stop to a provider, which stays stopped: nobody gets it again."""
+def test_a_plan_that_is_interrupted_leaves_no_stopped_process(stack: Stack, pool: Pool) -> None:
+    """A provider that terraform says Stop to stays stopped: nobody gets it again."""
     stack.cloud.inject(Fault(kind="delay", operation="read", seconds=20))
     with stack.gateway(pool) as gateway:
         child = _start_plan(stack, gateway)
@@ -150,7 +156,7 @@ def test_a_plan_that_is_interrupted_leaves_no_stopped_process(stack, pool) -> No
     stack.plan_warm(pool)
 
 
-def test_a_provider_that_hangs_is_left_behind_when_terraform_is_killed(stack, pool) -> None:
+def test_a_provider_that_hangs_is_left_behind_when_terraform_is_killed(stack: Stack, pool: Pool) -> None:
     """The gateway closes at once, and nobody gets that process."""
     stack.cloud.inject(Fault(kind="hang", operation="read"))
     with stack.gateway(pool) as gateway:
@@ -165,7 +171,7 @@ def test_a_provider_that_hangs_is_left_behind_when_terraform_is_killed(stack, po
     stack.plan_warm(pool)
 
 
-def _start_plan(stack, gateway) -> subprocess.Popen[bytes]:
+def _start_plan(stack: Stack, gateway: Gateway) -> subprocess.Popen[bytes]:
     """A plan that is at work in a provider."""
     child = subprocess.Popen(
         [str(stack.binary), "plan", "-input=false"],
@@ -186,12 +192,12 @@ def _start_plan(stack, gateway) -> subprocess.Popen[bytes]:
     return child
 
 
-def _connections(gateway) -> list:
+def _connections(gateway: Gateway) -> list:
     return [each for provider in gateway._providers.values() for each in provider._connections]
 
 
 @pytest.mark.parametrize("limits", [Limits(message_mb=1)])
-def test_a_message_over_the_cap_is_a_fault(stack, limits: Limits, pool) -> None:
+def test_a_message_over_the_cap_is_a_fault(stack: Stack, limits: Limits, pool: Pool) -> None:
     """A tag of 2 MB in the cloud: the answer does not pass, and says so by name."""
     stack.cloud.update(Kind.BUCKET, "logs", {"tags": {"huge": "x" * (2 << 20)}})
     with stack.gateway(pool) as gateway:
@@ -200,33 +206,33 @@ def test_a_message_over_the_cap_is_a_fault(stack, limits: Limits, pool) -> None:
         assert {fault.code for fault in gateway.faults} == {"resource_exhausted"}
 
 
-def test_a_recording_over_its_cap_is_none(stack, pool) -> None:
+def test_a_recording_over_its_cap_is_none(stack: Stack, pool: Pool) -> None:
     _, recording = stack.plan_warm(pool, recording_limit=100)
     assert recording.unusable == ("recording_too_large",)
 
 
-def test_without_a_place_for_sockets_there_is_a_named_error(stack, pool, tmp_path: Path) -> None:
+def test_without_a_place_for_sockets_there_is_a_named_error(stack: Stack, pool: Pool, tmp_path: Path) -> None:
     pool.directory = tmp_path / "gone"
     with pytest.raises(PoolUnavailableError, match="sockets"), stack.gateway(pool):
         pass
     assert pool.stats().busy == 0
 
 
-def test_a_pool_that_is_full_is_a_fault(stack, clock) -> None:
+def test_a_pool_that_is_full_is_a_fault(stack: Stack, clock: Callable[[], datetime]) -> None:
     with Pool(Limits(processes=1), clock) as small, stack.gateway(small) as gateway:
         done = stack.run("plan", "-input=false", TF_REATTACH_PROVIDERS=gateway.reattach())
         assert done.returncode == 1
         assert {fault.code for fault in gateway.faults} == {"pool_full"}
 
 
-def test_gateways_leave_no_threads(stack, pool) -> None:
+def test_gateways_leave_no_threads(stack: Stack, pool: Pool) -> None:
     stack.plan_warm(pool)
     before = threading.active_count()
     stack.plan_warm(pool)
     assert threading.active_count() <= before + 1
 
 
-def test_a_configuration_that_names_a_path_runs_where_terraform_does(stack, pool) -> None:
+def test_a_configuration_that_names_a_path_runs_where_terraform_does(stack: Stack, pool: Pool) -> None:
     """`cloud = "../cloud"` means what it means to terraform, though the sandbox is on the shared list."""
     main = stack.module / "main.tf"
     main.write_text(

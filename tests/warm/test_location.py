@@ -17,6 +17,10 @@ from driftwatch.warm.location import Surroundings, is_independent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from driftwatch.warm.pool import Pool
+    from driftwatch.warm.replay import Outcome
+    from tests.warm.conftest import Stack
+
 PROVIDER = Path(__file__).with_name("path_provider.py")
 MODULE = """
 terraform {
@@ -48,8 +52,8 @@ def path_cli_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stack_that_reads(tmp_path: Path, terraform_binary: Path, path_cli_config: Path, stack) -> Callable:
-    def make(name: str, text: str):
+def stack_that_reads(tmp_path: Path, terraform_binary: Path, path_cli_config: Path, stack: Stack) -> Callable:
+    def make(name: str, text: str) -> Stack:
         made = type(stack)(root=tmp_path / name, binary=terraform_binary, cli_config=path_cli_config)
         (made.module / "notes").mkdir(parents=True)
         (made.root / "cloud").mkdir()
@@ -61,7 +65,9 @@ def stack_that_reads(tmp_path: Path, terraform_binary: Path, path_cli_config: Pa
     return make
 
 
-def test_each_directory_has_its_own_files(stack_that_reads, pool, ask_again) -> None:
+def test_each_directory_has_its_own_files(
+    stack_that_reads: Callable[[str, str], Stack], pool: Pool, ask_again: Callable[..., Outcome]
+) -> None:
     """Verdicts as of plain terraform, replays that see a file change, and nobody else's file."""
     one, two = stack_that_reads("one", "first"), stack_that_reads("two", "second")
     recordings = []
@@ -76,7 +82,9 @@ def test_each_directory_has_its_own_files(stack_that_reads, pool, ask_again) -> 
     assert answers[0].types == {"paths_text": 1}
 
 
-def test_a_provider_that_always_talks_tls(stack_that_reads, pool, ask_again) -> None:
+def test_a_provider_that_always_talks_tls(
+    stack_that_reads: Callable[[str, str], Stack], pool: Pool, ask_again: Callable[..., Outcome]
+) -> None:
     """Its certificate comes with the handshake, and is the only one that is trusted."""
     stack = stack_that_reads("tls", "hello")
     environment = {**stack.provider_environment, "TALK_TLS": "1"}

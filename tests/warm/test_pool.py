@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,10 +24,11 @@ from driftwatch.errors import (
 )
 from driftwatch.warm.packages import Package
 from driftwatch.warm.pool import Limits, Pool
-from driftwatch.warm.process import read_handshake
+from driftwatch.warm.process import ProviderProcess, read_handshake
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+    from typing import Any
 
 
 def never() -> threading.Event:
@@ -41,7 +43,7 @@ def script(directory: Path, text: str, address: str = "example.test/some/provide
     return Package(address=address, version="1.0.0", binary=binary, digest=f"h1:{text}")
 
 
-def take(pool: Pool, package: Package, directory: Path, **more):
+def take(pool: Pool, package: Package, directory: Path, **more: Any) -> ProviderProcess:
     key = pool.key(package, {"PATH": os.environ["PATH"]}, directory)
     return pool.take(key, {"PATH": os.environ["PATH"]}, stop=never(), **more)
 
@@ -66,7 +68,9 @@ def listening(tmp_path: Path) -> Package:
         ("yes x | tr -d '\\n'", ProviderNotStartedError, "ended before|within"),
     ],
 )
-def test_what_is_no_provider_is_a_named_error(tmp_path, text, error, says, clock) -> None:
+def test_what_is_no_provider_is_a_named_error(
+    tmp_path: Path, text: str, error: type[Exception], says: str, clock: Callable[[], datetime]
+) -> None:
     """And nothing of it stays."""
     with Pool(Limits(start_seconds=0.5), clock) as pool:
         with pytest.raises(error, match=says):
@@ -74,13 +78,13 @@ def test_what_is_no_provider_is_a_named_error(tmp_path, text, error, says, clock
         assert pool.stats().processes == 0
 
 
-def test_a_binary_that_is_not_there_is_a_named_error(pool, tmp_path) -> None:
+def test_a_binary_that_is_not_there_is_a_named_error(pool: Pool, tmp_path: Path) -> None:
     package = Package(address="a/b/c", version="1", binary=tmp_path / "none", digest="h1:x")
     with pytest.raises(WarmError):
         take(pool, package, tmp_path)
 
 
-def test_what_a_broken_provider_said_is_told(tmp_path, clock) -> None:
+def test_what_a_broken_provider_said_is_told(tmp_path: Path, clock: Callable[[], datetime]) -> None:
     with Pool(Limits(start_seconds=5), clock) as pool:
         with pytest.raises(ProviderNotStartedError) as caught:
             take(pool, script(tmp_path, "echo 'no such library' >&2; sleep 0.2; exit 127"), tmp_path)
@@ -93,7 +97,9 @@ def test_a_handshake_with_more_fields_is_one() -> None:
     assert (found.protocol, found.socket, found.certificate) == (5, "/tmp/plugin1", None)
 
 
-def test_a_process_is_used_again_only_for_what_it_was_configured_for(pool, listening, tmp_path) -> None:
+def test_a_process_is_used_again_only_for_what_it_was_configured_for(
+    pool: Pool, listening: Package, tmp_path: Path
+) -> None:
     first = take(pool, listening, tmp_path, configured=b"ada")
     first.configured = b"ada"
     pool.give_back(first)
@@ -102,7 +108,9 @@ def test_a_process_is_used_again_only_for_what_it_was_configured_for(pool, liste
     assert take(pool, listening, tmp_path, configured=b"ada") is first
 
 
-def test_the_environment_and_the_directory_keep_processes_apart(pool, listening, tmp_path) -> None:
+def test_the_environment_and_the_directory_keep_processes_apart(
+    pool: Pool, listening: Package, tmp_path: Path
+) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
@@ -114,7 +122,7 @@ def test_the_environment_and_the_directory_keep_processes_apart(pool, listening,
     assert len({key.identity for key in keys}) == 4
 
 
-def test_a_directory_made_anew_is_another_one(pool, listening, tmp_path) -> None:
+def test_a_directory_made_anew_is_another_one(pool: Pool, listening: Package, tmp_path: Path) -> None:
     """A process whose directory was removed would find none of its files."""
     place = tmp_path / "tree"
     place.mkdir()
@@ -126,7 +134,7 @@ def test_a_directory_made_anew_is_another_one(pool, listening, tmp_path) -> None
     assert take(pool, listening, place) is not process
 
 
-def test_a_big_clouds_provider_serves_every_directory(pool, tmp_path) -> None:
+def test_a_big_clouds_provider_serves_every_directory(pool: Pool, tmp_path: Path) -> None:
     """Unless its environment names something that is there."""
     package = script(tmp_path, "exit 1", address="registry.example/hashicorp/aws")
     (tmp_path / "credentials").write_text("")
@@ -137,7 +145,9 @@ def test_a_big_clouds_provider_serves_every_directory(pool, tmp_path) -> None:
     assert upwards.directory is not None
 
 
-def test_the_oldest_idle_one_makes_room_and_no_busy_one_does(listening, tmp_path, clock) -> None:
+def test_the_oldest_idle_one_makes_room_and_no_busy_one_does(
+    listening: Package, tmp_path: Path, clock: Callable[[], datetime]
+) -> None:
     with Pool(Limits(processes=2), clock) as pool:
         first, second = (take(pool, listening, tmp_path, configured=name) for name in (b"1", b"2"))
         with pytest.raises(PoolFullError):
@@ -151,7 +161,7 @@ def test_the_oldest_idle_one_makes_room_and_no_busy_one_does(listening, tmp_path
         assert pool.stats().retired == {"room": 1}
 
 
-def test_idle_dead_and_heavy_ones_go(listening, tmp_path) -> None:
+def test_idle_dead_and_heavy_ones_go(listening: Package, tmp_path: Path) -> None:
     now = [datetime(2026, 1, 1, tzinfo=UTC)]
     with Pool(Limits(idle_seconds=60, memory_mb=1000), lambda: now[0]) as pool:
         pool.give_back(take(pool, listening, tmp_path))
@@ -173,7 +183,9 @@ def test_idle_dead_and_heavy_ones_go(listening, tmp_path) -> None:
         assert busy.is_usable
 
 
-def test_what_is_retired_in_use_goes_when_it_comes_back(pool, listening, tmp_path) -> None:
+def test_what_is_retired_in_use_goes_when_it_comes_back(
+    pool: Pool, listening: Package, tmp_path: Path
+) -> None:
     """Credentials that expire, a binary that changed, a provider in quarantine."""
     process = take(pool, listening, tmp_path)
     assert pool.retire("credentials", lambda key: key.package.address == listening.address) == 1
@@ -183,7 +195,9 @@ def test_what_is_retired_in_use_goes_when_it_comes_back(pool, listening, tmp_pat
     assert pool.stats().retired == {"credentials": 1}
 
 
-def test_a_closed_pool_is_a_named_error_and_has_no_process(listening, tmp_path, clock) -> None:
+def test_a_closed_pool_is_a_named_error_and_has_no_process(
+    listening: Package, tmp_path: Path, clock: Callable[[], datetime]
+) -> None:
     pool = Pool(Limits(), clock)
     process = take(pool, listening, tmp_path)
     pool.close()
@@ -221,8 +235,8 @@ time.sleep(600)
 """
 
 
-def test_no_process_outlives_a_kill_of_ours(listening, tmp_path) -> None:
-    """kill -9 of the daemon; the provider's own child dies with it where it is one process."""
+def test_no_process_outlives_a_kill_of_ours(listening: Package, tmp_path: Path) -> None:
+    """After a kill -9 of the daemon there is nobody who could end them."""
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -244,14 +258,25 @@ def test_no_process_outlives_a_kill_of_ours(listening, tmp_path) -> None:
 
 def alive(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
 
-def wait_until(condition, seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.02)
+
+
+def test_providers_get_nothing_of_one_run_alone(pool: Pool, tmp_path: Path) -> None:
+    """So that the next run of the same stack finds its processes; and homes are shared by equals only."""
+    scratch = tmp_path / "dw-1"
+    plans = {"A": "1", "HOME": str(scratch / "home"), "TMPDIR": str(scratch), "DRIFTWATCH_RUN": "x"}
+    first = pool.environment(plans, scratch)
+    assert set(first) == {"A", "HOME"}
+    assert Path(first["HOME"]).stat().st_mode & 0o777 == 0o700
+    assert pool.environment({**plans, "DRIFTWATCH_RUN": "y"}, scratch) == first
+    assert pool.environment({**plans, "A": "2"}, scratch)["HOME"] != first["HOME"]
+    assert pool.environment({**plans, "HOME": "/home/ada"}, scratch)["HOME"] == "/home/ada"

@@ -18,9 +18,15 @@ from driftwatch.warm.replay import replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    from driftwatch.warm.replay import Outcome
+    from tests.warm.conftest import Recorded, Stack
 
 
-def test_an_untouched_stack_is_the_same_every_time(stack, pool, ask_again) -> None:
+def test_an_untouched_stack_is_the_same_every_time(
+    stack: Stack, pool: Pool, ask_again: Callable[..., Outcome]
+) -> None:
     """Also after the pool has lost all its processes: the recording stands by itself."""
     _, recording = stack.plan_warm(pool)
     for _ in range(5):
@@ -70,7 +76,9 @@ CHANGES: dict[str, tuple[Callable[[Cloud], object], set[str]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_change_by_hand_differs(recorded, pool, ask_again, change) -> None:
+def test_a_change_by_hand_differs(
+    recorded: Recorded, pool: Pool, ask_again: Callable[..., Outcome], change: Any
+) -> None:
     """Whatever it is; types are named, values never."""
     make, types = change
     recording = recorded.recording
@@ -81,19 +89,23 @@ def test_a_change_by_hand_differs(recorded, pool, ask_again, change) -> None:
     assert ask_again(recording, pool).answer == "differs", "it is not forgotten"
 
 
-def test_a_recording_shows_nothing_of_what_it_holds(recorded, pool) -> None:
+def test_a_recording_shows_nothing_of_what_it_holds(recorded: Recorded, pool: Pool) -> None:
     recording = recorded.recording
     assert any(b"canary-hunter2" in read.response for each in recording.conversations for read in each.reads)
     assert "canary" not in repr(recording)
 
 
-def test_a_throttled_read_is_asked_again(recorded, pool, ask_again) -> None:
+def test_a_throttled_read_is_asked_again(
+    recorded: Recorded, pool: Pool, ask_again: Callable[..., Outcome]
+) -> None:
     recording = recorded.recording
     recorded.cloud.inject(Fault(kind="throttled", operation="read", times=2))
     assert ask_again(recording, pool).answer == "same"
 
 
-def test_an_error_that_stays_is_a_failure_and_never_the_same(recorded, pool, ask_again, monkeypatch) -> None:
+def test_an_error_that_stays_is_a_failure_and_never_the_same(
+    recorded: Recorded, pool: Pool, ask_again: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("driftwatch.warm.replay._FIRST_PAUSE", 0.05)
     recording = recorded.recording
     recorded.cloud.inject(Fault(kind="access_denied", operation="read_data"))
@@ -102,7 +114,9 @@ def test_an_error_that_stays_is_a_failure_and_never_the_same(recorded, pool, ask
     assert "AccessDenied" in outcome.message
 
 
-def test_credentials_that_are_gone_fail_at_configure(recorded, pool, ask_again) -> None:
+def test_credentials_that_are_gone_fail_at_configure(
+    recorded: Recorded, pool: Pool, ask_again: Callable[..., Outcome]
+) -> None:
     recording = recorded.recording
     recorded.cloud.inject(Fault(kind="expired_credentials", operation="configure"))
     outcome = ask_again(recording, pool)
@@ -111,7 +125,9 @@ def test_credentials_that_are_gone_fail_at_configure(recorded, pool, ask_again) 
 
 
 @pytest.mark.parametrize("kind", ["crash", "crash_after"])
-def test_a_provider_that_crashes_meanwhile_is_a_failure(recorded, pool, ask_again, kind) -> None:
+def test_a_provider_that_crashes_meanwhile_is_a_failure(
+    recorded: Recorded, pool: Pool, ask_again: Callable[..., Outcome], kind: str
+) -> None:
     """And the next replay has a new process."""
     recording = recorded.recording
     recorded.cloud.inject(Fault(kind=kind, operation="read", type="sandbox_dns_record", times=1))
@@ -120,7 +136,9 @@ def test_a_provider_that_crashes_meanwhile_is_a_failure(recorded, pool, ask_agai
     assert ask_again(recording, pool).answer == "same"
 
 
-def test_a_provider_that_is_killed_meanwhile_is_a_failure(recorded, pool, ask_again) -> None:
+def test_a_provider_that_is_killed_meanwhile_is_a_failure(
+    recorded: Recorded, pool: Pool, ask_again: Callable[..., Outcome]
+) -> None:
     recording = recorded.recording
     recorded.cloud.inject(Fault(kind="delay", operation="read", seconds=5))
 
@@ -134,7 +152,9 @@ def test_a_provider_that_is_killed_meanwhile_is_a_failure(recorded, pool, ask_ag
     assert outcome.seconds < 5
 
 
-def test_a_provider_that_hangs_is_given_up_at_the_deadline(recorded, pool, ask_again) -> None:
+def test_a_provider_that_hangs_is_given_up_at_the_deadline(
+    recorded: Recorded, pool: Pool, ask_again: Callable[..., Outcome]
+) -> None:
     recording = recorded.recording
     recorded.cloud.inject(Fault(kind="hang", operation="read", type="sandbox_database", times=1))
     outcome = ask_again(recording, pool, seconds=1.5)
@@ -143,7 +163,7 @@ def test_a_provider_that_hangs_is_given_up_at_the_deadline(recorded, pool, ask_a
     assert ask_again(recording, pool).answer == "same"
 
 
-def test_a_stop_ends_it_at_once(recorded, pool) -> None:
+def test_a_stop_ends_it_at_once(recorded: Recorded, pool: Pool) -> None:
     recording = recorded.recording
     recorded.cloud.inject(Fault(kind="hang", operation="read", type="sandbox_database", times=1))
     stop = threading.Event()
@@ -154,7 +174,9 @@ def test_a_stop_ends_it_at_once(recorded, pool) -> None:
     assert time.monotonic() - began < 3
 
 
-def test_recordings_of_others_are_not_replayed(recorded, pool, ask_again) -> None:
+def test_recordings_of_others_are_not_replayed(
+    recorded: Recorded, pool: Pool, ask_again: Callable[..., Outcome]
+) -> None:
     recording = recorded.recording
     for wrong in (
         dataclasses.replace(recording, version=99),
@@ -163,7 +185,9 @@ def test_recordings_of_others_are_not_replayed(recorded, pool, ask_again) -> Non
         assert ask_again(wrong, pool).answer == "failed"
 
 
-def test_a_pool_that_is_full_or_closed_is_a_failure(recorded, pool, ask_again) -> None:
+def test_a_pool_that_is_full_or_closed_is_a_failure(
+    recorded: Recorded, pool: Pool, ask_again: Callable[..., Outcome]
+) -> None:
     recording = recorded.recording
     with Pool(Limits(processes=1), lambda: datetime.now(UTC)) as small:
         outcome = ask_again(recording, small)
@@ -172,7 +196,7 @@ def test_a_pool_that_is_full_or_closed_is_a_failure(recorded, pool, ask_again) -
     assert ask_again(recording, small).reason == "pool_unavailable"
 
 
-def test_many_at_once_share_nothing(recorded, pool) -> None:
+def test_many_at_once_share_nothing(recorded: Recorded, pool: Pool) -> None:
     """Replays of one recording in parallel have processes of their own, and leave none busy."""
     recording = recorded.recording
     answers: list[str] = []

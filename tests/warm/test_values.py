@@ -20,6 +20,15 @@ from driftwatch.warm.state import Backend, StateIdentity, backend_of, identity_o
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.warm.conftest import Stack
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
 
 def read_response(value: object, **more: object) -> bytes:
     state = pb.DynamicValue(msgpack=msgpack.packb(value))
@@ -39,7 +48,7 @@ def test_no_bytes_break_the_reader(message: bytes) -> None:
         assert wire.trim_schema(message, ()) is not None
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20))  # fmt: skip
+@given(VALUES)
 def test_a_value_equals_itself_however_maps_are_ordered(value: object) -> None:
     def turned(each: object) -> object:
         if isinstance(each, dict):
@@ -95,7 +104,7 @@ def test_texts_in_a_request_are_found_however_deep() -> None:
     assert {"./x", "y"} <= set(wire.strings(request))
 
 
-def test_a_package_is_taken_only_with_a_hash_that_the_lock_file_allows(stack) -> None:
+def test_a_package_is_taken_only_with_a_hash_that_the_lock_file_allows(stack: Stack) -> None:
     """And its hash is that of terraform; one changed byte is another binary."""
     lock = stack.module / ".terraform.lock.hcl"
     (package,) = stack.packages().values()
@@ -113,7 +122,7 @@ def test_a_package_is_taken_only_with_a_hash_that_the_lock_file_allows(stack) ->
     assert packages.selected(copy, stack.root / "no-lock-file") == {}
 
 
-def test_a_states_identity_is_read_from_its_file(stack) -> None:
+def test_a_states_identity_is_read_from_its_file(stack: Stack) -> None:
     state = local_state(backend_of(stack.root / "data"), stack.module, "default")
     known = json.loads((stack.module / "terraform.tfstate").read_text())
     assert state.identity() == StateIdentity(lineage=known["lineage"], serial=known["serial"])

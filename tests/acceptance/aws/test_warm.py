@@ -120,6 +120,7 @@ CHANGES: dict[str, Callable[[Lab], None]] = {
 }
 
 
+@pytest.mark.timeout(900)
 def test_no_change_by_hand_escapes(lab: Lab) -> None:
     """Each in turn, over a recording of its own that a replay has proved; and the readings are equal."""
     with Pool(Limits(), lambda: datetime.now(UTC)) as pool:
