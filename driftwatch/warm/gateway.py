@@ -275,12 +275,19 @@ class _Provider:
                 peer.close()
                 self.notes.fault(self.name, "strange_peer", "somebody else connected to a gateway's socket")
                 continue
-            with self._lock:
-                if self._closed:
-                    peer.close()
-                    return
-                inner = self.address.with_name(f"{self.address.name}.{len(self._connections)}")
-                self._connections.append(_Connection(self, peer, inner))
+            try:
+                self._serve(peer)
+            except (OSError, RuntimeError) as problem:  # no more descriptors or threads
+                peer.close()
+                self.notes.fault(self.name, "no_connection", str(problem))
+
+    def _serve(self, peer: socket.socket) -> None:
+        with self._lock:
+            if self._closed:
+                peer.close()
+                return
+            inner = self.address.with_name(f"{self.address.name}.{len(self._connections)}")
+            self._connections.append(_Connection(self, peer, inner))
 
     def spare(self, key: Key) -> ProviderProcess:
         """A process for calls to which no configuration matters: any that this plan has there."""
@@ -289,7 +296,7 @@ class _Provider:
                 if place == key and process.is_usable:
                     return process
             process = self.pool.take(key, self.environment, any_configuration=True, stop=self._stop)
-            self._taken.append((process, key))
+            self._keep(process, key)
             return process
 
     def process_for(self, configure: bytes, key: Key) -> ProviderProcess:
@@ -302,9 +309,16 @@ class _Provider:
                     return process
         process = self.pool.take(key, self.environment, configured=configure, stop=self._stop)
         with self._lock:
-            self._taken.append((process, key))
+            self._keep(process, key)
             self._bound.append(process)
         return process
+
+    def _keep(self, process: ProviderProcess, key: Key) -> None:
+        """Notes what must be given back at the end, unless that has been."""
+        if self._closed:
+            self.pool.give_back(process)
+            raise PoolUnavailableError("the plan has ended")
+        self._taken.append((process, key))
 
     def key_for(self, request: bytes, key: Key) -> Key:
         """Where a process must run to be sent `request`: in terraform's directory, if that names a path."""

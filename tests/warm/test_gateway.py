@@ -243,3 +243,27 @@ def test_a_configuration_that_names_a_path_runs_where_terraform_does(stack: Stac
     assert same_plans(plain, warm)
     places = {each.key.directory and each.key.directory.path for each in recording.conversations}
     assert places == {None, stack.module}
+
+
+def test_without_descriptors_a_connection_is_a_fault_and_the_next_one_works(
+    stack: Stack, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever accepts goes on accepting."""
+    from driftwatch.warm import gateway as module
+
+    with stack.gateway(pool) as gateway:
+        (provider,) = gateway._providers.values()
+
+        class Full:
+            def __init__(self, *_: object) -> None:
+                raise OSError(24, "Too many open files")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_Connection", Full)
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.settimeout(10)
+                caller.connect(str(provider.address))
+                assert caller.recv(1) == b""
+        stack.plan(TF_REATTACH_PROVIDERS=gateway.reattach())
+        assert [fault.code for fault in gateway.faults] == ["no_connection"]
+        assert gateway.recording().unusable == ("fault",)
