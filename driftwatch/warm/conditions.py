@@ -10,13 +10,13 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from driftwatch import hcl
 from driftwatch.warm.recording import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime, timedelta
 
     from driftwatch.warm.recording import Recording
@@ -44,7 +44,8 @@ class Refusal(StrEnum):
     TIMESTAMP_FUNCTION = "timestamp_function"
     RANDOM_FUNCTION = "random_function"
     OUTSIDE_FILES = "outside_files"
-    BUILTIN_PROVIDER = "builtin_provider"
+    UNWATCHED_PROVIDER = "unwatched_provider"
+    """One that terraform started by itself: what it read was not recorded."""
     DEFERRED = "deferred"
     ERRORS = "errors"
     FAULT = "fault"
@@ -70,6 +71,7 @@ _BLOCKS = {
 }
 _TEMPLATES = frozenset({"templatefile", "templatestring"})
 _REMOTE_STATE = "terraform_remote_state"
+_BUILTIN = "terraform.io/builtin/terraform"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +171,27 @@ def of_recording(recording: Recording) -> Iterator[Refusal]:
     """What the plan did that a replay would not do."""
     for reason in recording.unusable:
         yield Refusal(reason) if reason in set(Refusal) else Refusal.UNUSABLE
+
+
+def unwatched(document: Mapping[str, Any], watched: Collection[str]) -> frozenset[str]:
+    """The providers in a plan's document (`show -json`) that are neither among `watched` nor terraform's own.
+
+    However terraform came by them: an override in its CLI configuration is in no lock file.
+    """
+    configured = (document.get("configuration") or {}).get("provider_config") or {}
+    changes = [*(document.get("resource_changes") or ()), *(document.get("resource_drift") or ())]
+    used = {each.get("full_name") for each in configured.values()}
+    used |= {each.get("provider_name") for each in changes}
+    used |= set(_providers_of((document.get("prior_state") or {}).get("values") or {}))
+    return frozenset(name for name in used if name and name not in watched and name != _BUILTIN)
+
+
+def _providers_of(values: Mapping[str, Any]) -> Iterator[str]:
+    ahead = [values.get("root_module") or {}]
+    while ahead:
+        module = ahead.pop()
+        ahead += module.get("child_modules") or ()
+        yield from (each["provider_name"] for each in module.get("resources") or ())
 
 
 def examine(modules: Mapping[str, Mapping[str, bytes]], *, texts: Iterable[str] = ()) -> frozenset[Refusal]:

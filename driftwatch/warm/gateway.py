@@ -38,7 +38,7 @@ from driftwatch.warm.recording import Conversation, Read, Recording
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from driftwatch.warm.packages import Package
+    from driftwatch.warm.packages import Selection
     from driftwatch.warm.pool import Key, Pool
     from driftwatch.warm.process import ProviderProcess
 
@@ -126,7 +126,7 @@ class Gateway:
     def __init__(
         self,
         pool: Pool,
-        packages: Mapping[str, Package],
+        selection: Selection,
         *,
         environment: Mapping[str, str],
         directory: Path,
@@ -149,6 +149,8 @@ class Gateway:
         self._notes = _Notes()
         self._stack = ExitStack()
         self._is_trimmed = types is not None
+        if selection.left_out:
+            self._notes.refuse("unwatched_provider")
         self._providers = {
             address: _Provider(
                 pool=pool,
@@ -161,7 +163,7 @@ class Gateway:
                 limit=recording_limit,
                 types=None if types is None else frozenset(types),
             )
-            for address, package in packages.items()
+            for address, package in selection.packages.items()
         }
 
     def __enter__(self) -> Self:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
 _LOCKED = re.compile(r'^provider\s+"(?P<address>[^"\s]+)"\s*\{(?P<body>.*?)^\}', re.MULTILINE | re.DOTALL)
@@ -38,6 +38,24 @@ class Package:
     digest: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a stack's lock file selects. `left_out` are the providers that terraform must start by itself.
+
+    What those read is in no recording, so that with any of them there is none.
+    """
+
+    packages: Mapping[str, Package]
+    left_out: frozenset[str]
+
+    def without(self, addresses: Collection[str]) -> Selection:
+        """The same with these started by terraform: a provider in quarantine."""
+        return Selection(
+            packages={name: each for name, each in self.packages.items() if name not in addresses},
+            left_out=self.left_out | (self.packages.keys() & set(addresses)),
+        )
+
+
 class Packages:
     """Finds packages, and remembers what they hash to as long as no file of theirs changes.
 
@@ -48,18 +66,24 @@ class Packages:
         self._digests: dict[tuple[Path, _Files], str] = {}
         self._lock = threading.Lock()
 
-    def selected(self, data: Path, lock_file: Path) -> dict[str, Package]:
+    def selected(self, data: Path, lock_file: Path) -> Selection:
         """The packages below the data directory `data` (`.terraform`) that `lock_file` allows, by address.
 
-        One that is not there, has no single binary, or has none of the allowed hashes is left out: terraform
-        will start it, or refuse to, by itself.
+        One that is not there, has no single binary, or has none of the allowed hashes is left out. Without a
+        lock file nothing is known, and all (`*`) are.
         """
         try:
             text = lock_file.read_text(encoding="utf-8", errors="replace")
         except OSError:
-            return {}
-        found = (self._package(data, match["address"], match["body"]) for match in _LOCKED.finditer(text))
-        return {package.address: package for package in found if package is not None}
+            return Selection(packages={}, left_out=frozenset({"*"}))
+        found = {
+            match["address"]: self._package(data, match["address"], match["body"])
+            for match in _LOCKED.finditer(text)
+        }
+        return Selection(
+            packages={address: package for address, package in found.items() if package is not None},
+            left_out=frozenset(address for address, package in found.items() if package is None),
+        )
 
     def digest(self, directory: Path) -> str:
         """The `h1:` hash of the package in `directory`. Raises OSError."""

@@ -70,7 +70,7 @@ class Bench:
     def gateway(self, types: frozenset[str] | None) -> Gateway:
         return Gateway(
             self.pool,
-            Packages_.selected(self.directory / ".terraform", self.directory / ".terraform.lock.hcl"),
+            PACKAGES.selected(self.directory / ".terraform", self.directory / ".terraform.lock.hcl"),
             environment={
                 name: value for name, value in self.environment.items() if not name.startswith("TF_")
             },
@@ -102,7 +102,7 @@ class Bench:
         into.cpu.append(self.cpu() - used)
 
 
-Packages_ = Packages()
+PACKAGES = Packages()
 
 
 def _cpu_of(pid: int) -> float:

@@ -17,7 +17,7 @@ from driftwatch.drift import Digester, read_plan
 from driftwatch.model import Inputs
 from driftwatch.sandbox.cloud import Cloud, Kind
 from driftwatch.warm.gateway import Gateway
-from driftwatch.warm.packages import Package, Packages
+from driftwatch.warm.packages import Packages, Selection
 from driftwatch.warm.pool import Limits, Pool
 from driftwatch.warm.replay import Outcome, replay
 
@@ -140,7 +140,7 @@ class Stack:
         document: dict[str, Any] = json.loads(self.must("show", "-json", file, **environment))
         return document
 
-    def packages(self) -> dict[str, Package]:
+    def packages(self) -> Selection:
         return Packages().selected(self.root / "data", self.module / ".terraform.lock.hcl")
 
     def gateway(self, pool: Pool, environment: Mapping[str, str] | None = None, **options: Any) -> Gateway:

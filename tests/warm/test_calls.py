@@ -1,4 +1,4 @@
-"""Calls that terraform makes seldom, or will make one day: they pass, and a replay knows that it missed them."""
+"""Calls that terraform makes seldom, or will one day: they pass, and a replay knows that it missed them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from driftwatch.warm.gateway import Gateway
-from driftwatch.warm.packages import Package
+from driftwatch.warm.packages import Package, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,11 @@ def gateway(pool: Pool, tmp_path: Path) -> Iterator[Gateway]:
     binary.chmod(0o755)
     package = Package(address="e/c/ho", version="1", binary=binary, digest="h1:echo")
     with Gateway(
-        pool, {"e/c/ho": package}, environment={}, directory=tmp_path, stop=threading.Event()
+        pool,
+        Selection(packages={"e/c/ho": package}, left_out=frozenset()),
+        environment={},
+        directory=tmp_path,
+        stop=threading.Event(),
     ) as made:
         yield made
 

@@ -17,6 +17,8 @@ import pytest
 from driftwatch.errors import PoolUnavailableError
 from driftwatch.model import Verdict
 from driftwatch.sandbox.cloud import Fault, Kind
+from driftwatch.warm.conditions import unwatched
+from driftwatch.warm.gateway import Gateway
 from driftwatch.warm.pool import Limits, Pool
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from driftwatch.drift import Reading
-    from driftwatch.warm.gateway import Gateway
     from tests.warm.conftest import Stack
 
 
@@ -267,3 +268,21 @@ def test_without_descriptors_a_connection_is_a_fault_and_the_next_one_works(
         stack.plan(TF_REATTACH_PROVIDERS=gateway.reattach())
         assert [fault.code for fault in gateway.faults] == ["no_connection"]
         assert gateway.recording().unusable == ("fault",)
+
+
+def test_a_provider_that_terraform_starts_itself_leaves_no_recording(stack: Stack, pool: Pool) -> None:
+    """Its reads did not pass here; a plan's document names it, too."""
+    selection = stack.packages()
+    (address,) = selection.packages
+    without = selection.without({address})
+    with Gateway(
+        pool,
+        without,
+        environment=stack.provider_environment,
+        directory=stack.module,
+        stop=threading.Event(),
+    ) as gateway:
+        document = stack.plan(TF_REATTACH_PROVIDERS=gateway.reattach())
+        assert gateway.recording().unusable == ("unwatched_provider",)
+    assert unwatched(document, without.packages) == {address}
+    assert unwatched(document, selection.packages) == set()

@@ -14,7 +14,7 @@ from tf.gen import tfplugin_pb2 as pb
 
 from driftwatch.errors import StateUnreadableError
 from driftwatch.warm import wire
-from driftwatch.warm.packages import Packages
+from driftwatch.warm.packages import Packages, Selection
 from driftwatch.warm.state import Backend, StateIdentity, backend_of, identity_of, local_state
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def test_texts_in_a_request_are_found_however_deep() -> None:
 def test_a_package_is_taken_only_with_a_hash_that_the_lock_file_allows(stack: Stack) -> None:
     """And its hash is that of terraform; one changed byte is another binary."""
     lock = stack.module / ".terraform.lock.hcl"
-    (package,) = stack.packages().values()
+    (package,) = stack.packages().packages.values()
     assert package.digest in lock.read_text()
     assert package.version == "1.0.0"
 
@@ -115,11 +115,12 @@ def test_a_package_is_taken_only_with_a_hash_that_the_lock_file_allows(stack: St
     shutil.copytree(stack.root / "data", copy, symlinks=False)
     binary = next(copy.rglob("terraform-provider-*"))
     packages = Packages()
-    assert packages.selected(copy, lock)
+    assert packages.selected(copy, lock).packages
     binary.write_bytes(binary.read_bytes() + b"\n")
-    assert packages.selected(copy, lock) == {}
-    assert packages.selected(stack.root / "nowhere", lock) == {}
-    assert packages.selected(copy, stack.root / "no-lock-file") == {}
+    refused = Selection(packages={}, left_out=frozenset({package.address}))
+    assert packages.selected(copy, lock) == refused
+    assert packages.selected(stack.root / "nowhere", lock) == refused
+    assert packages.selected(copy, stack.root / "no-lock-file").left_out == {"*"}
 
 
 def test_a_states_identity_is_read_from_its_file(stack: Stack) -> None:
