@@ -137,8 +137,10 @@ class Stack:
     def plan(self, **environment: str) -> dict[str, Any]:
         file = str(self.root / "plan")
         self.must("plan", "-input=false", "-no-color", "-lock=false", f"-out={file}", **environment)
-        document: dict[str, Any] = json.loads(self.must("show", "-json", file, **environment))
-        return document
+        document = json.loads(self.must("show", "-json", file, **environment))
+        # terraform lists these in the random order of a map.
+        relevant = sorted(document.get("relevant_attributes", ()), key=json.dumps)
+        return {**document, "relevant_attributes": relevant}
 
     def packages(self) -> Selection:
         return Packages().selected(self.root / "data", self.module / ".terraform.lock.hcl")

@@ -35,7 +35,10 @@ def plan(lab: Lab, **more: str) -> dict[str, Any]:
         environment={**lab.environment, **more},
     )
     warm.terraform("plan", "-input=false", "-lock=false", f"-out={file}")
-    return {**json.loads(warm.terraform("show", "-json", file)), "timestamp": ""}
+    document = json.loads(warm.terraform("show", "-json", file))
+    # terraform lists these in the random order of a map.
+    relevant = sorted(document.get("relevant_attributes", ()), key=json.dumps)
+    return {**document, "timestamp": "", "relevant_attributes": relevant}
 
 
 def plan_warm(
