@@ -24,6 +24,10 @@ DriftwatchError
 │   ├── EngineTimeoutError · EngineInterruptedError
 │   ├── PlanUnreadableError · PlanTooLargeError
 │   └── LfsNotFetchedError
+├── WarmError                     a plan or a replay through warm providers; the same plan without them may work
+│   ├── ProviderNotStartedError · ProviderProtocolError
+│   ├── PoolFullError · PoolUnavailableError
+│   └── ProviderLostError · ProviderRefusedError
 ├── IdentityMismatchError         the credentials are of another account
 ├── DiskFullError
 └── StoreError
@@ -340,6 +344,49 @@ class LfsNotFetchedError(EngineError):
     """A file that terraform would read is a Git LFS pointer."""
 
     code = "lfs_not_fetched"
+
+
+class WarmError(DriftwatchError):
+    """Something about warm providers. None of these says anything of the stack: a plain plan may work."""
+
+    code = "warm_failed"
+    remedy = Remedy.RETRY
+
+
+class ProviderNotStartedError(WarmError):
+    """A provider's binary ended, or said nothing that a plugin says, before its deadline."""
+
+    code = "provider_not_started"
+
+
+class ProviderProtocolError(WarmError):
+    """A provider speaks a protocol, or over a network, that driftwatch does not."""
+
+    code = "provider_protocol"
+
+
+class PoolFullError(WarmError):
+    """As many provider processes as are allowed are at work."""
+
+    code = "pool_full"
+
+
+class PoolUnavailableError(WarmError):
+    """The pool is closed, or has no place on this machine for its sockets."""
+
+    code = "pool_unavailable"
+
+
+class ProviderLostError(WarmError):
+    """A provider process died, went silent, or answered with more than is taken."""
+
+    code = "provider_lost"
+
+
+class ProviderRefusedError(WarmError):
+    """A provider answered with an error."""
+
+    code = "provider_refused"
 
 
 class IdentityMismatchError(DriftwatchError):

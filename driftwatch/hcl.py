@@ -273,3 +273,142 @@ def _json_labelled(document: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def _json_literals(body: _Pairs, name: str) -> Iterator[str]:
     return (value for key, value in body if key == name and isinstance(value, str) and "${" not in value)
+
+
+FILE_FUNCTIONS = frozenset(
+    {
+        "file",
+        "filebase64",
+        "filebase64sha256",
+        "filebase64sha512",
+        "fileexists",
+        "filemd5",
+        "fileset",
+        "filesha1",
+        "filesha256",
+        "filesha512",
+        "templatefile",
+    }
+)
+"""Functions that read files; the first argument says where."""
+
+_CALL_IN_TEXT = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
+_BLOCK_IN_TEXT = re.compile(r'^[ \t]*([a-z_]+)(?:[ \t]+"?[\w-]+"?){0,2}[ \t]*\{', re.MULTILINE)
+_TYPE_IN_TEXT = re.compile(r'\b(?:resource|data|ephemeral)[ \t]+"([\w-]+)"')
+_CLIMBS = re.compile(r"(?:^|[^.\w])\.\.(?:[^.\w]|$)")
+_MODULE_SOURCE = re.compile(r'^[ \t]*"?source"?[ \t]*[=:][ \t]*"[^"]*"', re.MULTILINE)
+_HERE = ("path.module", "path.root")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uses:
+    """What the code of one directory does that its own files do not determine, as far as its text tells.
+
+    Of what cannot be parsed it says too much rather than too little. `functions` are the names of all that
+    are called, `blocks` those of the outermost blocks, `types` those of resources and data sources. `paths`
+    are what file functions are given, relative to the module, up to the first part that only a plan knows;
+    None stands for one of which nothing is known. `dynamic` is whether there is such a part in any, and
+    `climbs` whether any text could make it lead upwards.
+    """
+
+    functions: frozenset[str] = frozenset()
+    blocks: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+    paths: frozenset[str | None] = frozenset()
+    dynamic: bool = False
+    climbs: bool = False
+
+
+@dataclass(slots=True)
+class _Used:
+    """`Uses` in the making."""
+
+    functions: set[str] = field(default_factory=set)
+    blocks: set[str] = field(default_factory=set)
+    types: set[str] = field(default_factory=set)
+    paths: set[str | None] = field(default_factory=set)
+    dynamic: bool = False
+    climbs: bool = False
+
+
+def read_uses(files: Mapping[str, bytes]) -> Uses:
+    """Returns what the HCL among `files`, by name, uses. Never raises."""
+    used = _Used()
+    for name in sorted(files):
+        if not is_configuration(name):
+            continue
+        text = files[name].removeprefix(_BOM)
+        root = None if name.endswith(".json") else _parse(text)
+        used.climbs |= bool(_CLIMBS.search(_MODULE_SOURCE.sub("", text.decode(errors="replace"))))
+        if root is None or root.has_error:
+            _use_text(text.decode(errors="replace"), used)
+        else:
+            _use_tree(root, used)
+    return Uses(
+        functions=frozenset(used.functions),
+        blocks=frozenset(used.blocks),
+        types=frozenset(used.types),
+        paths=frozenset(used.paths),
+        dynamic=used.dynamic,
+        climbs=used.climbs,
+    )
+
+
+def functions_in_text(text: str) -> frozenset[str]:
+    """What looks like the name of a function that is called, anywhere in a text such as a template."""
+    return frozenset(_CALL_IN_TEXT.findall(text))
+
+
+def _use_text(text: str, used: _Used) -> None:
+    """From words alone: HCL that is broken, and JSON, whose strings hold expressions."""
+    functions = functions_in_text(text)
+    used.functions |= functions
+    used.blocks |= set(_BLOCK_IN_TEXT.findall(text)) | set(re.findall(r'"([\w-]+)"\s*:', text))
+    used.types |= set(_TYPE_IN_TEXT.findall(text)) | set(re.findall(r'"([\w-]+)"\s*:\s*[\[{]', text))
+    if functions & FILE_FUNCTIONS:
+        used.paths.add(None)
+
+
+def _use_tree(root: Node, used: _Used) -> None:
+    for block in _blocks(root):
+        labels = _labels(block)
+        used.blocks |= set(labels[:1])
+        if labels[:1] and labels[0] in ("resource", "data", "ephemeral"):
+            used.types |= set(labels[1:2])
+        elif labels[:1] == ["check"]:  # a data source of its own may be inside
+            used.types |= {inner[1] for each in _blocks(block) if len(inner := _labels(each)) > 1}
+    ahead = [root]
+    while ahead:
+        node = ahead.pop()
+        ahead += node.children
+        if node.type == "function_call":
+            _use_call(node, used)
+
+
+def _use_call(call: Node, used: _Used) -> None:
+    name = _text(call.named_children[0]).rpartition("::")[2] if call.named_children else ""
+    used.functions.add(name)
+    if name not in FILE_FUNCTIONS:
+        return
+    arguments = next(iter(_children(call, "function_arguments")), None)
+    given = list(_children(arguments, "expression")) if arguments is not None else []
+    path, dynamic = _path_of(given[0]) if given else (None, True)
+    used.paths.add(path)
+    used.dynamic |= dynamic or name == "fileset"
+
+
+def _path_of(expression: Node) -> tuple[str | None, bool]:
+    """Where an expression leads: the part that is known, and whether there is another."""
+    text = _text(expression).strip()
+    if text in _HERE:
+        return "", False
+    literal = re.fullmatch(r'"((?:[^"\\]|\$\{[^}]*\})*)"', text)
+    if literal is None:
+        return None, True
+    path = literal[1]
+    for here in _HERE:
+        path = re.sub(rf"^\$\{{\s*{re.escape(here)}\s*\}}/?", "./", path)
+    fixed, dynamic, _ = re.split(r"([$%]\{|$)", path, maxsplit=1)
+    if fixed.startswith(("/", "~")) or (dynamic and not fixed.startswith("./") and "/" not in fixed):
+        return None, True
+    return fixed, bool(dynamic)

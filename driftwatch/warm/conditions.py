@@ -1,0 +1,230 @@
+"""Whether a recording may stand in for a plan: pure decisions, each with a machine's reason.
+
+A verdict is a function of the stack's files, its inputs, the engine, the providers, the state, and what was
+read. A replay asks for the last again; here all the others are compared, and code that reads what a replay
+cannot see is found. What is not known is never equal to anything.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from driftwatch import hcl
+from driftwatch.warm.recording import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from datetime import datetime, timedelta
+
+    from driftwatch.warm.recording import Recording
+    from driftwatch.warm.state import StateIdentity
+
+
+class Refusal(StrEnum):
+    """Why a plan runs and not a replay. The words go into `method_reason` and the metrics."""
+
+    NO_RECORDING = "no_recording"
+    RECORDING_VERSION = "recording_version"
+    NOT_PROVED = "not_proved"
+    FULL_PLAN_DUE = "full_plan_due"
+    FILES_CHANGED = "files_changed"
+    VARIABLES_CHANGED = "variables_changed"
+    ENGINE_CHANGED = "engine_changed"
+    PROVIDERS_CHANGED = "providers_changed"
+    ENVIRONMENT_CHANGED = "environment_changed"
+    STATE_CHANGED = "state_changed"
+    STATE_UNKNOWN = "state_unknown"
+    REMOTE_STATE = "remote_state"
+    EPHEMERAL = "ephemeral"
+    PENDING_IMPORT = "pending_import"
+    PENDING_MOVE = "pending_move"
+    TIMESTAMP_FUNCTION = "timestamp_function"
+    RANDOM_FUNCTION = "random_function"
+    OUTSIDE_FILES = "outside_files"
+    UNWATCHED_PROVIDER = "unwatched_provider"
+    """One that terraform started by itself: what it read was not recorded."""
+    DEFERRED = "deferred"
+    ERRORS = "errors"
+    FAULT = "fault"
+    UNKNOWN_CALL = "unknown_call"
+    RECORDING_TOO_LARGE = "recording_too_large"
+    UNUSABLE = "unusable"
+    """Of a recording that names a reason which this version does not know."""
+
+
+_FUNCTIONS = {
+    "timestamp": Refusal.TIMESTAMP_FUNCTION,
+    "plantimestamp": Refusal.TIMESTAMP_FUNCTION,
+    "uuid": Refusal.RANDOM_FUNCTION,
+    "bcrypt": Refusal.RANDOM_FUNCTION,
+    "pathexpand": Refusal.OUTSIDE_FILES,
+}
+_BLOCKS = {
+    "import": Refusal.PENDING_IMPORT,
+    "moved": Refusal.PENDING_MOVE,
+    "removed": Refusal.PENDING_MOVE,
+    "ephemeral": Refusal.EPHEMERAL,
+    "action": Refusal.UNKNOWN_CALL,
+}
+_TEMPLATES = frozenset({"templatefile", "templatestring"})
+_REMOTE_STATE = "terraform_remote_state"
+_BUILTIN = "terraform.io/builtin/terraform"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that a verdict is a function of, beside the cloud. Digests are opaque; None is "not known".
+
+    `files` covers the stack's directory, the local and remote modules that it uses, and its var files.
+    `providers` are the `h1:` hashes by source address. `upstreams` are the states that
+    `terraform_remote_state` reads, by a name of the caller's; None where they cannot be read. `blind` is what
+    `examine` says of the code.
+    """
+
+    files: str | None
+    variables: str | None
+    engine: str | None
+    providers: Mapping[str, str]
+    environment: str | None
+    state: StateIdentity | None
+    blind: frozenset[Refusal] = frozenset()
+    upstreams: Mapping[str, StateIdentity | None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """A stack's last real plan: what went into it, and what was recorded."""
+
+    facts: Facts
+    recording: Recording = field(repr=False)
+    planned_at: datetime
+    proved: bool
+    """Whether a replay right after the plan gave the same answers."""
+
+
+def refuse(
+    known: Remembered | None, present: Facts, *, now: datetime, full_plan_every: timedelta
+) -> Refusal | None:
+    """Why `known` may not be replayed, the most lasting reason first; None where it may."""
+    if known is None:
+        return _first(_of_code(present)) or Refusal.NO_RECORDING
+    return _first(_reasons(known, present, now, full_plan_every))
+
+
+def _first(reasons: Iterable[Refusal]) -> Refusal | None:
+    return next(iter(reasons), None)
+
+
+def _reasons(
+    known: Remembered, present: Facts, now: datetime, full_plan_every: timedelta
+) -> Iterator[Refusal]:
+    if known.recording.version != VERSION:
+        yield Refusal.RECORDING_VERSION
+    yield from _changes(known.facts, present)
+    yield from _of_code(present)
+    yield from of_recording(known.recording)
+    yield from _upstream(known.facts, present)
+    if not known.proved:
+        yield Refusal.NOT_PROVED
+    if not known.planned_at <= now < known.planned_at + full_plan_every:
+        yield Refusal.FULL_PLAN_DUE
+
+
+def _changes(before: Facts, now: Facts) -> Iterator[Refusal]:
+    if not _same(before.files, now.files):
+        yield Refusal.FILES_CHANGED
+    if not _same(before.variables, now.variables):
+        yield Refusal.VARIABLES_CHANGED
+    if not _same(before.engine, now.engine):
+        yield Refusal.ENGINE_CHANGED
+    if dict(before.providers) != dict(now.providers):
+        yield Refusal.PROVIDERS_CHANGED
+    if not _same(before.environment, now.environment):
+        yield Refusal.ENVIRONMENT_CHANGED
+    if before.state is None or now.state is None:
+        yield Refusal.STATE_UNKNOWN
+    elif before.state != now.state:
+        yield Refusal.STATE_CHANGED
+
+
+def _same(before: str | None, now: str | None) -> bool:
+    return before is not None and before == now
+
+
+def _of_code(facts: Facts) -> Iterator[Refusal]:
+    yield from sorted(facts.blind - {Refusal.REMOTE_STATE})
+
+
+def _upstream(before: Facts, now: Facts) -> Iterator[Refusal]:
+    """A `terraform_remote_state` is seen only through the identity of the state that it reads."""
+    if Refusal.REMOTE_STATE not in now.blind:
+        return
+    upstreams = now.upstreams
+    if not upstreams or None in upstreams.values() or dict(upstreams) != dict(before.upstreams or {}):
+        yield Refusal.REMOTE_STATE
+
+
+def of_recording(recording: Recording) -> Iterator[Refusal]:
+    """What the plan did that a replay would not do."""
+    for reason in recording.unusable:
+        yield Refusal(reason) if reason in set(Refusal) else Refusal.UNUSABLE
+
+
+def unwatched(document: Mapping[str, Any], watched: Collection[str]) -> frozenset[str]:
+    """The providers in a plan's document (`show -json`) that are neither among `watched` nor terraform's own.
+
+    However terraform came by them: an override in its CLI configuration is in no lock file.
+    """
+    configured = (document.get("configuration") or {}).get("provider_config") or {}
+    changes = [*(document.get("resource_changes") or ()), *(document.get("resource_drift") or ())]
+    used = {each.get("full_name") for each in configured.values()}
+    used |= {each.get("provider_name") for each in changes}
+    used |= set(_providers_of((document.get("prior_state") or {}).get("values") or {}))
+    return frozenset(name for name in used if name and name not in watched and name != _BUILTIN)
+
+
+def _providers_of(values: Mapping[str, Any]) -> Iterator[str]:
+    ahead = [values.get("root_module") or {}]
+    while ahead:
+        module = ahead.pop()
+        ahead += module.get("child_modules") or ()
+        yield from (each["provider_name"] for each in module.get("resources") or ())
+
+
+def examine(modules: Mapping[str, Mapping[str, bytes]], *, texts: Iterable[str] = ()) -> frozenset[Refusal]:
+    """What in a stack's code a replay cannot see.
+
+    `modules` are the root module and every module that it uses, by directory relative to the checkout (a
+    downloaded module's may be anything), each with all its files by name, not HCL's alone: templates call
+    functions too. `texts` are the stack's variables and var files, of which a path may be made.
+    """
+    found = {directory: hcl.read_uses(files) for directory, files in modules.items()}
+    climbs = any(uses.climbs for uses in found.values()) or any(".." in text for text in texts)
+    return frozenset(
+        reason
+        for directory, uses in found.items()
+        for reason in _of_module(uses, modules[directory], climbs=climbs)
+    )
+
+
+def _of_module(uses: hcl.Uses, files: Mapping[str, bytes], *, climbs: bool) -> Iterator[Refusal]:
+    functions = set(uses.functions)
+    if functions & _TEMPLATES:
+        for content in files.values():
+            functions |= hcl.functions_in_text(content.decode(errors="replace"))
+    yield from (reason for name in functions if (reason := _FUNCTIONS.get(name)))
+    yield from (_BLOCKS[block] for block in uses.blocks & _BLOCKS.keys())
+    if _REMOTE_STATE in uses.types:
+        yield Refusal.REMOTE_STATE
+    if any(map(_leads_out, uses.paths)) or (uses.dynamic and climbs):
+        yield Refusal.OUTSIDE_FILES
+
+
+def _leads_out(path: str | None) -> bool:
+    """Whether a file function reads what is not in its module's directory, as far as can be known."""
+    if path is None or posixpath.isabs(path):
+        return True
+    return posixpath.normpath(path or ".").startswith("..")
