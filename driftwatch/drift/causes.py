@@ -53,6 +53,11 @@ class Evidence:
         return Cause.STATE_EDIT if self._state_moved else Cause.UNDETERMINED
 
     @property
+    def compares(self) -> bool:
+        """False where there is no earlier check to compare with."""
+        return self.baseline is not None
+
+    @property
     def nothing_moved(self) -> bool:
         """True where no input but the cloud is known to have moved."""
         upgraded = self._provider_moved(None)

@@ -14,7 +14,9 @@ would do. They are matched by address, then attribute by attribute:
 
 A consequence has the cause of what it follows from: where everything that the resource depends on and that
 changes was changed by hand, so was this. A resource that nobody touched is not "pending" because the one
-it points to was deleted and will have a new id. The state knows who depends on whom.
+it points to was deleted and will have a new id. The state knows who depends on whom. A known value is a
+consequence where nothing but the cloud moved since the baseline, or where it differs from what there is only
+in a text that moved in the cloud.
 
 Whole resources: deleted in the cloud and wanted by the code is `deleted`, wanted and never there `created`,
 in the state and not in the code `destroyed` (also `forget`, which leaves it in the cloud), delete and create
@@ -32,9 +34,9 @@ from typing import TYPE_CHECKING
 from driftwatch.drift.fingerprint import fingerprint_of
 from driftwatch.drift.paths import Difference, differences
 from driftwatch.drift.plan import FailingCheck, Plan, ResourceChange, without_indexes
-from driftwatch.drift.redaction import Digester, bounded, hide, scrub, union
+from driftwatch.drift.redaction import Digester, bounded, hide, scrub, union, without_secrets
 from driftwatch.drift.severity import severity_of
-from driftwatch.drift.values import canonical, is_list, is_object
+from driftwatch.drift.values import canonical, is_list, is_object, same
 from driftwatch.model import AttributeChange, Cause, Finding, FindingKind, Verdict
 
 if TYPE_CHECKING:
@@ -74,6 +76,9 @@ class Origin(Enum):
 
 _OPAQUE = ("local.", "module.", "data.")
 """What an expression may read a resource through."""
+
+_TELLING = 4
+"""A shorter text that moved from one value to another may have done so by chance at two places."""
 
 _MEMBER = 2
 """Steps of the path of a map's member, in a map that is an attribute of the resource."""
@@ -314,7 +319,7 @@ class _Context:
         self._evidence = evidence
         self._digest = digest
         self._roots = _roots_by_configuration(drafts)
-        self._drifted = frozenset(_relevant_drift(plan, drafts))
+        self._drifted = _relevant_drift(plan, drafts)
 
     def resource_finding(self, draft: _Draft) -> Finding:
         attributes = tuple(
@@ -351,16 +356,21 @@ class _Context:
 
     def _attribute(self, difference: Difference, cause: Cause) -> AttributeChange:
         def shown(value: JsonValue) -> JsonValue:
-            return bounded(hide(value, difference.mask, self._digest), self._digest)
+            hidden = hide(value, difference.mask, self._digest)
+            return bounded(without_secrets(hidden, self._plan.secrets, self._digest), self._digest)
 
         return AttributeChange(
             path=difference.pointer,
             before=shown(difference.state),
             actual=shown(difference.actual),
-            after=shown(_timeless(difference.wanted, self._plan.time)),
+            after=shown(self._timeless(difference.wanted)),
             sensitive=difference.mask is not False,
             cause=cause,
         )
+
+    def _timeless(self, wanted: JsonValue) -> JsonValue:
+        """Names the plan's time where `plantimestamp()` gave it: that is another text in every plan."""
+        return _with(wanted, self._plan.time, PLAN_TIME) if self._plan.time else wanted
 
     def _cause(self, draft: _Draft, judged: _Judged) -> Cause:
         if judged.origin is Origin.NOISE:
@@ -386,7 +396,10 @@ class _Context:
         if difference.has_unknown:
             follows = frozenset().union(*self._roots.values()) == {Origin.CLOUD} and _may_follow(read, "")
         else:
-            follows = self._evidence.nothing_moved and any(_may_read(read, it) for it in self._drifted)
+            sources = [address for address in self._drifted if _may_read(read, address)]
+            follows = bool(sources) and (
+                self._evidence.nothing_moved or self._is_passed_on(difference, sources)
+            )
         return Cause.NOISE if follows else self._evidence.cause(None, constant=not read)
 
     def _is_consequence(self, draft: _Draft, judged: _Judged) -> bool:
@@ -394,15 +407,27 @@ class _Context:
         if judged.references is not None and not _may_follow(judged.references, draft.resource.address):
             return False
         if judged.origin is Origin.CODE:
-            dependencies = self._plan.dependencies.get(draft.resource.address, frozenset())
-            return self._evidence.nothing_moved and not self._drifted.isdisjoint(dependencies)
+            sources = self._drifted.keys() & self._dependencies(draft)
+            nothing_else = self._evidence.compares and self._evidence.nothing_moved
+            return bool(sources) and (nothing_else or self._is_passed_on(judged.difference, sources))
         own = draft.origins & _ROOTS
         return (own if own and not judged.configured else self._upstream(draft)) == {Origin.CLOUD}
 
+    def _is_passed_on(self, difference: Difference, sources: Iterable[str]) -> bool:
+        """True where what the code wants is what there is, but for what moved in the cloud at a source."""
+        for address in sources:
+            for then, now in self._drifted[address]:
+                if same(_with(difference.actual, then, now), difference.wanted):
+                    return True
+        return False
+
     def _upstream(self, draft: _Draft) -> frozenset[Origin]:
         """The origins of all that changes among what this resource depends on, directly or not."""
-        dependencies = self._plan.dependencies.get(draft.resource.address, frozenset())
-        return frozenset().union(*(self._roots.get(address, frozenset()) for address in dependencies))
+        origins = (self._roots.get(address, frozenset()) for address in self._dependencies(draft))
+        return frozenset().union(*origins)
+
+    def _dependencies(self, draft: _Draft) -> frozenset[str]:
+        return self._plan.dependencies.get(draft.resource.address, frozenset())
 
 
 def _roots_by_configuration(drafts: Iterable[_Draft]) -> Mapping[str, frozenset[Origin]]:
@@ -412,25 +437,37 @@ def _roots_by_configuration(drafts: Iterable[_Draft]) -> Mapping[str, frozenset[
     return roots
 
 
-def _relevant_drift(plan: Plan, drafts: Iterable[_Draft]) -> Iterator[str]:
-    """Configuration addresses where an attribute moved in the cloud that some change in the plan reads."""
+def _relevant_drift(plan: Plan, drafts: Iterable[_Draft]) -> Mapping[str, tuple[tuple[str, str], ...]]:
+    """Configuration addresses where an attribute moved in the cloud that some change in the plan reads.
+
+    With each of them the texts that moved, as they were and as they are, those that tell something.
+    """
     relevant: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
     for address, path in plan.relevant:
         relevant[without_indexes(address)].append(path)
+    drifted: dict[str, tuple[tuple[str, str], ...]] = {}
     for draft in drafts:
         address = without_indexes(draft.resource.address)
-        moved = [judged.difference.path for judged in draft.judged if judged.difference.drifted]
-        if any(_overlap(path, read) for path in moved for read in relevant[address]):
-            yield address
+        moved = [judged.difference for judged in draft.judged if judged.difference.drifted]
+        read = [each for each in moved if any(_overlap(each.path, path) for path in relevant[address])]
+        if read:
+            drifted[address] = (*drifted.get(address, ()), *_moved_texts(read))
+    return drifted
 
 
-def _timeless(wanted: JsonValue, time: str | None) -> JsonValue:
-    """Says `plantimestamp()` where a text has its value: else every check would find another difference."""
-    if is_object(wanted):
-        return {key: _timeless(member, time) for key, member in wanted.items()}
-    if is_list(wanted):
-        return [_timeless(element, time) for element in wanted]
-    return wanted.replace(time, PLAN_TIME) if time and isinstance(wanted, str) else wanted
+def _moved_texts(moved: Iterable[Difference]) -> Iterator[tuple[str, str]]:
+    for each in moved:
+        if isinstance(each.state, str) and isinstance(each.actual, str) and len(each.state) >= _TELLING:
+            yield each.state, each.actual
+
+
+def _with(value: JsonValue, then: str, now: str) -> JsonValue:
+    """The value with one text instead of another, wherever it is in it."""
+    if is_object(value):
+        return {key: _with(member, then, now) for key, member in value.items()}
+    if is_list(value):
+        return [_with(element, then, now) for element in value]
+    return value.replace(then, now) if isinstance(value, str) else value
 
 
 def _may_follow(references: Iterable[str], address: str) -> bool:

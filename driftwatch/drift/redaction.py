@@ -21,7 +21,7 @@ from driftwatch.log import REDACTED, redact
 from driftwatch.model import UNKNOWN_VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from driftwatch.model import JsonValue
 
@@ -90,6 +90,20 @@ def hide(value: JsonValue, mask: Mask, digest: Digester) -> JsonValue:
     if isinstance(mask, list) and is_list(value):
         return [hide(element, mask[0], digest) for element in value]
     return digest(value)
+
+
+def without_secrets(value: JsonValue, secrets: Collection[str], digest: Digester) -> JsonValue:
+    """Returns `value` with digests for texts that hold one of the plan's secrets, marked or not.
+
+    Providers lose Terraform's marks: the `output` of a `terraform_data` says in clear what its `input` hides.
+    """
+    if is_object(value):
+        return {key: without_secrets(member, secrets, digest) for key, member in value.items()}
+    if is_list(value):
+        return [without_secrets(element, secrets, digest) for element in value]
+    if isinstance(value, str) and any(secret in value for secret in secrets):
+        return digest(value)
+    return value
 
 
 def bounded(value: JsonValue, digest: Digester) -> JsonValue:

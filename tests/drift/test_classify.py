@@ -183,28 +183,47 @@ def test_a_known_value_that_moved_elsewhere_is_not_blamed_on_the_cloud_where_a_c
     assert _read(document, inputs=NOW).verdict is Verdict.PENDING
 
 
+WAS, IS_NOW = "203.0.113.1", "203.0.113.2"
 MOVED_IP = {
-    "drift": (samples.change({"ip": "1"}, {"ip": "2"}, address="thing_ip.it"),),
+    "drift": (samples.change({"ip": WAS}, {"ip": IS_NOW}, address="thing_ip.it"),),
     "relevant_attributes": [{"resource": "thing_ip.it", "attribute": ["ip"]}],
 }
-SAME_IP = samples.change({"ip": "2"}, {"ip": "2"}, actions=("no-op",), address="thing_ip.it")
+SAME_IP = samples.change({"ip": IS_NOW}, {"ip": IS_NOW}, actions=("no-op",), address="thing_ip.it")
 
 
-@pytest.mark.parametrize(
-    ("configured", "cause"), [("target", Cause.OUT_OF_BAND), ("target=", Cause.UNDETERMINED)]
-)
-def test_what_refers_to_nothing_follows_from_nothing(configured: str, cause: Cause) -> None:
-    """With no baseline only the code tells: a literal was changed by a commit, whatever moved beside it."""
-    document = samples.plan(
+def _pointing(configured: str, there: Any, wanted: Any) -> dict[str, Any]:
+    """A document in which an address moved in the cloud, and a record that depends on it is to change."""
+    return samples.plan(
         SAME_IP,
-        samples.change({"target": "1"}, {"target": "2"}),
+        samples.change({"target": there}, {"target": wanted}),
         depends_on={samples.ADDRESS: ("thing_ip.it",)},
         configured={samples.ADDRESS: (configured,)},
         **MOVED_IP,
     )
+
+
+@pytest.mark.parametrize(
+    ("document", "cause"),
+    [
+        (_pointing("target", WAS, IS_NOW), Cause.OUT_OF_BAND),
+        (_pointing("target", [f"{WAS}:80"], [f"{IS_NOW}:80"]), Cause.OUT_OF_BAND),
+        (_pointing("target", {"a": WAS, "b": "1"}, {"a": WAS, "b": "2"}), Cause.UNDETERMINED),
+        (_pointing("target", "other", IS_NOW), Cause.UNDETERMINED),
+        (_pointing("target=", WAS, IS_NOW), Cause.UNDETERMINED),
+    ],
+)
+def test_with_no_baseline_only_what_is_passed_on_is_blamed_on_the_cloud(
+    document: dict[str, Any], cause: Cause
+) -> None:
+    """Else a commit that nobody applied would be drift wherever something moved beside it."""
     causes = {finding.address: finding.causes for finding in _read(document, baseline=None).findings}
 
     assert causes[samples.ADDRESS] == (cause,)
+
+
+def test_what_is_passed_on_is_blamed_on_the_cloud_though_a_commit_moved_as_well() -> None:
+    assert _read(_pointing("target", WAS, IS_NOW)).verdict is Verdict.DRIFTED
+    assert _read(_pointing("target", WAS, "elsewhere")).verdict is Verdict.PENDING
 
 
 @pytest.mark.parametrize(

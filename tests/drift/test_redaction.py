@@ -219,3 +219,21 @@ def test_short_secrets_do_not_blank_out_sentences() -> None:
 
 def test_the_longest_secret_is_replaced_first() -> None:
     assert scrub("it is hunter2-long", ["hunter2", "hunter2-long"]) == f"it is {REDACTED}"
+
+
+def test_a_secret_that_lost_its_mark_on_the_way_is_hidden_all_the_same() -> None:
+    """Providers hand on in clear what the code marked: the `output` of a `terraform_data` is its `input`."""
+    secret = "canary-hunter2"
+    document = samples.plan(
+        samples.change({"a": 1}, {"a": 2}),
+        samples.change(secret, secret, address="thing_box.other", actions=("no-op",), before_sensitive=True),
+    )
+    document["resource_changes"][0]["change"]["before"] |= {
+        "it": [secret, "harmless"],
+        "url": f"x:{secret}@y",
+    }
+
+    text = repr(read_plan(document, digest=DIGEST, inputs=Inputs(), baseline=None))
+
+    assert secret not in text
+    assert "harmless" in text
