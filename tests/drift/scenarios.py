@@ -227,6 +227,16 @@ output "endpoint" { value = sandbox_database.orders.endpoint }
 """
 )
 
+LABELLED = (
+    DATABASE
+    + """
+resource "sandbox_bucket" "labelled" {
+  name = "labelled"
+  tags = { address = sandbox_database.orders.endpoint, tier = "cold" }
+}
+"""
+)
+
 CHECKED = f"""
 variable "token" {{
   type      = string
@@ -297,6 +307,13 @@ SCENARIOS: Mapping[str, Scenario] = {
     "tags": Scenario(
         code=_root(BUCKET),
         meddle=_set(Kind.BUCKET, "logs", tags={"team": "skunkworks", "tier": "cold", "by": "hand"}),
+    ),
+    "tag_without_a_value": Scenario(
+        code=_root(BUCKET, 'resource "sandbox_bucket" "plain" { name = "plain" }\n'),
+        meddle=_both(
+            _set(Kind.BUCKET, "logs", tags={"team": "platform", "tier": "cold", "by": ""}),
+            _set(Kind.BUCKET, "plain", tags={"by": ""}),
+        ),
     ),
     "nested_list_block": Scenario(
         code=_root(BUCKET),
@@ -463,6 +480,13 @@ SCENARIOS: Mapping[str, Scenario] = {
     "follows_recreation": Scenario(code=_root(FOLLOWING), meddle=_recreate),
     "follows_commit": Scenario(
         code=_root(FOLLOWING), commit=_root(FOLLOWING.replace('"postgres"', '"mysql"')), before=True
+    ),
+    "passed_on_beside_a_commit": Scenario(
+        # The new endpoint comes from the cloud, the new tier from the code, at one resource.
+        code=_root(LABELLED),
+        meddle=_recreate,
+        commit=_root(LABELLED.replace('"cold"', '"hot"')),
+        before=True,
     ),
     "mass_deletion": Scenario(code=_root(TEN, RECORD), meddle=_everything_gone),
     "refused_errored": Scenario(

@@ -85,6 +85,10 @@ MEANING: dict[str, tuple[Verdict, dict[str, Expected]]] = {
     "recreate_alike": (Verdict.IN_SYNC, {ORDERS: _noise("/endpoint")}),
     "recreate_different": (Verdict.DRIFTED, {ORDERS: _modified(MEDIUM, endpoint=NOISE, version=BY_HAND)}),
     "tags": (Verdict.DRIFTED, {LOGS: _modified(LOW, tags__by=BY_HAND, tags__team=BY_HAND)}),
+    "tag_without_a_value": (
+        Verdict.DRIFTED,
+        {LOGS: _modified(LOW, tags__by=BY_HAND), "sandbox_bucket.plain": _modified(LOW, tags__by=BY_HAND)},
+    ),
     "nested_list_block": (Verdict.DRIFTED, {LOGS: _modified(MEDIUM, lifecycle_rule=BY_HAND)}),
     "nested_set_block": (Verdict.DRIFTED, {"sandbox_firewall.web": _modified(CRITICAL, ingress=BY_HAND)}),
     "set_order": (Verdict.IN_SYNC, {}),
@@ -202,6 +206,13 @@ MEANING: dict[str, tuple[Verdict, dict[str, Expected]]] = {
             ORDERS: _at({"/engine": COMMIT}, HIGH, kind=REPLACED, action="replace"),
             "sandbox_dns_record.db": _modified(MEDIUM, values=COMMIT),
             "output.endpoint": _at({"": COMMIT}, LOW, kind=OUTPUT),
+        },
+    ),
+    "passed_on_beside_a_commit": (
+        Verdict.MIXED,
+        {
+            ORDERS: _noise("/endpoint"),
+            "sandbox_bucket.labelled": _modified(LOW, tags__address=BY_HAND, tags__tier=COMMIT),
         },
     ),
     "mass_deletion": (
