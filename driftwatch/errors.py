@@ -24,10 +24,11 @@ DriftwatchError
 │   ├── EngineTimeoutError · EngineInterruptedError
 │   ├── PlanUnreadableError · PlanTooLargeError
 │   └── LfsNotFetchedError
-├── WarmError                     a plan or a replay through warm providers; the same plan without them may work
+├── WarmError                     a plan or a replay through warm providers; without them it may work
 │   ├── ProviderNotStartedError · ProviderProtocolError
 │   ├── PoolFullError · PoolUnavailableError
-│   └── ProviderLostError · ProviderRefusedError
+│   ├── ProviderLostError · ProviderRefusedError
+│   └── ReplayImpossibleError
 ├── IdentityMismatchError         the credentials are of another account
 ├── DiskFullError
 └── StoreError
@@ -363,6 +364,12 @@ class ProviderProtocolError(WarmError):
     """A provider speaks a protocol, or over a network, that driftwatch does not."""
 
     code = "provider_protocol"
+
+
+class ReplayImpossibleError(WarmError):
+    """A module whose reads cannot be repeated, or that moved while they were."""
+
+    code = "replay_impossible"
 
 
 class PoolFullError(WarmError):

@@ -40,6 +40,8 @@ app.add_typer(stacks_app, name="stacks")
 app.add_typer(findings_app, name="findings")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(db_commands.app, name="db")
+bench_app = typer.Typer(help="Measure on stacks of your own.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="The configuration file.", envvar="DRIFTWATCH_CONFIG")
@@ -175,6 +177,23 @@ def doctor(config: OptionalConfig = None, output: ListingOption = Listing.TABLE)
     from driftwatch.cli.doctor import doctor as command
 
     raise typer.Exit(command(config, output))
+
+
+@bench_app.callback()
+def bench() -> None:
+    """Measure on stacks of your own."""
+
+
+@bench_app.command("replay")
+def bench_replay(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="An initialised root module; only read.")],
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="How often each is measured.")] = 3,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Measure a plan, the same plan through warm providers, and a replay of its reads, in turn."""
+    from driftwatch.cli.bench import replay as command
+
+    raise typer.Exit(command(directory, rounds, output))
 
 
 @stacks_app.command("list")

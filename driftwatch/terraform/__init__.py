@@ -5,9 +5,10 @@ Nothing here changes infrastructure or state: the commands that could are not on
 """
 
 from driftwatch.terraform.engines import Binary
+from driftwatch.terraform.plain import Plain
 from driftwatch.terraform.plan import Planner
 from driftwatch.terraform.process import Ladder
 from driftwatch.terraform.request import Planned, PlanRequest
 from driftwatch.terraform.runs import sweep
 
-__all__ = ["Binary", "Ladder", "PlanRequest", "Planned", "Planner", "sweep"]
+__all__ = ["Binary", "Ladder", "Plain", "PlanRequest", "Planned", "Planner", "sweep"]

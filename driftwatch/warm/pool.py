@@ -108,11 +108,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolStats:
-    """For `doctor` and the metrics."""
+    """For `doctor`, the metrics and measurements. `memory` in bytes; CPU of the processes there are now."""
 
     processes: int
     busy: int
     memory: int
+    cpu_seconds: float
     launched: int
     reused: int
     retired: Mapping[str, int]
@@ -274,6 +275,7 @@ class Pool:
             processes=len(members),
             busy=sum(member.busy for member in members),
             memory=sum(member.process.memory for member in members),
+            cpu_seconds=sum(member.process.cpu_seconds for member in members),
             launched=counts.launched,
             reused=counts.reused,
             retired=counts.retired,

@@ -38,6 +38,7 @@ PROTOCOLS = (5, 6)
 _CORE_PROTOCOL = "1"
 _TAIL = 1 << 14
 _LONGEST_HANDSHAKE = 1 << 16
+_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _REAP_SECONDS = 5.0
 _TICK = 0.1
@@ -147,6 +148,10 @@ class ProviderProcess:
         return self.spoiled is None and self._child.poll() is None
 
     @property
+    def cpu_seconds(self) -> float:
+        return cpu_seconds(self.pid)
+
+    @property
     def memory(self) -> int:
         """Resident bytes; 0 where it is gone."""
         return resident(self._child.pid) if self._child.poll() is None else 0
@@ -188,6 +193,16 @@ def end(child: subprocess.Popen[bytes]) -> None:
             os.killpg(child.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             child.wait(_REAP_SECONDS)
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of the processor so far; 0 where there is no /proc to tell."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0.0
+    fields = status.rpartition(")")[2].split()  # the name before it may hold blanks
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def resident(pid: int) -> int:

@@ -123,6 +123,7 @@ CHANGES: dict[str, Callable[[Lab], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_no_change_by_hand_escapes(lab: Lab) -> None:
     """Each in turn, over a recording of its own that a replay has proved; and the readings are equal."""
@@ -140,5 +141,7 @@ def test_no_change_by_hand_escapes(lab: Lab) -> None:
         plain = plan(lab)
         assert document == plain
         assert read(document) == read(plain)
-        assert {each.type for each in read(plain).counted} == {named.strip() for named in CHANGES}
+        assert {each.type for each in read(plain).findings if each.counted} == {
+            named.strip() for named in CHANGES
+        }
         assert pool.stats().launched == 2
