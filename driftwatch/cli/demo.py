@@ -252,7 +252,7 @@ def _go_on(stage: Stage, daemon: Daemon) -> None:
     _step("Go on", "driftwatch keeps watching; Ctrl-C ends the demo")
     _say(f"Change a file below {stage.directory / 'cloud'} and see it found. To look around:")
     for command in ("stacks list", "findings list --status all", "doctor"):
-        _say(f"driftwatch {command} --config {stage.config}", style="bold")
+        _say(f"{_program()} {command} --config {stage.config}", style="bold")
     heard = len(stage.slack.heard)
     try:
         while daemon.is_alive():
@@ -446,6 +446,11 @@ def _apply(stage: Stage, stack: str) -> None:
         cli_config=stage.cli_config,
         scratch=stage.directory / "scratch",
     )
+
+
+def _program() -> str:
+    """What a person types: `deploy/quickstart` puts nothing on PATH."""
+    return "driftwatch" if shutil.which("driftwatch") else str(Path(sys.executable).with_name("driftwatch"))
 
 
 def _free_port() -> int:
