@@ -62,7 +62,7 @@ def check_directory(
         )
         working_copy = describe(directory)
         workspace = workspace or _selected_workspace(directory, os.environ)
-        with stoppable(haste=haste) as stop, progress_line(f"Planning {directory}") as progress:
+        with stoppable(haste=haste) as stop, progress_line(f"Planning {targets[0]}") as progress:
             result = pipeline.check_directory(
                 PlanRequest(
                     module=directory,
@@ -86,6 +86,8 @@ def check_directory(
             )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    if working_copy and working_copy.dirty and form is Format.TABLE:
+        terminal.stderr.print("The working copy has uncommitted changes, and was checked with them.")
     return print_results([result], form)
 
 
