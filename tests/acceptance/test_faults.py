@@ -176,7 +176,7 @@ def test_two_daemons_on_one_database_tell_people_once(fleet: Fleet, postgres: Po
     """Row 42, for alerts: one message per stack and transition, however many daemons there are."""
     names = fleet.commit(6)
     one, two = two_daemons(fleet, postgres, every=3)
-    fleet.slack.seconds = 0.7
+    fleet.slack.seconds = 2
     for name in names:
         fleet.terraform.drift(name)
     sent = "SELECT id FROM messages WHERE state = 'sent'"
@@ -505,6 +505,7 @@ def test_expired_credentials_of_one_stack_mute_no_other(house: House) -> None:
     assert told(house, "platform/shared/logs") == ["drift_found"]
 
 
+@pytest.mark.slow
 @pytest.mark.row(10)
 def test_a_hung_provider_ends_at_the_deadline_and_holds_up_no_other_stack(house: House) -> None:
     """Row 10: the error is `timeout`, its processes are gone, others go on, and the next check works."""
