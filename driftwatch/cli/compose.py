@@ -22,9 +22,11 @@ from driftwatch.terraform import Planner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from driftwatch.config.settings import Settings
+    from driftwatch.model import Message
     from driftwatch.notify import Channel
 
 logger = log.get("cli")
@@ -81,6 +83,22 @@ def read_settings(config: Path, environment: Mapping[str, str]) -> Settings:
     for warning in loaded.warnings:
         logger.warning(warning, action="configure")
     return loaded.settings
+
+
+@dataclass(frozen=True, slots=True)
+class LeadersOutbox:
+    """The outbox, empty for all daemons on one database but one: people are told by one voice."""
+
+    store: Store
+
+    def due_messages(self, *, at: datetime, limit: int) -> list[Message]:
+        return self.store.due_messages(at=at, limit=limit) if self.store.leads() else []
+
+    def message_sent(self, id: int, receipt: Mapping[str, str], *, at: datetime) -> None:  # noqa: A002  (a port)
+        self.store.message_sent(id, receipt, at=at)
+
+    def message_failed(self, id: int, *, reason: str, retry_at: datetime | None) -> None:  # noqa: A002  (a port)
+        self.store.message_failed(id, reason=reason, retry_at=retry_at)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from driftwatch import log
 from driftwatch.cli.clock import now
-from driftwatch.cli.compose import application, read_settings
+from driftwatch.cli.compose import LeadersOutbox, application, read_settings
 from driftwatch.errors import UnknownStackError
 from driftwatch.model import JobState
 from driftwatch.notify import Sender
@@ -74,11 +74,12 @@ def run(config: Path) -> int:
             dues=app.store,
             depths=app.store,
             clock=now,
-            sender=Sender(app.store, app.channels, now),
+            sender=Sender(LeadersOutbox(app.store), app.channels, now),
             sweep=partial(sweep, app.rooms.runs),
             catch_up=partial(app.spool.drain, app.store),
             notifier=Notifier.from_environment(os.environ),
             lock=lock,
+            leads=app.store.leads,
         )
         daemon.attach(Ending(app.ending))
         daemon.attach(Server(partial(create_app, daemon.health), app.settings.web.listen))

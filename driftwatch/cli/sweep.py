@@ -12,7 +12,7 @@ from rich.text import Text
 from driftwatch.cli import terminal
 from driftwatch.cli.check import print_results, progress_line, stoppable
 from driftwatch.cli.clock import now
-from driftwatch.cli.compose import application, read_settings
+from driftwatch.cli.compose import LeadersOutbox, application, read_settings
 from driftwatch.cli.stacks import expect_all, matches
 from driftwatch.errors import EngineInterruptedError, Exit, StateDirectoryHeldError, UnknownStackError
 from driftwatch.model import Trigger
@@ -49,7 +49,7 @@ def check_configured(config: Path, patterns: Sequence[str], form: Format) -> int
         unread = [name for name in settings.repositories if may_hold(name, patterns) and not _read(app, name)]
         _go_on(stop)
         results = _check_all(app, _selected(app, patterns, unread), stop)
-        Sender(app.store, app.channels, now).drain(stop)
+        Sender(LeadersOutbox(app.store), app.channels, now).drain(stop)
     code = print_results(results, form)
     return Exit.ERROR if unread else code
 

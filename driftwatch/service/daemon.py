@@ -70,6 +70,7 @@ class Daemon:
     was away; it is called at the start and once per lease. `reload` reads the configuration again at SIGHUP.
     `extras` run beside everything else, one thread each: the web server. `lock` is the state directory's,
     where the caller has taken it already (before it opened, and perhaps upgraded, a database in there).
+    `leads` says whether this daemon, of several on one database, is the one that says what is due.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Daemon:
         reload: Callable[[], object] | None = None,
         notifier: Notifier | None = None,
         lock: StateLock | None = None,
+        leads: Callable[[], bool] | None = None,
     ) -> None:
         self._settings = settings
         self._lock = lock
@@ -102,7 +104,9 @@ class Daemon:
         self._fatal: DriftwatchError | None = None
         self._node = f"{socket.gethostname()}:{settings.state_dir.resolve()}"
 
-        self._intake = Intake(jobs, dues, clock=clock, on_queued=self._ring_workers)
+        self._intake = Intake(
+            jobs, dues, clock=clock, on_queued=self._ring_workers, leads=leads, on_lead=self._reload_schedules
+        )
         self._pollers = Pollers(
             work,
             self._intake,
@@ -171,6 +175,7 @@ class Daemon:
         if recovered := self._jobs.recover(node=self._node, at=self._clock()):
             logger.warning(f"{recovered} checks that were interrupted are queued again.", action="recover")
         self._sweep()
+        self._intake.look_who_leads()
         if not self._refresh_all():
             return False
         self._scheduler.reconcile()
@@ -270,6 +275,9 @@ class Daemon:
         """Called on a poller's thread. The intake's reconciles; it begins after the start has done so."""
         self._intake.ask(self._scheduler.reconcile)
         self._look()
+
+    def _reload_schedules(self) -> None:
+        self._scheduler.reload()
 
     def _ring_workers(self) -> None:
         self._workers.ring()

@@ -35,8 +35,20 @@ class Intake:
     """What is owed to the queue, and the thread that pays it."""
 
     def __init__(
-        self, jobs: Jobs, dues: Dues, *, clock: Callable[[], datetime], on_queued: Callable[[], None]
+        self,
+        jobs: Jobs,
+        dues: Dues,
+        *,
+        clock: Callable[[], datetime],
+        on_queued: Callable[[], None],
+        leads: Callable[[], bool] | None = None,
+        on_lead: Callable[[], None] | None = None,
     ) -> None:
+        """`leads` says whether this daemon is the one that says what is due; None where it is alone.
+
+        Where it is not, nothing is owed. `on_lead` is done like an errand when it has become the one: what is
+        due has to be looked up then, since nobody here has kept count.
+        """
         self.outage = Outage(logger, "Putting checks into the queue")
         self.heartbeat = Heartbeat(STALLS_AFTER)
         self._jobs = jobs
@@ -48,16 +60,23 @@ class Intake:
         self._owed: dict[tuple[StackId, Trigger], None] = {}
         self._moved: dict[StackId, datetime] = {}
         self._errands: list[Callable[[], None]] = []
+        self._leads = leads
+        self._on_lead = on_lead
+        self._is_leader = leads is None
 
     def owe(self, stack: StackId, trigger: Trigger) -> None:
         """Takes note that `stack` is to be checked; never blocks and never fails."""
         with self._lock:
+            if not self._is_leader:
+                return
             self._owed[stack, trigger] = None
         self._bell.set()
 
     def move(self, stack: StackId, due: datetime) -> None:
         """Takes note of when `stack` is due next."""
         with self._lock:
+            if not self._is_leader:
+                return
             self._moved[stack] = due
         self._bell.set()
 
@@ -86,6 +105,8 @@ class Intake:
         """Writes down all that is owed now; what fails stays owed."""
         self.heartbeat.beat()
         try:
+            if self.look_who_leads() and self._on_lead is not None:
+                self.ask(self._on_lead)
             self._queue_owed()
             self._keep_moved()
             self._run_errands()
@@ -93,6 +114,21 @@ class Intake:
             self.outage.failed(error)
         else:
             self.outage.over()
+
+    def look_who_leads(self) -> bool:
+        """True where this daemon has just become the one that says what is due. Raises StoreError."""
+        if self._leads is None:
+            return False
+        was, now = self._is_leader, self._leads()
+        with self._lock:
+            self._is_leader = now
+            if not now:
+                self._owed.clear()
+                self._moved.clear()
+        if now != was:
+            said = "This daemon says what is due." if now else "Another daemon says what is due."
+            logger.info(said, action="lead")
+        return now and not was
 
     def _run_errands(self) -> None:
         while self._errands:

@@ -98,6 +98,13 @@ class Scheduler:
             for stack, schedule in changed.items():
                 self._plan(stack, schedule, known.get(stack), fleet=len(wanted))
 
+    def reload(self) -> None:
+        """Plans everything anew from the due times that the store has; raises StoreError where it is away."""
+        with self._lock:
+            for stack in list(self._planned):
+                self._forget(stack)
+        self.reconcile()
+
     def due_times(self) -> Mapping[StackId, datetime]:
         """What is planned, for those who look."""
         with self._lock:

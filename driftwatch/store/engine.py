@@ -43,6 +43,8 @@ class Backend(Protocol):
     """Where the data is, as a person is told: a path, or host and database."""
     attempts: int
     """Times a whole transaction is tried."""
+    is_shared: bool
+    """Whether several daemons may use it at once."""
 
     def turn(self) -> AbstractContextManager[None]:
         """A writer's turn among the threads of this process."""

@@ -72,6 +72,7 @@ _UNREACHABLE = "08006"
 class PostgresBackend:
     """A database that somebody else runs."""
 
+    is_shared = True
     attempts = 8
     """Collisions are over in milliseconds; who lost one may lose the next."""
 

@@ -58,6 +58,7 @@ _RESTORE = (
 class SqliteBackend:
     """The file `driftwatch.db` of a state directory; made where there is none."""
 
+    is_shared = False  # one daemon per state directory
     attempts = 4
     """Each waits for the lock: with a patience of 10 s, one that is held for 30 s costs nothing."""
 

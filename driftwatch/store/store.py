@@ -14,6 +14,7 @@ from driftwatch.errors import UnknownStackError
 from driftwatch.store import checks, findings, jobs, outbox, schema, stacks
 from driftwatch.store.codec import writable_result
 from driftwatch.store.engine import Backend, Database
+from driftwatch.store.leader import Leadership
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,6 +62,7 @@ class Store:
 
     def __init__(self, database: Database, upgraded: Upgraded) -> None:
         self._database = database
+        self._leadership = Leadership(database.backend)
         self.upgraded = upgraded
         """What opening it did to the schema."""
 
@@ -80,7 +82,12 @@ class Store:
 
     def close(self) -> None:
         """Gives the connections back. Who still waits for a lock is told that it is locked."""
+        self._leadership.close()
         self._database.close()
+
+    def leads(self) -> bool:
+        """True where this process says what is due and speaks; always, where no other daemon can be."""
+        return not self._database.backend.is_shared or self._leadership.held()
 
     def damage(self) -> tuple[str, ...]:
         """What a thorough look at every stored page finds wrong; seconds on a large file."""
