@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -346,8 +347,9 @@ class _SandboxData(DataSource):  # type: ignore[misc]
             _tell(ctx.diagnostics, f"read_data {ctx.type_name} ({key})", error)
             return None
 
+    @abstractmethod
     def look_up(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        raise NotImplementedError
+        """What the cloud says; raises CloudError."""
 
 
 class BucketData(_SandboxData):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from driftwatch.drift import parse_document
 from driftwatch.errors import (
+    ConfigurationInvalidError,
     PlanTooLargeError,
     PlanUnreadableError,
     ProviderUnavailableError,
@@ -214,6 +215,7 @@ class _Session:
         plan_file.unlink(missing_ok=True)
         self._plan(plan_file)
         document = self._document(plan_file)
+        self._expect_declared(document)
         lineage, serial = _state_identity(plan_file)
         lock_file = self.place / LOCK_FILE
         return Planned(
@@ -271,6 +273,20 @@ class _Session:
             stop=work.leash.stop,
             progress=work.progress,
         )
+
+    def _expect_declared(self, document: Mapping[str, Any]) -> None:
+        """Refuses a person's `--var` that nothing declares, as terraform does: it is a typo.
+
+        Configured variables may be common to many stacks, and then not all declare each of them.
+        """
+        request = self.work.request
+        root = document.get("configuration", {}).get("root_module", {})
+        unknown = sorted(request.variables.keys() - root.get("variables", {}).keys())
+        if request.personal and unknown:
+            raise ConfigurationInvalidError(
+                f"no variable is declared with the name {', '.join(unknown)}",
+                advice="Mend the name given with --var, or declare the variable.",
+            )
 
     def _expect_workspace(self) -> None:
         """Refuses a workspace that is not there: its plan would be all creations, and may even make it."""

@@ -94,6 +94,18 @@ def test_each_has_a_class_and_advice(
     assert sorted(path.name for path in module.iterdir()) == before, "a check only reads"
 
 
+def test_a_variable_that_nothing_declares_is_a_typo(tmp_path: Path, sandbox_cli_config: Path) -> None:
+    """A verdict on other inputs than somebody meant would be worse than none."""
+    module = tmp_path / "module"
+    module.mkdir()
+    (module / "main.tf").write_text('variable "region" {\n  default = "local-1"\n}\n')
+    code, check = run_check(module, sandbox_cli_config, tmp_path, "--var", "regoin=local-2")
+    assert (code, check["error"]["class"]) == (1, "configuration_invalid")
+    assert "regoin" in check["error"]["message"]
+    code, check = run_check(module, sandbox_cli_config, tmp_path, "--var", "region=local-2")
+    assert (code, check["error"]) == (0, None)
+
+
 def test_without_any_binary_it_says_what_to_install(tmp_path: Path, sandbox_cli_config: Path) -> None:
     module = tmp_path / "module"
     module.mkdir()
