@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from driftwatch.config.settings import RepositorySettings
 from driftwatch.errors import (
     EngineInterruptedError,
     IdentityMismatchError,
@@ -15,9 +19,11 @@ from driftwatch.errors import (
     StoreUnavailableError,
     UnknownStackError,
 )
+from driftwatch.git import Mirror
 from driftwatch.model import CheckResult, StackId, Trigger, Verdict
 from driftwatch.pipeline.check import check
-from tests.pipeline.conftest import DNS, FIRST, Worlds, worlds
+from driftwatch.pipeline.inventory import Inventory
+from tests.pipeline.conftest import DNS, FIRST, MORNING, Worlds, worlds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,3 +123,37 @@ def test_a_module_in_a_submodule_is_named(tmp_path: Path) -> None:
     estate = worlds(tmp_path)
     estate.source.borrowed = ("elsewhere",)
     assert checked(estate).verdict is Verdict.IN_SYNC
+
+
+@pytest.mark.row(36)
+def test_a_module_in_a_real_submodule_is_named(tmp_path: Path) -> None:
+    """Row 36: the same with a repository that Git itself says has one."""
+    repository = tmp_path / "repository"
+    (repository / "dns").mkdir(parents=True)
+    (repository / "dns/main.tf").write_text(
+        'terraform {\n  backend "local" {}\n}\n\nmodule "it" {\n  source = "../vendor/shared/it"\n}\n'
+    )
+    (repository / ".gitmodules").write_text(
+        '[submodule "vendor/shared"]\n\tpath = vendor/shared\n\turl = https://git.example.com/shared.git\n'
+    )
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["add", "."],
+        ["update-index", "--add", "--cacheinfo", f"160000,{'a' * 40},vendor/shared"],
+        ["-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "-m", "Borrow a module"],
+    ):
+        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+        subprocess.run(["git", *command], cwd=repository, env=environment, check=True)
+    estate = worlds(tmp_path)
+    settings = RepositorySettings(url=str(repository))
+    mirror = Mirror("platform", settings, tmp_path / "mirror", clock=lambda: MORNING)
+    estate.inventory = Inventory(
+        estate.inventory._settings, {"platform": mirror}, estate.ledger, clock=lambda: MORNING
+    )
+    estate.workshop = replace(estate.workshop, inventory=estate.inventory, checkouts={"platform": mirror})
+    result = checked(estate)
+    mirror.close()
+    assert result.error is not None
+    assert result.error.code == "submodule_missing"
+    assert "vendor/shared" in result.error.message
+    assert estate.planner.requests == []
