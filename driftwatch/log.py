@@ -77,7 +77,8 @@ def configure(*, json: bool, level: str = "info") -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        # Looked up for each line: whoever replaces stderr (a test, a supervisor) is heard.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True, format="%(name)s: %(message)s")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from driftwatch.sandbox.cloud import Cloud
 from driftwatch.sandbox.mirror import cli_config, install
@@ -24,6 +25,13 @@ def _clean_environment() -> Iterator[None]:
             if name == "AWS_CA_BUNDLE" or name.startswith("TF_"):
                 patch.delenv(name)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """No test's choice of what is logged, and where to, outlives it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -129,7 +129,7 @@ class Terminal:
     def environment(self, **more: str) -> dict[str, str]:
         return {
             "PATH": "/usr/bin:/bin",
-            "HOME": "/nonexistent",
+            "HOME": str(self.root / "nobody"),
             "TMPDIR": str(self.root / "tmp"),
             "TF_CLI_CONFIG_FILE": str(self.cli_config),
             "TF_DATA_DIR": str(self.root / "data"),

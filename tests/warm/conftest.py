@@ -109,7 +109,7 @@ class Stack:
     def provider_environment(self) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
-            "HOME": "/nonexistent",
+            "HOME": str(self.root / "nobody"),
             "SANDBOX_CLOUD": str(self.root / "cloud"),
         }
 
