@@ -226,7 +226,7 @@ def _attribute(change: AttributeChange) -> str:
 def _where_to_look(announcement: Announcement) -> Block:
     stack = shlex.quote(plain(announcement.stack))
     listed = code(f"driftwatch findings list --stack {stack}", SENTENCE_LIMIT)
-    again = code(f"driftwatch check --config FILE {stack}", SENTENCE_LIMIT)
+    again = code(f"driftwatch trigger {stack}", SENTENCE_LIMIT)
     return _section(f"Look: {listed}\nCheck again: {again}")
 
 
