@@ -126,7 +126,7 @@ def test_owners_commit_and_commands_are_there(an_announcement: Callable[..., Ann
 
     assert "Owners: @platform, sre · commit `0123456789` · trigger schedule · 2026-01-02 12:00 UTC" in shown
     assert "`driftwatch findings list --stack platform/envs/prod/network`" in shown
-    assert "`driftwatch check --config FILE platform/envs/prod/network`" in shown
+    assert "`driftwatch trigger platform/envs/prod/network`" in shown
 
 
 def test_a_mass_deletion_is_told_before_any_finding(an_announcement: Callable[..., Announcement]) -> None:
