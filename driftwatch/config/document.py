@@ -216,6 +216,8 @@ class _Composer:
         said = " ".join(
             part for part in (getattr(exc, "problem", None), getattr(exc, "context", None)) if part
         )
+        if "nesting depth" in said:  # PyYAML has a limit of its own from 6.0.4 on, met before ours is
+            return _UnreadableError(line, f"is nested more than {DEEPEST} levels deep, which is refused")
         return _UnreadableError(line, f"is not YAML: {said or 'it cannot be parsed'}")
 
 
