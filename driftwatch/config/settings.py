@@ -582,6 +582,84 @@ class ServiceSettings(Section):
     )
 
 
+class WarmSettings(Section):
+    """Provider processes that stay alive between plans, and replays of what a plan has read."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Whether plans go through warm providers and are replayed where that proves enough. "
+        "Default true: the same verdicts for a fraction of the CPU. False plans as terraform does by itself.",
+    )
+    processes: Whole = Field(
+        default=12,
+        ge=1,
+        le=1024,
+        description="Most provider processes at once. Default 12: two checks of stacks with several "
+        "configurations each, and some that stay warm for the next.",
+    )
+    memory_mb: Whole = Field(
+        default=4096,
+        ge=64,
+        description="Most memory of all provider processes together, MiB; those idle longest go first. "
+        "Default 4096: a dozen of a big cloud's, which have 200 to 400 each.",
+    )
+    idle: PositiveDuration = Field(
+        default=timedelta(minutes=30),
+        description="How long a provider process may wait for its next use; a duration. Default 30m: "
+        "longer than the usual time between two checks of a stack, else nothing would ever be warm.",
+    )
+    full_plan_every: PositiveDuration = Field(
+        default=timedelta(hours=24),
+        description="After this time a real plan runs even where a replay could stand in; a duration. "
+        "Default 24h: what nobody has thought of is then found within a day.",
+    )
+    shadow_every: Whole = Field(
+        default=50,
+        ge=0,
+        description="One replay in so many is followed by a plain plan, to compare; 0 means none. "
+        "Default 50: a provider whose replays cannot be trusted is found soon, for two percent of plans.",
+    )
+    replay_timeout: PositiveDuration = Field(
+        default=timedelta(minutes=2),
+        description="Longest replay; a duration; a plan runs after it. Default 2m: hundreds of reads fit, "
+        "and a cloud that hangs does not hold a worker.",
+    )
+    recordings_mb: Whole = Field(
+        default=256,
+        ge=1,
+        description="Most memory for recordings, MiB; the others lie encrypted below `state_dir`. "
+        "Default 256: those of some hundred stacks.",
+    )
+
+
+class ContinuousSettings(Section):
+    """What limits the checks of stacks whose schedule is `continuous`."""
+
+    min_interval: PositiveDuration = Field(
+        default=timedelta(seconds=30),
+        description="Shortest time between two checks of one stack; a duration. Default 30s: a change by "
+        "hand is known before whoever made it has left the console.",
+    )
+    plan_interval: PositiveDuration = Field(
+        default=timedelta(minutes=15),
+        description="Time between two checks of a stack that cannot be replayed; a duration. Default 15m, "
+        "as for any stack: each costs a plan.",
+    )
+    reads_per_minute: Whole = Field(
+        default=600,
+        ge=1,
+        description="Most replayed reads per minute in one account and region. Default 600: half of what "
+        "the big clouds allow for the slowest of the usual calls.",
+    )
+    cpu_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Part of the machine's CPU that driftwatch may take with continuous checks; 1 is all "
+        "cores. Default 0.5: the other half is for checks that somebody waits for.",
+    )
+
+
 class WindowSettings(Section):
     """When repairs may be applied without a person, or must not be. Has no effect in this version."""
 
@@ -682,6 +760,13 @@ class Settings(Section):
     web: WebSettings = Field(default=WebSettings(), description="The HTTP server. Default: see each key.")
     service: ServiceSettings = Field(
         default=ServiceSettings(), description="The daemon itself. Default: see each key."
+    )
+    warm: WarmSettings = Field(
+        default=WarmSettings(), description="Warm providers and replay. Default: see each key."
+    )
+    continuous: ContinuousSettings = Field(
+        default=ContinuousSettings(),
+        description="Limits of `schedule: continuous`. Default: see each key.",
     )
 
     @field_validator("database")

@@ -80,6 +80,8 @@ def test_the_example_loads_and_its_defaults_are_the_defaults(
     fresh = Settings(repositories={})
     assert settings.terraform == fresh.terraform
     assert settings.service == fresh.service
+    assert settings.warm == fresh.warm
+    assert settings.continuous == fresh.continuous
     assert settings.web == fresh.web
     assert settings.repository_may_set == fresh.repository_may_set
     assert settings.state_dir == shipped.parent / "state"
