@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
