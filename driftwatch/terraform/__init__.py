@@ -8,7 +8,7 @@ from driftwatch.terraform.engines import Binary
 from driftwatch.terraform.plain import Plain
 from driftwatch.terraform.plan import Planner
 from driftwatch.terraform.process import Ladder
-from driftwatch.terraform.request import Planned, PlanRequest
+from driftwatch.terraform.request import Attach, Place, Planned, PlanRequest
 from driftwatch.terraform.runs import sweep
 
-__all__ = ["Binary", "Ladder", "Plain", "PlanRequest", "Planned", "Planner", "sweep"]
+__all__ = ["Attach", "Binary", "Ladder", "Place", "Plain", "PlanRequest", "Planned", "Planner", "sweep"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-_COMMANDS = frozenset({"version", "init", "get", "plan", "show", "workspace list"})
+_COMMANDS = frozenset({"version", "init", "get", "plan", "show", "state pull", "workspace list"})
 """All that is ever run. None of them changes infrastructure or state."""
 
 _SECONDS = 30.0
@@ -187,6 +187,10 @@ class Command(Terraform):  # type: ignore[misc]
     def show(self, plan: Path, document: Sink) -> Finished:
         """Writes the plan's JSON document into `document`."""
         return self.cmd("show", str(plan), stdout=document, json=IsFlagged)
+
+    def pull_state(self, content: Sink) -> Finished:
+        """Writes the state into `content`, as the backend has it."""
+        return self.cmd("state pull", stdout=content, no_color=None)
 
     def workspaces(self) -> Finished:
         return self.cmd("workspace list")

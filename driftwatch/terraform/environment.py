@@ -58,18 +58,20 @@ def for_daemon(
     cli: Path,
 ) -> dict[str, str]:
     """The environment of a daemon's plan. `own` is the daemon's, `stack` the stack's `environment`."""
-    inherited = {name: own[name] for name in inherit if name in own}
-    given = {name: value for name, value in {**inherited, **stack}.items() if not _OURS.fullmatch(name)}
-    _register(given, lambda name: _SECRET_NAME.search(name) or not _PLAIN_NAME.fullmatch(name))
     return {
-        "PATH": own.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
         "HOME": str(home),
-        **given,
-        **_FIXED,
+        **of_stack(own, inherit, stack),
         "TMPDIR": str(tmp),
         "TF_CLI_CONFIG_FILE": str(cli),
     }
+
+
+def of_stack(own: Mapping[str, str], inherit: Sequence[str], stack: Mapping[str, str]) -> dict[str, str]:
+    """Of a daemon's plan what is the same in each of a stack's plans; HOME only where somebody gave one."""
+    inherited = {name: own[name] for name in inherit if name in own}
+    given = {name: value for name, value in {**inherited, **stack}.items() if not _OURS.fullmatch(name)}
+    _register(given, lambda name: _SECRET_NAME.search(name) or not _PLAIN_NAME.fullmatch(name))
+    return {"PATH": own.get("PATH", os.defpath), "LANG": "C.UTF-8", **given, **_FIXED}
 
 
 def for_person(own: Mapping[str, str], stack: Mapping[str, str]) -> dict[str, str]:

@@ -9,27 +9,40 @@ see `driftwatch.terraform.process`.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from driftwatch.errors import DiskFullError, EngineError
+from driftwatch.errors import DiskFullError, EngineError, StateUnreadableError
+from driftwatch.model import DEFAULT_WORKSPACE
 from driftwatch.terraform import runs as records
 from driftwatch.terraform.command import Command, Setting, alone
 from driftwatch.terraform.engines import Binary, Engines, choose
+from driftwatch.terraform.environment import cli_configuration, of_stack
+from driftwatch.terraform.failures import failure
 from driftwatch.terraform.guard import Guard
-from driftwatch.terraform.module import read_module
-from driftwatch.terraform.process import Ladder, Leash
-from driftwatch.terraform.session import Work, plan_for_daemon, plan_for_person
-from driftwatch.terraform.workdir import held, prepare
+from driftwatch.terraform.module import LOCK_FILE, read_module
+from driftwatch.terraform.process import Ladder, Leash, Whole
+from driftwatch.terraform.request import Place
+from driftwatch.terraform.runs import RUN_VARIABLE
+from driftwatch.terraform.session import (
+    Work,
+    deadlines,
+    environment_of,
+    plan_for_daemon,
+    plan_for_person,
+    write_cli_configuration,
+)
+from driftwatch.terraform.workdir import DATA_DIRECTORY, digest_of, existing, held, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from driftwatch.config.settings import TerraformSettings
-    from driftwatch.terraform.request import Planned, PlanRequest
+    from driftwatch.terraform.request import Attach, Planned, PlanRequest
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -71,9 +84,11 @@ class Planner:
         request: PlanRequest,
         stop: threading.Event,
         progress: Callable[[str], None] | None = None,
+        attach: Attach | None = None,
     ) -> Planned:
         """Plans, and returns only a complete plan; `progress` hears what goes on, line by line.
 
+        With `attach` somebody else runs the providers; what it raises comes through.
         `stop` ends it early, with EngineInterruptedError. All else that can go wrong is one of the
         EngineErrors, or DiskFullError, UnsafeRepositoryError for paths that leave the checkout.
         """
@@ -85,11 +100,12 @@ class Planner:
             stack.enter_context(held(workdir.root / "held", stop, wait, shared_by=str(workdir.root)))
             module = read_module(request)
             run = stack.enter_context(records.begin(self._runs, workdir.root))
+            found = self._engines.found(module.directory)
             work = Work(
                 settings=settings,
                 request=request,
                 module=module,
-                binary=choose(self._engines.found(module.directory), request.engine, module),
+                binary=choose(found, request.engine, module),
                 workdir=workdir,
                 run=run,
                 leash=self._leash(stop, run),
@@ -97,8 +113,67 @@ class Planner:
                 own=self._environment,
                 cache=self._cache,
                 progress=progress,
+                engine=self._engine_digest(found, request),
+                attach=attach,
             )
             return plan_for_person(work) if request.personal else plan_for_daemon(work)
+
+    def standing(self, request: PlanRequest) -> Place | None:
+        """Where the last plan of this stack stands initialised, without looking at its code; None if nowhere.
+
+        For a daemon's stacks. Raises NoBinaryError.
+        """
+        workdir = existing(request.workdir.absolute())
+        directory = workdir.tree / request.module.relative_to(request.checkout)
+        if not directory.is_dir():
+            return None
+        engine = self._engine_digest(self._engines.found(directory), request)
+        return Place(
+            directory=directory,
+            data=directory / DATA_DIRECTORY,
+            lock_file=directory / LOCK_FILE,
+            environment=of_stack(self._environment, self._settings.inherit_environment, request.environment),
+            workspace=request.workspace,
+            engine=f"{engine} {workdir.initialised_from}",
+        )
+
+    def pull_state(self, request: PlanRequest, place: Place, binary: Path, stop: threading.Event) -> bytes:
+        """The state as `state pull` has it, for backends that only terraform knows; it holds secrets.
+
+        Raises as `plan` does.
+        """
+        settings, workdir = self._settings, existing(request.workdir.absolute())
+        with ExitStack() as stack:
+            stack.enter_context(_disk_faults())
+            wait = settings.plan_timeout.total_seconds()
+            stack.enter_context(held(workdir.root / "held", stop, wait, shared_by=str(workdir.root)))
+            run = stack.enter_context(records.begin(self._runs, workdir.root))
+            cli = write_cli_configuration(settings, run)
+            environment = environment_of(settings, self._environment, request, run, cli)
+            chosen = {} if request.workspace == DEFAULT_WORKSPACE else {"TF_WORKSPACE": request.workspace}
+            command = Command(
+                binary,
+                Setting(
+                    directory=place.directory,
+                    environment={**environment, **chosen, RUN_VARIABLE: run.id},
+                    leash=self._leash(stop, run),
+                    deadlines=deadlines(settings),
+                ),
+            )
+            content = Whole(settings.max_plan_mb << 20)
+            pulled = command.pull_state(content)
+        if pulled.too_much:
+            raise StateUnreadableError(f"the state is larger than {settings.max_plan_mb} MB")
+        if pulled.returncode != 0:
+            raise failure(pulled, [], engine="terraform")
+        return bytes(content.content)
+
+    def _engine_digest(self, found: Sequence[Binary], request: PlanRequest) -> str:
+        """Over what a choice of program is made from, and the CLI configuration that it runs with."""
+        given = self._settings.cli_config
+        cli = digest_of(given) if given else cli_configuration(self._settings.provider_mirrors)
+        parts = [*map(str, found), request.engine, self._settings.binary, cli]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
     def _leash(self, stop: threading.Event, run: records.Run) -> Leash:
         return Leash(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003  (dataclass fields are read at run time)
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path  # noqa: TC003
-from typing import Any, Literal
+from pathlib import Path  # noqa: TC003  (a dataclass field)
+from typing import Any, Literal, TypeAlias
 
 from driftwatch.model import DEFAULT_WORKSPACE, Engine, JsonValue
 
@@ -35,11 +36,34 @@ class PlanRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a stack's terraform works, once it is initialised there, and with what.
+
+    `directory` is its working directory, `data` its data directory. `environment` is what its providers get,
+    without what is only one run's. `engine` is a digest over the programs that there are to choose from and
+    what the last `init` worked from; `binary` the one that was chosen, None before a plan has done so.
+    """
+
+    directory: Path
+    data: Path
+    lock_file: Path
+    environment: Mapping[str, str] = field(repr=False)
+    workspace: str
+    engine: str
+    binary: Path | None = None
+
+
+Attach: TypeAlias = Callable[[Place], AbstractContextManager[Mapping[str, str]]]
+"""Runs the providers of one plan, for as long as it takes; gives the variables that tell terraform so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """A complete plan: `document` is what `show -json` says of it, secrets and all.
 
     `lock_file` is the SHA-256 of the dependency lock file in force, None where there is none. `state_lineage`
     and `state_serial` are those of the state that was planned against, None where there is no state yet.
+    `place` is where it was planned.
     """
 
     document: Mapping[str, Any]
@@ -47,3 +71,4 @@ class Planned:
     lock_file: str | None
     state_lineage: str | None
     state_serial: int | None
+    place: Place | None = None

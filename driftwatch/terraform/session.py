@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from driftwatch.terraform.failures import Diagnostic, InitNeededError, failure, 
 from driftwatch.terraform.init import Initialiser, ProviderCache, locked_providers
 from driftwatch.terraform.module import LOCK_FILE
 from driftwatch.terraform.process import Whole
-from driftwatch.terraform.request import Planned
+from driftwatch.terraform.request import Place, Planned
 from driftwatch.terraform.runs import RUN_VARIABLE
 from driftwatch.terraform.tree import lay_out, place_in
 from driftwatch.terraform.versions import Version
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from driftwatch.terraform.guard import Guard
     from driftwatch.terraform.module import Module
     from driftwatch.terraform.process import Leash
-    from driftwatch.terraform.request import PlanRequest
+    from driftwatch.terraform.request import Attach, PlanRequest
     from driftwatch.terraform.runs import Run
     from driftwatch.terraform.workdir import Workdir
 
@@ -79,12 +79,12 @@ class Work:
     own: Mapping[str, str]
     cache: Path
     progress: Callable[[str], None] | None
+    engine: str
+    attach: Attach | None = None
 
     @property
     def deadlines(self) -> dict[str, tuple[float, str]]:
-        init = (self.settings.init_timeout.total_seconds(), "init_timeout")
-        plan = (self.settings.plan_timeout.total_seconds(), "plan_timeout")
-        return {"init": init, "get": init, "workspace list": init, "plan": plan, "show": plan}
+        return deadlines(self.settings)
 
     def tell(self, line: str) -> None:
         if self.progress is not None:
@@ -100,34 +100,48 @@ class Work:
         return path
 
 
+def deadlines(settings: TerraformSettings) -> dict[str, tuple[float, str]]:
+    """By command: seconds, and the setting that says so."""
+    init = (settings.init_timeout.total_seconds(), "init_timeout")
+    plan = (settings.plan_timeout.total_seconds(), "plan_timeout")
+    return {"init": init, "get": init, "workspace list": init, "plan": plan, "show": plan, "state pull": plan}
+
+
 def plan_for_daemon(work: Work) -> Planned:
     """Plans in a tree of the stack's own, with an environment that starts from nothing."""
-    module, scratch = work.module, work.run.scratch
+    module = work.module
     surroundings.register_inputs(work.request.backend_config, work.request.variables)
     cache = ProviderCache(directory=work.cache / "providers")
-    cli_configuration = _cli_configuration(work)
-    home = scratch / "home"
-    home.mkdir()
-    environment = surroundings.for_daemon(
-        work.own,
-        work.settings.inherit_environment,
-        work.request.environment,
-        home=home,
-        tmp=scratch if fits_sockets(scratch) else work.run.short_directory(),
-        cli=cli_configuration,
-    )
+    cli_configuration = write_cli_configuration(work.settings, work.run)
     return _Session(
         work=work,
         place=_tree(work),
         environment={
-            **environment,
+            **environment_of(work.settings, work.own, work.request, work.run, cli_configuration),
             **cache.environment(locked=module.lock_file.exists()),
-            "TF_DATA_DIR": DATA_DIRECTORY,
         },
+        lasting=surroundings.of_stack(work.own, work.settings.inherit_environment, work.request.environment),
         workspace=work.request.workspace,
         cache=cache,
         cli_configuration=cli_configuration,
     ).initialise_and_plan()
+
+
+def environment_of(
+    settings: TerraformSettings, own: Mapping[str, str], request: PlanRequest, run: Run, cli: Path
+) -> dict[str, str]:
+    """The environment of one run of a daemon, with a HOME and a TMPDIR that end with it."""
+    home = run.scratch / "home"
+    home.mkdir()
+    environment = surroundings.for_daemon(
+        own,
+        settings.inherit_environment,
+        request.environment,
+        home=home,
+        tmp=run.scratch if fits_sockets(run.scratch) else run.short_directory(),
+        cli=cli,
+    )
+    return {**environment, "TF_DATA_DIR": DATA_DIRECTORY}
 
 
 def plan_for_person(work: Work) -> Planned:
@@ -143,12 +157,17 @@ def plan_for_person(work: Work) -> Planned:
     if (theirs.is_dir() or not module.needs_init) and not work.request.backend_config:
         with suppress(InitNeededError):
             return _Session(
-                work=work, place=module.directory, environment=environment, workspace=workspace
+                work=work,
+                place=module.directory,
+                environment=environment,
+                lasting=environment,
+                workspace=workspace,
             ).plan()
     return _Session(
         work=work,
         place=_tree(work),
         environment={**environment, "TF_DATA_DIR": DATA_DIRECTORY},
+        lasting=environment,
         workspace=workspace,
     ).initialise_and_plan()
 
@@ -176,22 +195,26 @@ def _tree(work: Work) -> Path:
     return place
 
 
-def _cli_configuration(work: Work) -> Path:
-    """The CLI configuration of a daemon's plans: the one given, or one made of the mirrors."""
-    if work.settings.cli_config is not None:
-        return work.settings.cli_config
-    path = work.run.scratch / "terraform.rc"
-    path.write_text(surroundings.cli_configuration(work.settings.provider_mirrors), encoding="utf-8")
+def write_cli_configuration(settings: TerraformSettings, run: Run) -> Path:
+    """The CLI configuration of a daemon's runs: the one given, or one made of the mirrors."""
+    if settings.cli_config is not None:
+        return settings.cli_config
+    path = run.scratch / "terraform.rc"
+    path.write_text(surroundings.cli_configuration(settings.provider_mirrors), encoding="utf-8")
     return path
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Session:
-    """terraform in one place. `cache` and `cli_configuration` are a daemon's."""
+    """terraform in one place. `cache` and `cli_configuration` are a daemon's.
+
+    `lasting` is of the environment what providers get that may outlive this run.
+    """
 
     work: Work
     place: Path
     environment: Mapping[str, str]
+    lasting: Mapping[str, str]
     workspace: str
     cache: ProviderCache | None = None
     cli_configuration: Path | None = None
@@ -213,8 +236,10 @@ class _Session:
         self._expect_workspace()
         plan_file = self.work.run.scratch / "plan"
         plan_file.unlink(missing_ok=True)
-        self._plan(plan_file)
-        document = self._document(plan_file)
+        place = self._place()
+        with self.work.attach(place) if self.work.attach else nullcontext({}) as attached:
+            self._plan(plan_file, attached)
+            document = self._document(plan_file, attached)
         self._expect_declared(document)
         lineage, serial = _state_identity(plan_file)
         lock_file = self.place / LOCK_FILE
@@ -228,12 +253,27 @@ class _Session:
             lock_file=digest_of(lock_file),
             state_lineage=lineage,
             state_serial=serial,
+            place=place,
         )
 
-    def _command(self, workspace: str, *, signed: bool = False) -> Command:
-        """`signed`: the state lock that it takes carries the run's id."""
+    def _place(self) -> Place:
         work = self.work
-        environment = {**self.environment, RUN_VARIABLE: work.run.id}
+        return Place(
+            directory=self.place,
+            data=self.place / self.environment.get("TF_DATA_DIR", DATA_DIRECTORY),
+            lock_file=self.place / LOCK_FILE,
+            environment=self.lasting,
+            workspace=self.workspace,
+            engine=f"{work.engine} {work.workdir.initialised_from}",
+            binary=work.binary.path,
+        )
+
+    def _command(
+        self, workspace: str, attached: Mapping[str, str] | None = None, *, signed: bool = False
+    ) -> Command:
+        """`signed`: the state lock that it takes carries the run's id. `attached` names its providers."""
+        work = self.work
+        environment = {**self.environment, **(attached or {}), RUN_VARIABLE: work.run.id}
         environment.pop("TF_WORKSPACE", None)
         if workspace != DEFAULT_WORKSPACE:
             environment["TF_WORKSPACE"] = workspace
@@ -302,7 +342,7 @@ class _Session:
                 advice="Create it with `workspace new`, or name another; driftwatch never creates one.",
             )
 
-    def _plan(self, plan_file: Path) -> None:
+    def _plan(self, plan_file: Path, attached: Mapping[str, str]) -> None:
         work = self.work
         errors: list[Diagnostic] = []
 
@@ -312,7 +352,7 @@ class _Session:
             elif work.progress is not None and (message := _message(line)):
                 work.tell(message)
 
-        finished = self._command(self.workspace, signed=work.settings.plan_lock).plan(
+        finished = self._command(self.workspace, attached, signed=work.settings.plan_lock).plan(
             each=hear,
             out=plan_file,
             var_files=[*work.module.var_files, *self._variables],
@@ -326,10 +366,10 @@ class _Session:
         ):
             raise failure(finished, errors, engine=work.binary.name)
 
-    def _document(self, plan_file: Path) -> dict[str, Any]:
+    def _document(self, plan_file: Path, attached: Mapping[str, str]) -> dict[str, Any]:
         limit = self.work.settings.max_plan_mb
         content = Whole(limit << 20)
-        shown = self._command(self.workspace).show(plan_file, content)
+        shown = self._command(self.workspace, attached).show(plan_file, content)
         if shown.too_much:
             raise PlanTooLargeError(
                 f"the plan's document is larger than {limit} MB",

@@ -52,12 +52,17 @@ class Workdir:
     def _initialised(self) -> Path:
         return self.root / "initialised"
 
+    @property
+    def initialised_from(self) -> str | None:
+        """The digest of what the last successful `init` here worked from; None where there was none."""
+        try:
+            return self._initialised.read_text(encoding="ascii")
+        except FileNotFoundError:
+            return None
+
     def is_initialised(self, digest: str) -> bool:
         """Whether the last successful `init` here worked from the same inputs."""
-        try:
-            return self._initialised.read_text(encoding="ascii") == digest
-        except FileNotFoundError:
-            return False
+        return self.initialised_from == digest
 
     def remember(self, digest: str) -> None:
         self._initialised.write_text(digest, encoding="ascii")
@@ -114,16 +119,21 @@ def prepare(root: Path, cache: Path, least_free: int) -> Workdir:
     Everything lies below `.terraform`, a name that no stack's path can have in it: directories of stacks may
     lie inside each other, as their paths do.
     """
-    root = root / ".terraform"
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for directory in (root, cache):
+    workdir = existing(root)
+    workdir.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for directory in (workdir.root, cache):
         _expect_space(directory, least_free)
-    return Workdir(root=root)
+    return workdir
+
+
+def existing(root: Path) -> Workdir:
+    """The directory as `prepare` makes it, made or not."""
+    return Workdir(root=root / ".terraform")
 
 
 def _expect_space(directory: Path, least: int) -> None:
-    existing = next(path for path in (directory, *directory.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    there = next(path for path in (directory, *directory.parents) if path.exists())
+    free = shutil.disk_usage(there).free
     if free < least:
         raise DiskFullError(
             f"only {free >> 20} MB are free where {directory} is; a plan starts with {least >> 20} MB",
