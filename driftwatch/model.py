@@ -59,6 +59,18 @@ class Method(StrEnum):
     REPLAY = "replay"
 
 
+class Approach(StrEnum):
+    """Which method a check is to use: `AUTO` is the cheapest that proves enough, the others force one.
+
+    `PLAN` plans through warm providers, `PLAIN` without them, `REPLAY` never plans.
+    """
+
+    AUTO = "auto"
+    PLAN = "plan"
+    PLAIN = "plain"
+    REPLAY = "replay"
+
+
 class FindingKind(StrEnum):
     """In which way a resource address differs."""
 
@@ -127,6 +139,7 @@ class TransitionKind(StrEnum):
     RESOLVED = "resolved"
     CHECK_FAILING = "check_failing"
     RECOVERED = "recovered"
+    REPLAY_DISAGREED = "replay_disagreed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +261,8 @@ class CheckResult:
     inputs: Inputs = Inputs()
     mass_deletion: str | None = None
     """A sentence where so much is gone that a wrong account or an empty endpoint is the likelier reason."""
+    disagreement: str | None = None
+    """A sentence where a replay said that nothing had moved and a plain plan right after it saw otherwise."""
 
     @property
     def counted(self) -> tuple[Finding, ...]:
@@ -352,6 +367,7 @@ class Announcement:
     error: ErrorReport | None = None
     mass_deletion: str | None = None
     check_id: int | None = None
+    disagreement: str | None = None
 
 
 ANNOUNCED_FINDINGS = 20

@@ -5,10 +5,22 @@ Nothing here changes infrastructure or state: the commands that could are not on
 """
 
 from driftwatch.terraform.engines import Binary
+from driftwatch.terraform.module import sources
 from driftwatch.terraform.plain import Plain
 from driftwatch.terraform.plan import Planner
 from driftwatch.terraform.process import Ladder
 from driftwatch.terraform.request import Attach, Place, Planned, PlanRequest
 from driftwatch.terraform.runs import sweep
 
-__all__ = ["Attach", "Binary", "Ladder", "Place", "Plain", "PlanRequest", "Planned", "Planner", "sweep"]
+__all__ = [
+    "Attach",
+    "Binary",
+    "Ladder",
+    "Place",
+    "Plain",
+    "PlanRequest",
+    "Planned",
+    "Planner",
+    "sources",
+    "sweep",
+]

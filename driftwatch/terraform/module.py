@@ -7,6 +7,7 @@ turn: their files are as much a part of it as its own.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from driftwatch import hcl
 from driftwatch.errors import (
     ConfigurationInvalidError,
+    InitFailedError,
     LfsNotFetchedError,
     NotARootModuleError,
     UnsafeRepositoryError,
@@ -23,11 +25,16 @@ from driftwatch.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from driftwatch.terraform.request import PlanRequest
+    from driftwatch.terraform.request import Place, PlanRequest
 
 LOCK_FILE = ".terraform.lock.hcl"
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_INSTALLED_MODULES = "modules/modules.json"
+"""Below the data directory (`internal/modsdir/manifest.go`)."""
+
+_LARGEST_TEMPLATE = 16 << 20
+
 _BACKEND_WORDS = (b"backend", b"cloud")
 _LOCAL_STATES = ("terraform.tfstate", "terraform.tfstate.d")
 _READ_BY_ITSELF = ("terraform.tfvars", "terraform.tfvars.json")
@@ -105,6 +112,37 @@ def read_module(request: PlanRequest) -> Module:
         init_digest=_init_digest(files, facts, local, directory),
         var_files=var_files,
     )
+
+
+def sources(place: Place) -> dict[str, dict[str, bytes]]:
+    """All modules that a plan at `place` is made of, each with its files by name, by directory.
+
+    Files below a module's directory are among them, since templates lie there, but no other module's code.
+    """
+    return {directory: dict(_all_files(place.directory / directory)) for directory in _installed(place)}
+
+
+def _installed(place: Place) -> frozenset[str]:
+    """The directories of the modules that `init` installed, relative to where terraform works."""
+    try:
+        listed = json.loads((place.data / _INSTALLED_MODULES).read_bytes())
+        return frozenset({".", *(str(each["Dir"]) for each in listed["Modules"])})
+    except FileNotFoundError:
+        return frozenset({"."})
+    except (ValueError, KeyError, TypeError) as problem:
+        raise InitFailedError(f"{_INSTALLED_MODULES} cannot be read: the stack needs a new init") from problem
+
+
+def _all_files(directory: Path) -> Iterator[tuple[str, bytes]]:
+    for parent, below, names in os.walk(directory):
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in names:
+            path = Path(parent, name)
+            nested = Path(parent) != directory
+            if (nested and hcl.is_configuration(name)) or not path.is_file():
+                continue
+            if path.stat().st_size <= _LARGEST_TEMPLATE:
+                yield os.path.relpath(path, directory), path.read_bytes()
 
 
 def _files(directory: Path) -> dict[str, bytes]:

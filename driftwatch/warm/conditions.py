@@ -13,12 +13,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from driftwatch import hcl
+from driftwatch.model import DEFAULT_WORKSPACE
 from driftwatch.warm.recording import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime, timedelta
 
+    from driftwatch.model import Engine
     from driftwatch.warm.recording import Recording
     from driftwatch.warm.state import StateIdentity
 
@@ -46,6 +48,10 @@ class Refusal(StrEnum):
     OUTSIDE_FILES = "outside_files"
     UNWATCHED_PROVIDER = "unwatched_provider"
     """One that terraform started by itself: what it read was not recorded."""
+    QUARANTINED = "quarantined"
+    """A provider of the stack's is out of warm service."""
+    UNREAD = "unread"
+    """The plan did not read all that is in the state, or read it elsewhere."""
     DEFERRED = "deferred"
     ERRORS = "errors"
     FAULT = "fault"
@@ -63,9 +69,6 @@ _FUNCTIONS = {
     "pathexpand": Refusal.OUTSIDE_FILES,
 }
 _BLOCKS = {
-    "import": Refusal.PENDING_IMPORT,
-    "moved": Refusal.PENDING_MOVE,
-    "removed": Refusal.PENDING_MOVE,
     "ephemeral": Refusal.EPHEMERAL,
     "action": Refusal.UNKNOWN_CALL,
 }
@@ -78,7 +81,8 @@ _BUILTIN = "terraform.io/builtin/terraform"
 class Facts:
     """All that a verdict is a function of, beside the cloud. Digests are opaque; None is "not known".
 
-    `files` covers the stack's directory, the local and remote modules that it uses, and its var files.
+    `files` covers the stack's directory, the local and remote modules that it uses, and its var files;
+    `commit` is all of the repository.
     `providers` are the `h1:` hashes by source address. `upstreams` are the states that
     `terraform_remote_state` reads, by a name of the caller's; None where they cannot be read. `blind` is what
     `examine` says of the code.
@@ -92,6 +96,7 @@ class Facts:
     state: StateIdentity | None
     blind: frozenset[Refusal] = frozenset()
     upstreams: Mapping[str, StateIdentity | None] | None = None
+    commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,14 @@ class Remembered:
     planned_at: datetime
     proved: bool
     """Whether a replay right after the plan gave the same answers."""
+    reading: bytes = field(default=b"", repr=False)
+    """What the plan meant, as whoever read it wrote it down."""
+    engine: Engine | None = None
+    binary: str | None = None
+    upstreams: tuple[Upstream, ...] = ()
+    types: frozenset[str] = frozenset()
+    """The types of resources and data sources that the plan asked anything about."""
+    plan_seconds: float = 0.0
 
 
 def refuse(
@@ -123,6 +136,8 @@ def _reasons(
 ) -> Iterator[Refusal]:
     if known.recording.version != VERSION:
         yield Refusal.RECORDING_VERSION
+    if known.recording.is_bound and not _same(known.facts.commit, present.commit):
+        yield Refusal.FILES_CHANGED  # what reads files may read any of the repository's
     yield from _changes(known.facts, present)
     yield from _of_code(present)
     yield from of_recording(known.recording)
@@ -186,12 +201,77 @@ def unwatched(document: Mapping[str, Any], watched: Collection[str]) -> frozense
     return frozenset(name for name in used if name and name not in watched and name != _BUILTIN)
 
 
+def pending(document: Mapping[str, Any]) -> frozenset[Refusal]:
+    """What a plan's document says is only to be done: a block that was applied already does no harm."""
+    found = set()
+    for each in document.get("resource_changes") or ():
+        change = each.get("change") or {}
+        if change.get("importing"):
+            found.add(Refusal.PENDING_IMPORT)
+        if each.get("previous_address") or "forget" in (change.get("actions") or ()):
+            found.add(Refusal.PENDING_MOVE)
+    if document.get("deferred_changes"):
+        found.add(Refusal.DEFERRED)
+    return frozenset(found)
+
+
+def is_all_read(document: Mapping[str, Any], recording: Recording) -> bool:
+    """Whether as many resources were read as a plan's document says that there were in the state.
+
+    Where terraform ran elsewhere (HCP Terraform), or was told not to refresh, they were not.
+    """
+    prior = (document.get("prior_state") or {}).get("values") or {}
+    there = {each["address"] for each in _resources_of(prior) if _is_read_by_a_provider(each)}
+    drifted = document.get("resource_drift") or ()
+    there |= {each.get("address") for each in drifted if _is_read_by_a_provider(each)}
+    return recording.count("ReadResource") >= len(there)
+
+
+def _is_read_by_a_provider(resource: Mapping[str, Any]) -> bool:
+    return resource.get("mode") == "managed" and resource.get("provider_name") != _BUILTIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """A state that a `terraform_remote_state` reads. `config` is as evaluated, and may hold credentials."""
+
+    address: str
+    backend: str
+    config: Mapping[str, Any] = field(repr=False)
+    workspace: str
+
+
+def upstreams(document: Mapping[str, Any]) -> tuple[Upstream, ...] | None:
+    """All that a plan has read; None where one is read by an apply only, or says not all of itself."""
+    changes = document.get("resource_changes") or ()
+    if any(each.get("type") == _REMOTE_STATE for each in changes):
+        return None
+    prior = (document.get("prior_state") or {}).get("values") or {}
+    found = [each for each in _resources_of(prior) if each.get("type") == _REMOTE_STATE]
+    if not all(isinstance((each.get("values") or {}).get("backend"), str) for each in found):
+        return None
+    return tuple(
+        Upstream(
+            address=each["address"],
+            backend=each["values"]["backend"],
+            config=each["values"].get("config") or {},
+            workspace=each["values"].get("workspace") or DEFAULT_WORKSPACE,
+        )
+        for each in found
+    )
+
+
 def _providers_of(values: Mapping[str, Any]) -> Iterator[str]:
+    return (each["provider_name"] for each in _resources_of(values))
+
+
+def _resources_of(values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The resources and data sources of a state's values, in all modules."""
     ahead = [values.get("root_module") or {}]
     while ahead:
         module = ahead.pop()
         ahead += module.get("child_modules") or ()
-        yield from (each["provider_name"] for each in module.get("resources") or ())
+        yield from module.get("resources") or ()
 
 
 def examine(modules: Mapping[str, Mapping[str, bytes]], *, texts: Iterable[str] = ()) -> frozenset[Refusal]:

@@ -11,13 +11,17 @@ which is how they die with us, however we die (`setpriv --pdeathsig`).
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import queue
 import shutil
+import stat
 import subprocess
 import tempfile
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -134,9 +138,35 @@ class _Counts:
     retired: dict[str, int] = field(default_factory=dict)
 
 
+_CREDENTIALS_AT_HOME = (
+    ".aws/config",
+    ".aws/credentials",
+    ".azure/azureProfile.json",
+    ".azure/msal_token_cache.json",
+    ".config/gcloud/application_default_credentials.json",
+)
+"""Files that the big clouds' providers read without being told to."""
+
+
 def environment_identity(environment: Mapping[str, str]) -> str:
-    """A digest of exactly what a provider finds in its environment."""
-    return hashlib.sha256(json.dumps(sorted(environment.items())).encode()).hexdigest()
+    """A digest of exactly what a provider finds in its environment, and of the versions of files it names.
+
+    A provider reads its credentials file once, when it is configured: another content is another identity.
+    """
+    home = environment.get("HOME")
+    named = [value for value in environment.values() if value.startswith("/")]
+    implied = [f"{home}/{name}" for name in _CREDENTIALS_AT_HOME] if home else []
+    files = [(path, version) for path in sorted({*named, *implied}) if (version := _version(path))]
+    return hashlib.sha256(json.dumps([sorted(environment.items()), files]).encode()).hexdigest()
+
+
+def _version(path: str) -> tuple[int, int, int] | None:
+    """What changes with a file's content; None for what is no file."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  (a value need not be a path at all)
+    except (OSError, ValueError):
+        return None
+    return (status.st_ino, status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 class Pool:
@@ -155,6 +185,7 @@ class Pool:
         found = setpriv or shutil.which("setpriv")
         self._guard = (found, "--pdeathsig", "KILL", "--") if found else ()
         self.directory = _private_directory()
+        self._held = _hold(self.directory)
         self._temporary = self.directory / "t"
         self._nowhere = self.directory / "nowhere"
         self._temporary.mkdir(mode=0o700)
@@ -172,19 +203,26 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def environment(self, plans: Mapping[str, str], scratch: Path | None = None) -> dict[str, str]:
-        """What providers get of a plan's environment: without what is only that run's.
+    def environment(self, plans: Mapping[str, str]) -> dict[str, str]:
+        """What providers get of a plan's environment: without what is only one run's.
 
-        A HOME in `scratch` is gone after the run. In its place is one of the pool's, which only those with
-        the very same environment share: some providers keep tokens there.
+        Where it has no HOME they get one of the pool's, which only those with the very same environment
+        share: some providers keep tokens there.
         """
         kept = {name: value for name, value in plans.items() if name not in _OF_ONE_RUN}
-        if scratch is not None and Path(kept.get("HOME", "/")).is_relative_to(scratch):
-            del kept["HOME"]
+        if "HOME" not in kept:
             home = self.directory / "home" / environment_identity(kept)[:16]
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             kept["HOME"] = str(home)
         return kept
+
+    def identity(self, environment: Mapping[str, str]) -> str:
+        """What tells one environment from another, in any pool: a HOME of this one's own does not count."""
+        home = environment.get("HOME", "")
+        ours = home.startswith(f"{self.directory}/")
+        return environment_identity(
+            {name: value for name, value in environment.items() if not (ours and name == "HOME")}
+        )
 
     def key(self, package: Package, environment: Mapping[str, str], directory: Path) -> Key:
         """Where a provider that terraform runs in `directory` with `environment` belongs."""
@@ -193,7 +231,7 @@ class Pool:
         )
         return Key(
             package=package,
-            environment=environment_identity(environment),
+            environment=self.identity(environment),
             directory=_directory(directory) if bound else None,
         )
 
@@ -308,6 +346,7 @@ class Pool:
         self._end(members, "closed")
         self._thread.join()
         shutil.rmtree(self.directory, ignore_errors=True)
+        os.close(self._held)
 
     def _pick(self, key: Key, configured: bytes | None, *, any_configuration: bool) -> _Member | None:
         idle = [
@@ -438,16 +477,60 @@ def _directory(path: Path) -> Directory:
         raise PoolUnavailableError(f"there is no directory {path} to run a provider in") from problem
 
 
+_PREFIX = "dw-warm-"
+_LOCK = "lock"
+_BEING_MADE_SECONDS = 60.0
+"""How old a directory without a lock file must be before it counts as left behind."""
+
+
+def sweep() -> int:
+    """Removes the directories of pools whose process was killed, and returns how many those were."""
+    swept = 0
+    for place in _places():
+        for directory in place.glob(f"{_PREFIX}*"):
+            with suppress(OSError):
+                if directory.stat().st_uid == os.getuid() and _is_left_behind(directory):
+                    shutil.rmtree(directory, ignore_errors=True)
+                    swept += 1
+    return swept
+
+
+def _is_left_behind(directory: Path) -> bool:
+    try:
+        descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return time.time() - directory.stat().st_mtime > _BEING_MADE_SECONDS
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _hold(directory: Path) -> int:
+    """Says that somebody alive uses `directory`, until the descriptor is closed or this process is gone."""
+    descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def _places() -> tuple[Path, ...]:
+    """Where a pool's directory may be."""
+    places = (Path(tempfile.gettempdir()), Path("/tmp"))  # noqa: S108  (mkdtemp's: nobody else's, 0700)
+    return tuple(dict.fromkeys(places))
+
+
 def _private_directory() -> Path:
     """A directory of our own for sockets, 0700, with a path that is short enough for them."""
-    places = [Path(tempfile.gettempdir()), Path("/tmp")]  # noqa: S108  (mkdtemp's: nobody else's, 0700)
     refused = []
-    for place in dict.fromkeys(places):
+    for place in _places():
         if len(str(place)) + _LONGEST_SOCKET_NAME > _SOCKET_PATH_LIMIT:
             refused.append(f"{place} is too long a path")
             continue
         try:
-            return Path(tempfile.mkdtemp(prefix="dw-warm-", dir=place))
+            return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
         except OSError as problem:
             refused.append(f"{place}: {problem.strerror}")
     raise PoolUnavailableError(

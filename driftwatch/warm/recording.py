@@ -5,6 +5,7 @@ In memory only. Whoever stores one encrypts it; `version` says which driftwatch'
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,12 @@ class Conversation:
     configure: bytes = field(repr=False)
     reads: tuple[Read, ...]
 
+    @property
+    def scope(self) -> str:
+        """What a cloud counts requests by: whose credentials, and where. Opaque, and no secret."""
+        where = wire.location(self.configure)
+        return f"{self.key.package.address} {where or '-'} {self.key.environment[:12]}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
@@ -53,6 +60,23 @@ class Recording:
     @property
     def reads(self) -> int:
         return sum(len(each.reads) for each in self.conversations)
+
+    def count(self, name: str) -> int:
+        """How many calls of this name there are, such as ReadResource."""
+        return sum(wire.name_of(read.method) == name for each in self.conversations for read in each.reads)
+
+    @property
+    def scopes(self) -> dict[str, int]:
+        """How many reads there are by scope."""
+        counted: Counter[str] = Counter()
+        for each in self.conversations:
+            counted[each.scope] += len(each.reads)
+        return dict(counted)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether any provider must run where terraform did: it may read files there."""
+        return any(each.key.directory is not None for each in self.conversations)
 
     @property
     def size(self) -> int:

@@ -8,6 +8,7 @@ nothing is known. "Same" is said only when every read was answered, without an e
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter
@@ -38,6 +39,13 @@ _FIRST_PAUSE = 0.5
 """Seconds before the second attempt at a read; doubled for each one after that."""
 
 _TICK = 0.2
+_THROTTLED = re.compile(
+    r"throttl|too ?many ?requests|rate ?(?:limit|exceeded)|slow ?down|requestlimit|quota ?exceeded|\b429\b",
+    re.IGNORECASE,
+)
+_EXPIRED = re.compile(
+    r"expired ?token|token[^.]{0,40}expired|credentials? (?:have|has|are) expired", re.IGNORECASE
+)
 _LOST = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -73,6 +81,10 @@ class Outcome:
     message: str | None = None
     providers: tuple[str, ...] = ()
     """The providers that were asked, by source address."""
+    throttled: frozenset[str] = frozenset()
+    """The scopes in which the cloud asked to slow down, even where another attempt then worked."""
+    expired: bool = False
+    """Whether a provider said that its credentials have expired."""
 
 
 class _Stopped(Exception):  # noqa: N818  (no error: somebody said so)
@@ -84,6 +96,7 @@ class _Deadline:
     stop: threading.Event
     given_up: threading.Event
     ends: float
+    throttled: set[str] = field(default_factory=set)
 
     def left(self) -> float:
         """Seconds; raises where there are none."""
@@ -130,6 +143,8 @@ def replay(
         reason=reason,
         message=message,
         providers=tuple(dict.fromkeys(each.key.package.address for each in recording.conversations)),
+        throttled=frozenset(deadline.throttled),
+        expired=bool(message and _EXPIRED.search(message)),
     )
 
 
@@ -225,6 +240,8 @@ def _compare(
         if not errors:
             same = wire.canonical_read(response) == wire.canonical_read(read.response)
             return None if same else read.type_name or "?"
+        if any(map(_THROTTLED.search, errors)):
+            deadline.throttled.add(conversation.scope)
         if attempt + 1 < _ATTEMPTS:
             deadline.pause(pause)
             pause *= 2

@@ -8,6 +8,7 @@ Field numbers are from tfplugin5.5 to 5.10 and tfplugin6.5 to 6.10, which agree 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgpack
@@ -246,20 +247,29 @@ def values(dynamic: bytes) -> Iterator[Any]:
                 raise MalformedMessageError("a value that is no msgpack") from problem
 
 
+_LOCATIONS = ("region", "location", "project", "subscription_id")
+"""Arguments of the big clouds' providers that say where their requests go."""
+
+
+def location(configure: bytes) -> str:
+    """Where a Configure request points to, "" where it does not say. Raises MalformedMessageError."""
+    given = [value for value in _all_values(configure) if isinstance(value, dict)]
+    found = (each.get(name) for each in given for name in _LOCATIONS)
+    return " ".join(text for text in found if isinstance(text, str) and text)
+
+
 def strings(message: bytes) -> Iterator[str]:
     """All texts in the values that a request holds directly, however deep. Raises MalformedMessageError."""
+    for value in _all_values(message):
+        yield from _texts(value)
+
+
+def _all_values(message: bytes) -> Iterator[Any]:
+    """The values that a request holds directly: a field that is none, but a plain text, does not parse."""
     for _, field in fields(message):
         if isinstance(field, bytes) and field:
-            yield from _strings_of(field)
-
-
-def _strings_of(field: bytes) -> Iterator[str]:
-    """A field may be a DynamicValue or a plain text; what it is not does not parse as it."""
-    try:
-        for value in values(field):
-            yield from _texts(value)
-    except MalformedMessageError:
-        return
+            with suppress(MalformedMessageError):
+                yield from values(field)
 
 
 def _texts(value: Any) -> Iterator[str]:

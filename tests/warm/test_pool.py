@@ -23,7 +23,7 @@ from driftwatch.errors import (
     WarmError,
 )
 from driftwatch.warm.packages import Package
-from driftwatch.warm.pool import Limits, Pool
+from driftwatch.warm.pool import Limits, Pool, environment_identity, sweep
 from driftwatch.warm.process import ProviderProcess, read_handshake
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ import sys, threading, time
 from datetime import UTC, datetime
 from pathlib import Path
 from driftwatch.warm.packages import Package
-from driftwatch.warm.pool import Limits, Pool
+from driftwatch.warm.pool import Limits, Pool, environment_identity, sweep
 
 pool = Pool(Limits(), lambda: datetime.now(UTC))
 here = Path(sys.argv[1])
@@ -270,13 +270,52 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.02)
 
 
-def test_providers_get_nothing_of_one_run_alone(pool: Pool, tmp_path: Path) -> None:
+def test_providers_get_nothing_of_one_run_alone(pool: Pool) -> None:
     """So that the next run of the same stack finds its processes; and homes are shared by equals only."""
-    scratch = tmp_path / "dw-1"
-    plans = {"A": "1", "HOME": str(scratch / "home"), "TMPDIR": str(scratch), "DRIFTWATCH_RUN": "x"}
-    first = pool.environment(plans, scratch)
+    plans = {"A": "1", "TMPDIR": "/somewhere", "DRIFTWATCH_RUN": "x"}
+    first = pool.environment(plans)
     assert set(first) == {"A", "HOME"}
     assert Path(first["HOME"]).stat().st_mode & 0o777 == 0o700
-    assert pool.environment({**plans, "DRIFTWATCH_RUN": "y"}, scratch) == first
-    assert pool.environment({**plans, "A": "2"}, scratch)["HOME"] != first["HOME"]
-    assert pool.environment({**plans, "HOME": "/home/ada"}, scratch)["HOME"] == "/home/ada"
+    assert pool.environment({**plans, "DRIFTWATCH_RUN": "y"}) == first
+    assert pool.environment({**plans, "A": "2"})["HOME"] != first["HOME"]
+    assert pool.environment({**plans, "HOME": "/home/ada"})["HOME"] == "/home/ada"
+
+
+def test_an_environment_is_the_same_one_in_the_next_pool(limits: Limits, clock: Any) -> None:
+    """Recordings outlive a pool, whose directory for homes does not."""
+    identities = []
+    for _ in range(2):
+        with Pool(limits, clock) as made:
+            identities.append(made.identity(made.environment({"A": "1"})))
+            assert made.identity(made.environment({"A": "2"})) != identities[-1]
+            assert made.identity({"A": "1", "HOME": "/home/ada"}) != identities[-1]
+    assert identities[0] == identities[1]
+
+
+def test_another_content_of_a_credentials_file_is_another_environment(tmp_path: Path) -> None:
+    """A provider reads it once: with the old process a plan would see through the old credentials."""
+    named, home = tmp_path / "named", tmp_path / "home"
+    (home / ".aws").mkdir(parents=True)
+    environment = {"AWS_SHARED_CREDENTIALS_FILE": str(named), "HOME": str(home)}
+    seen = {environment_identity(environment)}
+    for file in (named, home / ".aws/credentials"):
+        for content in ("first", "longer than that"):
+            file.write_text(content)
+            seen.add(environment_identity(environment))
+    assert len(seen) == 5
+    assert environment_identity(environment) in seen
+
+
+def test_what_a_killed_pool_left_is_swept_and_what_lives_is_not(
+    limits: Limits, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftwatch.warm.pool._places", lambda: (tmp_path,))
+    killed = tmp_path / "dw-warm-killed"
+    killed.mkdir()
+    (killed / "lock").touch()
+    (tmp_path / "dw-warm-being-made").mkdir()
+    with Pool(limits, clock) as alive:
+        sweep()
+        assert not killed.exists()
+        assert alive.directory.exists()
+    assert (tmp_path / "dw-warm-being-made").exists()
