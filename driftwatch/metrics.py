@@ -25,3 +25,17 @@ TRANSITIONS = Counter("driftwatch_transitions", "What people were told, by kind.
 SCHEDULER_BEAT = Gauge(
     "driftwatch_scheduler_beat_timestamp_seconds", "When the scheduler loop last went round."
 )
+REPLAYS = Counter("driftwatch_replays", "Replays of recorded reads by answer.", ["answer"])
+REPLAY_REFUSALS = Counter(
+    "driftwatch_replay_refusals", "Plans that ran where a replay was looked for, by reason.", ["reason"]
+)
+SHADOWS = Counter("driftwatch_replay_shadows", "Plain plans that a replay was compared with.")
+REPLAY_DISAGREEMENTS = Counter(
+    "driftwatch_replay_disagreements", "Replays that a plain plan contradicted, by provider.", ["provider"]
+)
+SECONDS_SAVED = Counter(
+    "driftwatch_replay_seconds_saved", "Wall time that replays took less than the plans that they stand for."
+)
+FALLBACKS = Counter(
+    "driftwatch_warm_fallbacks", "Plans that failed through warm providers and worked without them."
+)

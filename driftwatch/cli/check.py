@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,12 +22,13 @@ from rich.text import Text
 from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
 from driftwatch.cli.formats import Format, exit_code, plain, render
-from driftwatch.config.settings import TerraformSettings
+from driftwatch.config.settings import TerraformSettings, WarmSettings
 from driftwatch.drift import Digester
 from driftwatch.errors import UsageError
 from driftwatch.git import describe
-from driftwatch.model import DEFAULT_WORKSPACE, StackId
+from driftwatch.model import DEFAULT_WORKSPACE, Approach, StackId
 from driftwatch.pipeline import check as pipeline
+from driftwatch.pipeline.method import Examiner
 from driftwatch.terraform import Planner, PlanRequest
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def check_directory(
     var_files: Sequence[str],
     variables: Sequence[str],
     workspace: str,
+    approach: Approach = Approach.AUTO,
 ) -> int:
     """Checks one root module with the person's own environment; needs no configuration and no database."""
     directory = _one_directory(targets)
@@ -62,7 +64,11 @@ def check_directory(
         )
         working_copy = describe(directory)
         workspace = workspace or _selected_workspace(directory, os.environ)
-        with stoppable(haste=haste) as stop, progress_line(f"Planning {targets[0]}") as progress:
+        with (
+            stoppable(haste=haste) as stop,
+            progress_line(f"Planning {targets[0]}") as progress,
+            _examiner(planner, approach) as examiner,
+        ):
             result = pipeline.check_directory(
                 PlanRequest(
                     module=directory,
@@ -78,10 +84,10 @@ def check_directory(
                 ),
                 stack=_name(directory, working_copy, workspace),
                 commit=working_copy.commit if working_copy else None,
-                planner=planner,
-                digest=Digester(secrets.token_bytes(32)),
+                examiner=examiner,
                 clock=now,
                 stop=stop,
+                approach=approach,
                 progress=progress,
             )
     finally:
@@ -89,6 +95,23 @@ def check_directory(
     if working_copy and working_copy.dirty and form is Format.TABLE:
         terminal.stderr.print("The working copy has uncommitted changes, and was checked with them.")
     return print_results([result], form)
+
+
+@contextmanager
+def _examiner(planner: Planner, approach: Approach) -> Iterator[Examiner]:
+    """One that keeps nothing; with warm providers only where they were asked for."""
+    key = secrets.token_bytes(32)
+    with ExitStack() as stack:
+        house = None
+        if approach in (Approach.PLAN, Approach.REPLAY):
+            from driftwatch.warm.house import House
+            from driftwatch.warm.pool import Limits
+            from driftwatch.warm.quarantine import Quarantine
+            from driftwatch.warm.shelf import Shelf
+
+            shelf = Shelf(None, key, limit=1 << 30)
+            house = stack.enter_context(House(Limits(), shelf, Quarantine(None), clock=now))
+        yield Examiner(planner, house, WarmSettings(), digest=Digester(key), clock=now)
 
 
 def _one_directory(targets: Sequence[str]) -> Path:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from driftwatch import log
-from driftwatch.aws import AwsIdentities
+from driftwatch.aws import AwsIdentities, S3State
 from driftwatch.cli.clock import now
 from driftwatch.config.loading import load_with_warnings
 from driftwatch.drift import Digester
@@ -17,15 +17,20 @@ from driftwatch.git import Mirror
 from driftwatch.notify import channels
 from driftwatch.pipeline.check import Workshop
 from driftwatch.pipeline.inventory import Inventory
+from driftwatch.pipeline.method import Examiner
 from driftwatch.store import Spool, Store, instance_key
 from driftwatch.terraform import Planner
+from driftwatch.warm.house import House
+from driftwatch.warm.pool import Limits
+from driftwatch.warm.quarantine import Quarantine
+from driftwatch.warm.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
-    from driftwatch.config.settings import Settings
+    from driftwatch.config.settings import Settings, WarmSettings
     from driftwatch.model import Message
     from driftwatch.notify import Channel
 
@@ -54,6 +59,14 @@ class Rooms:
     def runs(self) -> Path:
         return self.state / "runs"
 
+    @property
+    def recordings(self) -> Path:
+        return self.state / "recordings"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.state / "quarantine.json"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
@@ -65,6 +78,7 @@ class Application:
     spool: Spool
     inventory: Inventory
     workshop: Workshop
+    house: House
     channels: tuple[Channel, ...]
     ending: threading.Event
     """Set, it ends what may take long on the network: fetches."""
@@ -101,6 +115,27 @@ class LeadersOutbox:
         self.store.message_failed(id, reason=reason, retry_at=retry_at)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredStates:
+    """Where states lie that can be read without terraform."""
+
+    def s3(
+        self, config: Mapping[str, Any], workspace: str, environment: Mapping[str, str], *, directory: Path
+    ) -> S3State:
+        return S3State(config, workspace, environment, directory=directory)
+
+
+def warm_house(settings: WarmSettings, rooms: Rooms, key: bytes) -> House:
+    """What is kept warm, below the state directory."""
+    limits = Limits(
+        processes=settings.processes,
+        memory_mb=settings.memory_mb,
+        idle_seconds=settings.idle.total_seconds(),
+    )
+    shelf = Shelf(rooms.recordings, key, limit=settings.recordings_mb << 20)
+    return House(limits, shelf, Quarantine(rooms.quarantine), clock=now)
+
+
 @contextmanager
 def opened_store(settings: Settings) -> Iterator[Store]:
     """The database, for commands that only look or queue."""
@@ -126,29 +161,36 @@ def application(settings: Settings, environment: Mapping[str, str]) -> Iterator[
         inventory = Inventory(settings, mirrors, store, clock=now)
         spool = Spool(settings.state_dir)
         outlets = channels(settings.notify)
+        key = instance_key(settings.state_dir)
+        planner = Planner(
+            settings.terraform, cache=rooms.cache, runs=rooms.runs, environment=environment, hurry=haste
+        )
+        house = closing.enter_context(warm_house(settings.warm, rooms, key))
         yield Application(
             settings=settings,
             rooms=rooms,
             store=store,
             spool=spool,
             inventory=inventory,
+            house=house,
             channels=outlets,
             ending=ending,
             haste=haste,
             workshop=Workshop(
                 inventory=inventory,
                 checkouts=mirrors,
-                planner=Planner(
-                    settings.terraform,
-                    cache=rooms.cache,
-                    runs=rooms.runs,
-                    environment=environment,
-                    hurry=haste,
+                examiner=Examiner(
+                    planner,
+                    house,
+                    settings.warm,
+                    digest=Digester(key),
+                    stored_states=StoredStates(),
+                    parallelism=settings.terraform.parallelism,
+                    clock=now,
                 ),
                 identities=AwsIdentities(),
                 ledger=store,
                 spool=spool,
-                digest=Digester(instance_key(settings.state_dir)),
                 work=rooms.work,
                 inherited={
                     name: environment[name]

@@ -21,6 +21,7 @@ from driftwatch.cli import db as db_commands
 from driftwatch.cli.formats import Format, Listing
 from driftwatch.errors import DriftwatchError, EngineInterruptedError, Exit, UsageError
 from driftwatch.log import redact
+from driftwatch.model import Approach
 
 CLICK_USAGE = 2
 """What Click exits with on a wrong command line. Ours is 64, since 2 says that differences were found."""
@@ -111,6 +112,12 @@ def check(
             show_default=False,
         ),
     ] = "",
+    method: Annotated[
+        Approach,
+        typer.Option(
+            help="Force one: `plan` through warm providers, `plain` as terraform does it, or only a `replay`."
+        ),
+    ] = Approach.AUTO,
 ) -> None:
     """Check one directory, or configured stacks, once.
 
@@ -124,13 +131,18 @@ def check(
             )
         from driftwatch.cli.sweep import check_configured
 
-        raise typer.Exit(check_configured(config, targets or [], output))
+        raise typer.Exit(check_configured(config, targets or [], output, method))
 
     from driftwatch.cli.check import check_directory
 
     raise typer.Exit(
         check_directory(
-            targets or [], output, var_files=var_file or [], variables=var or [], workspace=workspace
+            targets or [],
+            output,
+            var_files=var_file or [],
+            variables=var or [],
+            workspace=workspace,
+            approach=method,
         )
     )
 

@@ -15,7 +15,7 @@ from driftwatch.cli.clock import now
 from driftwatch.cli.compose import LeadersOutbox, application, read_settings
 from driftwatch.cli.stacks import expect_all, matches
 from driftwatch.errors import EngineInterruptedError, Exit, StateDirectoryHeldError, UnknownStackError
-from driftwatch.model import Trigger
+from driftwatch.model import Approach, Trigger
 from driftwatch.notify import Sender
 from driftwatch.pipeline.check import check
 from driftwatch.service import StateLock
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 GLOB = re.compile(r"[*?\[]")
 
 
-def check_configured(config: Path, patterns: Sequence[str], form: Format) -> int:
+def check_configured(
+    config: Path, patterns: Sequence[str], form: Format, approach: Approach = Approach.AUTO
+) -> int:
     """Checks configured stacks once, one after the other, and records and announces what it finds.
 
     One stack's failure is recorded and the sweep goes on; a repository of which nothing can be read makes the
@@ -48,7 +50,7 @@ def check_configured(config: Path, patterns: Sequence[str], form: Format) -> int
     ):
         unread = [name for name in settings.repositories if may_hold(name, patterns) and not _read(app, name)]
         _go_on(stop)
-        results = _check_all(app, _selected(app, patterns, unread), stop)
+        results = _check_all(app, _selected(app, patterns, unread), stop, approach)
         Sender(LeadersOutbox(app.store), app.channels, now).drain(stop)
     code = print_results(results, form)
     return Exit.ERROR if unread else code
@@ -101,13 +103,15 @@ def _selected(app: Application, patterns: Sequence[str], unread: Sequence[str]) 
     return [it for it in subjects if any(matches(str(it.stack), pattern) for pattern in patterns)]
 
 
-def _check_all(app: Application, subjects: Sequence[Subject], stop: threading.Event) -> list[CheckResult]:
+def _check_all(
+    app: Application, subjects: Sequence[Subject], stop: threading.Event, approach: Approach
+) -> list[CheckResult]:
     results: list[CheckResult] = []
     for subject in subjects:
         try:
             _go_on(stop)
             with progress_line(f"Checking {subject.stack} ({len(results) + 1} of {len(subjects)})"):
-                results.append(check(subject.stack, Trigger.MANUAL, app.workshop, stop))
+                results.append(check(subject.stack, Trigger.MANUAL, app.workshop, stop, approach=approach))
         except EngineInterruptedError:
             terminal.stderr.print(f"{len(results)} of {len(subjects)} stacks were checked and recorded.")
             raise

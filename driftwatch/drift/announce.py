@@ -6,7 +6,7 @@ repeated nor skipped by a restart.
 
 Two stories run side by side, each from its beginning to its end an episode whose messages belong together:
 the drift (found, changed …, resolved) and the detector (check failing, recovered). A failing check says
-nothing of the drift: what was told of it stays.
+nothing of the drift: what was told of it stays. A replay that was wrong is a story of one message.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class Told:
     outage: str | None = None
 
 
-_DETECTOR = frozenset({TransitionKind.CHECK_FAILING, TransitionKind.RECOVERED})
+_DETECTOR = frozenset(
+    {TransitionKind.CHECK_FAILING, TransitionKind.RECOVERED, TransitionKind.REPLAY_DISAGREED}
+)
 
 
 def announce(
@@ -56,11 +58,15 @@ def announce(
         return (), told
     now = _now(told, result)
     kinds = tuple(_kinds(told, now))
+    if result.disagreement:
+        kinds = (*kinds, TransitionKind.REPLAY_DISAGREED)
     return tuple(_announcement(kind, result, steps, declaration) for kind in kinds), now
 
 
 def episode_of(announcement: Announcement, before: Told, after: Told) -> str:
     """The episode that an announcement belongs to: the one it began, runs in, or ended."""
+    if announcement.kind is TransitionKind.REPLAY_DISAGREED:
+        return f"shadow:{announcement.stack}:{announcement.at.isoformat()}"
     if announcement.kind in _DETECTOR:
         return after.outage or before.outage or ""
     return after.episode or before.episode or ""
@@ -117,6 +123,7 @@ def _announcement(
         owners=declaration.owners,
         error=result.error,
         mass_deletion=result.mass_deletion,
+        disagreement=result.disagreement,
     )
 
 

@@ -9,12 +9,12 @@ from driftwatch.drift import plan as plans
 from driftwatch.drift.breaker import mass_deletion
 from driftwatch.drift.causes import Evidence
 from driftwatch.drift.classify import findings_of, verdict_of
+from driftwatch.model import Finding, Inputs, Verdict  # noqa: TC001  (dataclass fields are read at run time)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from driftwatch.drift.redaction import Digester
-    from driftwatch.model import Finding, Inputs, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

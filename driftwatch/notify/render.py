@@ -74,6 +74,7 @@ _ICONS = {
     TransitionKind.RESOLVED: "\N{LARGE GREEN CIRCLE}",
     TransitionKind.CHECK_FAILING: "\N{LARGE YELLOW CIRCLE}",
     TransitionKind.RECOVERED: "\N{LARGE GREEN CIRCLE}",
+    TransitionKind.REPLAY_DISAGREED: "\N{LARGE YELLOW CIRCLE}",
 }
 
 
@@ -112,7 +113,9 @@ def fallback(announcement: Announcement) -> str:
         parts.append(escaped(plain(announcement.mass_deletion), SENTENCE_LIMIT))
     if announcement.error:
         parts.append(escaped(plain(announcement.error.message), SENTENCE_LIMIT // 2))
-    if announcement.findings:
+    if announcement.kind is TransitionKind.REPLAY_DISAGREED:
+        parts.append(escaped(plain(announcement.disagreement or ""), SENTENCE_LIMIT))
+    elif announcement.findings:
         named = (finding.address for finding in announcement.findings)
         parts.append(_addresses(named, announcement.total, shown=3))
     return _joined(parts, FALLBACK_LIMIT)
@@ -126,6 +129,8 @@ def _outcome(announcement: Announcement) -> str:
             return f"the check fails ({_error_code(announcement)})"
         case TransitionKind.RECOVERED:
             return f"the check works again, {_condition(announcement)}"
+        case TransitionKind.REPLAY_DISAGREED:
+            return "a replay was wrong"
         case _:
             return _condition(announcement)
 
@@ -156,6 +161,8 @@ def _body(announcement: Announcement, room: int) -> list[Block]:
         return [_failure(announcement)]
     if announcement.kind is TransitionKind.RESOLVED:
         return _gone(announcement)
+    if announcement.kind is TransitionKind.REPLAY_DISAGREED:
+        return [_section(escaped(plain(announcement.disagreement or ""), SENTENCE_LIMIT * 2))]
     return _findings(announcement, room)
 
 

@@ -1,23 +1,24 @@
 """Check: one examination of one stack, from its code to a recorded verdict.
 
-    locate → check out → identify → plan → read → record → tell
+    locate → identify → replay, or check out and plan → read → record → tell
 
 Whatever a stack's check can meet becomes an `error` verdict with its class; it never stops other stacks, and
-it leaves the last good result standing. This module decides nothing: reading is `driftwatch.drift`'s, the
-life of findings is the store's transaction.
+it leaves the last good result standing. This module decides nothing: whether a replay will do is
+`driftwatch.pipeline.method`'s, reading is `driftwatch.drift`'s, the life of findings is the store's
+transaction.
 """
 
 from __future__ import annotations
 
 import errno
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from driftwatch import log, metrics
-from driftwatch.drift import Digester, Reading, read_plan
 from driftwatch.errors import (
     DiskFullError,
     DriftwatchError,
@@ -27,6 +28,7 @@ from driftwatch.errors import (
     SubmoduleMissingError,
 )
 from driftwatch.model import (
+    Approach,
     CheckResult,
     ErrorReport,
     Inputs,
@@ -36,6 +38,7 @@ from driftwatch.model import (
     Trigger,
     Verdict,
 )
+from driftwatch.pipeline.method import Question, Trail
 from driftwatch.terraform import PlanRequest
 
 if TYPE_CHECKING:
@@ -44,12 +47,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from driftwatch.model import Engine, Job
+    from driftwatch.model import Job
     from driftwatch.pipeline.inventory import Inventory, Subject
-    from driftwatch.pipeline.ports import Checkouts, Identities, Ledger, Planner, Spool
-
-NO_RECORDING = "no_recording"
-"""Why a plan ran: there is nothing that a cheaper method could repeat."""
+    from driftwatch.pipeline.method import Examiner, Seen
+    from driftwatch.pipeline.ports import Checkouts, Identities, Ledger, Spool
 
 logger = log.get("check")
 
@@ -60,11 +61,10 @@ class Workshop:
 
     inventory: Inventory
     checkouts: Mapping[str, Checkouts]
-    planner: Planner
+    examiner: Examiner
     identities: Identities
     ledger: Ledger
     spool: Spool
-    digest: Digester
     work: Path
     inherited: Mapping[str, str]
     """What plans get of the daemon's own environment, by `terraform.inherit_environment`."""
@@ -79,10 +79,12 @@ def check(
     stop: threading.Event,
     *,
     job: Job | None = None,
+    approach: Approach = Approach.AUTO,
 ) -> CheckResult:
     """Checks one configured stack and records it, whatever came of it.
 
-    `job` is the claim that it runs under, if any. Raises UnknownStackError where the stack is gone,
+    `job` is the claim that it runs under, if any. A replay that was asked for and cannot be is not recorded:
+    the question was about driftwatch, not about the stack. Raises UnknownStackError where the stack is gone,
     EngineInterruptedError where it was stopped on the way (nothing is recorded: the job is queued again), and
     StoreError where the database is away before anything is done, or the result can neither be recorded nor
     kept aside.
@@ -94,9 +96,11 @@ def check(
         stack=stack, commit=subject.commit, trigger=trigger, started_at=workshop.clock()
     )
     with structlog.contextvars.bound_contextvars(stack=str(stack)):
-        result = examination.run(lambda: _examine(subject, baseline, workshop, stop))
-        _record(result, subject.declaration, job, workshop)
-        _tell(result)
+        question = _question(subject, baseline, approach, workshop, stop)
+        result = examination.run(lambda trail: _examine(subject, replace(question, trail=trail), workshop))
+        if approach is not Approach.REPLAY or result.error is None:
+            _record(result, subject.declaration, job, workshop)
+            _tell(result)
     return result
 
 
@@ -105,51 +109,51 @@ def check_directory(
     *,
     stack: StackId,
     commit: str | None,
-    planner: Planner,
-    digest: Digester,
+    examiner: Examiner,
     clock: Callable[[], datetime],
     stop: threading.Event,
+    approach: Approach = Approach.AUTO,
     progress: Callable[[str], None] | None = None,
 ) -> CheckResult:
     """The same examination of a directory on disk: nothing to compare with and nothing kept."""
-
-    def examine() -> _Seen:
-        planned = planner.plan(request, stop, progress)
-        inputs = Inputs(commit=commit, lock_file=planned.lock_file, engine=planned.engine)
-        return _Seen(
-            engine=planned.engine,
-            reading=read_plan(planned.document, digest=digest, inputs=inputs, baseline=None),
-        )
-
     examination = _Examination(stack=stack, commit=commit, trigger=Trigger.MANUAL, started_at=clock())
-    return examination.run(examine)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    engine: Engine
-    reading: Reading
-
-
-def _examine(subject: Subject, baseline: Inputs | None, workshop: Workshop, stop: threading.Event) -> _Seen:
-    stack = subject.stack
-    environment = {name: secret.get_secret_value() for name, secret in subject.options.environment.items()}
-    checkouts = workshop.checkouts[stack.repository]
-    _expect_submodules(subject, checkouts)
-    with checkouts.checkout(subject.commit) as checkout:
-        if account := subject.options.identity.aws_account:
-            workshop.identities.expect({**workshop.inherited, **environment}, account)
-        planned = workshop.planner.plan(_request(subject, checkout, environment, workshop.work), stop)
-    inputs = Inputs(
-        commit=subject.commit,
-        tree=subject.tree,
-        lock_file=planned.lock_file,
-        engine=planned.engine,
-        state_lineage=planned.state_lineage,
-        state_serial=planned.state_serial,
+    return examination.run(
+        lambda trail: examiner.examine_once(
+            Question(
+                stack=str(stack),
+                inputs=Inputs(commit=commit),
+                baseline=None,
+                request=lambda _checkout: request,
+                checkout=lambda: nullcontext(request.checkout),
+                stop=stop,
+                approach=approach,
+                trail=trail,
+                progress=progress,
+            )
+        )
     )
-    reading = read_plan(planned.document, digest=workshop.digest, inputs=inputs, baseline=baseline)
-    return _Seen(engine=planned.engine, reading=reading)
+
+
+def _question(
+    subject: Subject, baseline: Inputs | None, approach: Approach, workshop: Workshop, stop: threading.Event
+) -> Question:
+    checkouts = workshop.checkouts[subject.stack.repository]
+    return Question(
+        stack=str(subject.stack),
+        inputs=Inputs(commit=subject.commit, tree=subject.tree),
+        baseline=baseline,
+        request=lambda checkout: _request(subject, checkout, workshop.work),
+        checkout=lambda: checkouts.checkout(subject.commit),
+        stop=stop,
+        approach=approach,
+    )
+
+
+def _examine(subject: Subject, question: Question, workshop: Workshop) -> Seen:
+    _expect_submodules(subject, workshop.checkouts[subject.stack.repository])
+    if account := subject.options.identity.aws_account:
+        workshop.identities.expect({**workshop.inherited, **_environment(subject)}, account)
+    return workshop.examiner.examine(question)
 
 
 def _expect_submodules(subject: Subject, checkouts: Checkouts) -> None:
@@ -165,7 +169,11 @@ def _expect_submodules(subject: Subject, checkouts: Checkouts) -> None:
                 )
 
 
-def _request(subject: Subject, checkout: Path, environment: Mapping[str, str], work: Path) -> PlanRequest:
+def _environment(subject: Subject) -> dict[str, str]:
+    return {name: secret.get_secret_value() for name, secret in subject.options.environment.items()}
+
+
+def _request(subject: Subject, checkout: Path, work: Path) -> PlanRequest:
     options, stack = subject.options, subject.stack
     return PlanRequest(
         module=checkout / stack.path,
@@ -176,7 +184,7 @@ def _request(subject: Subject, checkout: Path, environment: Mapping[str, str], w
         var_files=options.var_files,
         variables=options.variables,
         backend_config={key: value.get_secret_value() for key, value in options.backend_config.items()},
-        environment=environment,
+        environment=_environment(subject),
     )
 
 
@@ -189,42 +197,43 @@ class _Examination:
     trigger: Trigger
     started_at: datetime
 
-    def run(self, examine: Callable[[], _Seen]) -> CheckResult:
-        started = time.monotonic()
+    def run(self, examine: Callable[[Trail], Seen]) -> CheckResult:
+        started, trail = time.monotonic(), Trail()
         try:
-            seen = examine()
+            seen = examine(trail)
         except EngineInterruptedError:
             raise
         except DriftwatchError as problem:
-            return self._failed(problem.report(), started)
+            return self._failed(problem.report(), started, trail)
         except OSError as problem:
-            return self._failed(_of_machine(problem), started)
+            return self._failed(_of_machine(problem), started, trail)
         except Exception as problem:  # a fault of ours is this stack's error, not the fleet's end
             logger.exception(
                 "A check failed for a reason of driftwatch's own.", action="check", stack=str(self.stack)
             )
-            return self._failed(_of_ours(problem), started)
+            return self._failed(_of_ours(problem), started, trail)
         reading = seen.reading
         return replace(
-            self._blank(started),
+            self._blank(started, trail),
             verdict=reading.verdict,
             engine=seen.engine,
             findings=reading.findings,
             inputs=reading.inputs,
             mass_deletion=reading.mass_deletion,
+            disagreement=seen.disagreement,
         )
 
-    def _failed(self, error: ErrorReport, started: float) -> CheckResult:
-        return replace(self._blank(started), error=error)
+    def _failed(self, error: ErrorReport, started: float, trail: Trail) -> CheckResult:
+        return replace(self._blank(started, trail), error=error)
 
-    def _blank(self, started: float) -> CheckResult:
+    def _blank(self, started: float, trail: Trail) -> CheckResult:
         return CheckResult(
             stack=self.stack,
             commit=self.commit,
             trigger=self.trigger,
             verdict=Verdict.ERROR,
-            method=Method.PLAN,
-            method_reason=NO_RECORDING,
+            method=trail.method,
+            method_reason=trail.reason,
             started_at=self.started_at,
             duration_seconds=round(time.monotonic() - started, 3),
         )
@@ -275,11 +284,14 @@ def _tell(result: CheckResult) -> None:
     if result.error is None:
         metrics.LAST_GOOD_CHECK.labels(str(result.stack)).set(result.started_at.timestamp())
         metrics.OPEN_FINDINGS.labels(str(result.stack)).set(len(result.counted))
-        logger.info(
+        # A replay says that nothing is new, and may say so every minute.
+        say = logger.debug if result.method is Method.REPLAY else logger.info
+        say(
             f"Checked: {result.verdict}, {len(result.counted)} findings.",
             action="check",
             verdict=result.verdict,
             method=result.method,
+            reason=result.method_reason,
             commit=result.commit,
             seconds=result.duration_seconds,
         )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         StackDeclaration,
         StackId,
     )
-    from driftwatch.terraform import Planned, PlanRequest
+    from driftwatch.terraform import Attach, Place, Planned, PlanRequest
 
 
 class Source(Protocol):
@@ -64,7 +64,40 @@ class Planner(Protocol):
         request: PlanRequest,
         stop: threading.Event,
         progress: Callable[[str], None] | None = None,
+        attach: Attach | None = None,
     ) -> Planned: ...
+
+    def standing(self, request: PlanRequest) -> Place | None:
+        """Where the last plan of this stack stands initialised."""
+
+    def pull_state(self, request: PlanRequest, place: Place, binary: Path, stop: threading.Event) -> bytes:
+        """The state as `state pull` has it."""
+
+
+class StoredObject(Protocol):
+    """What lies where a state is stored: `content` None where nothing changed, empty where there is none."""
+
+    @property
+    def etag(self) -> str | None: ...
+
+    @property
+    def content(self) -> bytes | None: ...
+
+
+class StoredState(Protocol):
+    """One state in a store of objects."""
+
+    def read(self, unless: str | None = None) -> StoredObject:
+        """What is there now, unless it still has this etag. Raises StateUnreadableError and EngineError."""
+
+
+class StoredStates(Protocol):
+    """Stores that can be asked without terraform."""
+
+    def s3(
+        self, config: Mapping[str, Any], workspace: str, environment: Mapping[str, str], *, directory: Path
+    ) -> StoredState:
+        """Raises StateUnreadableError for a configuration that it does not understand."""
 
 
 class Identities(Protocol):

@@ -127,6 +127,12 @@ def refuse(
     return _first(_reasons(known, present, now, full_plan_every))
 
 
+def is_provable(known: Remembered) -> bool:
+    """Whether a replay could ever stand in, if it is proved: asking twice costs, so it must be worth it."""
+    lasting = [*_of_code(known.facts), *of_recording(known.recording), *_upstream(known.facts, known.facts)]
+    return not lasting and known.facts.state is not None
+
+
 def _first(reasons: Iterable[Refusal]) -> Refusal | None:
     return next(iter(reasons), None)
 

@@ -94,6 +94,11 @@ class Shelf:
         )
         return replace(known, recording=replace(known.recording, conversations=conversations))
 
+    def peek(self, stack: str) -> Remembered | None:
+        """What is in memory, as it was put there."""
+        with self._lock:
+            return self._known.get(stack)
+
     def forget(self, stack: str) -> None:
         with self._lock:
             self._drop(stack)
