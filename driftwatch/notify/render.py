@@ -114,7 +114,7 @@ def fallback(announcement: Announcement) -> str:
     if announcement.error:
         parts.append(escaped(plain(announcement.error.message), SENTENCE_LIMIT // 2))
     if announcement.kind is TransitionKind.REPLAY_DISAGREED:
-        parts.append(escaped(plain(announcement.disagreement or ""), SENTENCE_LIMIT))
+        parts.append(_disagreement(announcement, SENTENCE_LIMIT))
     elif announcement.findings:
         named = (finding.address for finding in announcement.findings)
         parts.append(_addresses(named, announcement.total, shown=3))
@@ -162,8 +162,13 @@ def _body(announcement: Announcement, room: int) -> list[Block]:
     if announcement.kind is TransitionKind.RESOLVED:
         return _gone(announcement)
     if announcement.kind is TransitionKind.REPLAY_DISAGREED:
-        return [_section(escaped(plain(announcement.disagreement or ""), SENTENCE_LIMIT * 2))]
+        return [_section(_disagreement(announcement, SENTENCE_LIMIT * 2))]
     return _findings(announcement, room)
+
+
+def _disagreement(announcement: Announcement, limit: int) -> str:
+    said = plain(announcement.disagreement or "")
+    return escaped(said if said.strip() else "No more is known.", limit)
 
 
 def _failure(announcement: Announcement) -> Block:

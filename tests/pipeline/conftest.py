@@ -26,6 +26,7 @@ from driftwatch.model import (
 )
 from driftwatch.pipeline.check import Workshop
 from driftwatch.pipeline.inventory import Inventory
+from driftwatch.pipeline.method import Examiner
 from driftwatch.terraform import Planned
 
 if TYPE_CHECKING:
@@ -100,7 +101,14 @@ class FakePlanner:
     outcome: Mapping[str, Any] | Exception = field(default_factory=lambda: IN_SYNC_PLAN)
     requests: list[PlanRequest] = field(default_factory=list)
 
-    def plan(self, request: PlanRequest, stop: threading.Event, progress: object = None) -> Planned:  # noqa: ARG002
+    def plan(
+        self,
+        request: PlanRequest,
+        stop: threading.Event,  # noqa: ARG002
+        progress: object = None,  # noqa: ARG002
+        attach: object = None,
+    ) -> Planned:
+        assert attach is None
         self.requests.append(request)
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -111,6 +119,12 @@ class FakePlanner:
             state_lineage="lineage",
             state_serial=1,
         )
+
+    def standing(self, request: PlanRequest) -> None:
+        raise AssertionError(f"nobody asks without warm providers: {request}")
+
+    def pull_state(self, *_: object) -> bytes:
+        raise AssertionError("nobody asks without warm providers")
 
 
 @dataclass
@@ -200,11 +214,10 @@ def worlds(tmp_path: Path, **stack: object) -> Worlds:
     workshop = Workshop(
         inventory=inventory,
         checkouts={"platform": source},
-        planner=planner,
+        examiner=Examiner(planner, None, settings.warm, digest=Digester(b"k" * 32), clock=lambda: MORNING),
         identities=identities,
         ledger=ledger,
         spool=ledger,
-        digest=Digester(b"k" * 32),
         work=tmp_path / "work",
         inherited={"AWS_REGION": "eu-west-1"},
         channels=["slack"],

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from driftwatch.warm.conditions import Facts, Refusal, Remembered, examine, refuse
-from driftwatch.warm.recording import Recording
+from driftwatch.warm.conditions import (
+    Facts,
+    Refusal,
+    Remembered,
+    examine,
+    is_all_read,
+    is_provable,
+    pending,
+    refuse,
+    upstreams,
+)
+from driftwatch.warm.packages import Package
+from driftwatch.warm.pool import Directory, Key
+from driftwatch.warm.recording import Conversation, Read, Recording
 from driftwatch.warm.state import StateIdentity
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -66,8 +79,8 @@ def test_upstream_states_that_have_not_moved_are_no_reason() -> None:
     known = dataclasses.replace(KNOWN, facts=facts)
     moved = {"net": StateIdentity(lineage="l", serial=8)}
     assert decide(known, facts) is None
-    for upstreams in (moved, {"net": None}, {}, None):
-        assert decide(known, dataclasses.replace(facts, upstreams=upstreams)) is Refusal.REMOTE_STATE
+    for seen in (moved, {"net": None}, {}, None):
+        assert decide(known, dataclasses.replace(facts, upstreams=seen)) is Refusal.REMOTE_STATE
 
 
 def test_what_the_recording_says_of_itself() -> None:
@@ -98,9 +111,9 @@ def test_a_full_plan_is_due_in_time_and_when_the_clock_went_back() -> None:
         ('locals { a = uuidv5("dns", "x") }', set()),
         ('locals { a = [for x in ["a"] : bcrypt(x)] }', {Refusal.RANDOM_FUNCTION}),
         ('data "terraform_remote_state" "net" { backend = "s3" }', {Refusal.REMOTE_STATE}),
-        ("import {\n  to = a.b\n  id = 1\n}", {Refusal.PENDING_IMPORT}),
-        ("moved {\n  from = a.b\n  to = a.c\n}", {Refusal.PENDING_MOVE}),
-        ("removed {\n  from = a.b\n}", {Refusal.PENDING_MOVE}),
+        ("import {\n  to = a.b\n  id = 1\n}", set()),
+        ("moved {\n  from = a.b\n  to = a.c\n}", set()),
+        ("removed {\n  from = a.b\n}", set()),
         ('ephemeral "random_password" "x" {}', {Refusal.EPHEMERAL}),
         ('locals { a = file("policy.json") }', set()),
         ('locals { a = file("${path.module}/policies/a.json") }', set()),
@@ -127,6 +140,107 @@ def test_a_full_plan_is_due_in_time_and_when_the_clock_went_back() -> None:
 )
 def test_what_a_replay_cannot_see_in_code(code: str, reasons: set[Refusal]) -> None:
     assert examine({".": {"main.tf": code.encode()}}) == reasons
+
+
+@pytest.mark.parametrize(
+    ("change", "reasons"),
+    [
+        ({"change": {"actions": ["no-op"]}}, set()),
+        ({"change": {"actions": ["no-op"], "importing": {"id": "x"}}}, {Refusal.PENDING_IMPORT}),
+        ({"change": {"actions": ["no-op"]}, "previous_address": "a.b"}, {Refusal.PENDING_MOVE}),
+        ({"change": {"actions": ["forget"]}}, {Refusal.PENDING_MOVE}),
+    ],
+)
+def test_import_moved_and_removed_count_only_while_they_are_to_be_done(
+    change: dict[str, object], reasons: set[Refusal]
+) -> None:
+    """A block that was applied long ago stays in many repositories, and does no harm there."""
+    assert pending({"resource_changes": [change]}) == reasons
+    assert pending({}) == set()
+    assert pending({"deferred_changes": [{}]}) == {Refusal.DEFERRED}
+
+
+def recording_of(*names: str, bound: bool = False) -> Recording:
+    package = Package(address="a/b/c", version="1", binary=Path("p"), digest="h1:x")
+    place = Directory(path=Path("x"), device=1, inode=1) if bound else None
+    return Recording(
+        conversations=(
+            Conversation(
+                key=Key(package=package, environment="e", directory=place),
+                environment={},
+                configure_method="/tfplugin6.Provider/ConfigureProvider",
+                configure=b"",
+                reads=tuple(
+                    Read(method=f"/tfplugin6.Provider/{name}", request=b"", response=b"") for name in names
+                ),
+            ),
+        )
+    )
+
+
+def resource(address: str, **more: str) -> dict[str, str]:
+    return {"mode": "managed", "address": address, "provider_name": "a/b/c", **more}
+
+
+def test_what_is_in_the_state_must_have_been_read() -> None:
+    """In HCP Terraform a plan reads elsewhere; a recording of nothing would always be the same."""
+    document = {
+        "prior_state": {
+            "values": {
+                "root_module": {
+                    "resources": [
+                        resource("x.a"),
+                        resource("data.x.b", mode="data"),
+                        resource("terraform_data.c", provider_name="terraform.io/builtin/terraform"),
+                    ],
+                    "child_modules": [{"resources": [resource("module.m.x.a")]}],
+                }
+            }
+        },
+        "resource_drift": [resource("x.gone"), resource("x.a")],
+    }
+    assert is_all_read(document, recording_of(*["ReadResource"] * 3))
+    assert not is_all_read(document, recording_of("ReadResource", "ReadResource", "ReadDataSource"))
+    assert not is_all_read(document, Recording(conversations=()))
+    assert is_all_read({}, Recording(conversations=()))
+
+
+def test_the_states_that_a_plan_reads_of_others() -> None:
+    def document(**values: object) -> dict[str, object]:
+        read = {"mode": "data", "type": "terraform_remote_state", "address": "data.x", "values": values}
+        return {"prior_state": {"values": {"root_module": {"resources": [read]}}}}
+
+    (found,) = upstreams(document(backend="s3", config={"bucket": "canary-b"}, workspace=None)) or ()
+    assert (found.backend, found.config, found.workspace) == ("s3", {"bucket": "canary-b"}, "default")
+    assert "canary" not in repr(found)
+    assert upstreams(document(backend=None)) is None
+    assert upstreams({}) == ()
+    later = {"resource_changes": [{"type": "terraform_remote_state"}]}
+    assert upstreams({**document(backend="local"), **later}) is None
+
+
+def test_what_reads_files_is_only_good_for_its_own_commit() -> None:
+    """A provider outside the list may follow a path to anywhere in the repository."""
+    facts = dataclasses.replace(FACTS, commit="1")
+    for bound, commit, reason in ((True, "1", None), (True, "2", Refusal.FILES_CHANGED), (False, "2", None)):
+        known = dataclasses.replace(KNOWN, facts=facts, recording=recording_of(bound=bound))
+        assert decide(known, dataclasses.replace(facts, commit=commit)) is reason
+
+
+def test_only_what_could_ever_be_replayed_is_proved() -> None:
+    def provable(**changes: object) -> bool:
+        return is_provable(dataclasses.replace(KNOWN, proved=False, **changes))
+
+    assert provable()
+    assert not provable(recording=Recording(conversations=(), unusable=("ephemeral",)))
+    for change in (
+        {"state": None},
+        {"blind": frozenset({Refusal.TIMESTAMP_FUNCTION})},
+        {"blind": frozenset({Refusal.REMOTE_STATE}), "upstreams": {"x": None}},
+    ):
+        assert not provable(facts=dataclasses.replace(FACTS, **change))
+    followed = {"blind": frozenset({Refusal.REMOTE_STATE}), "upstreams": {"x": STATE}}
+    assert provable(facts=dataclasses.replace(FACTS, **followed))
 
 
 def test_modules_templates_json_and_variables_count_too() -> None:
