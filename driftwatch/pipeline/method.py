@@ -24,9 +24,11 @@ from pydantic_core import to_json
 from driftwatch import log, metrics
 from driftwatch.drift import Reading, read_plan
 from driftwatch.errors import (
+    BackendRefusedError,
     CloudThrottledError,
     CredentialsExpiredError,
     CredentialsMissingError,
+    DiskFullError,
     DriftwatchError,
     EngineError,
     EngineInterruptedError,
@@ -35,7 +37,10 @@ from driftwatch.errors import (
     PoolUnavailableError,
     ReplayImpossibleError,
     StateLockedError,
+    StateUnreadableError,
+    VariableMissingError,
     WarmError,
+    WorkspaceMissingError,
 )
 from driftwatch.model import Approach, Inputs, Method
 from driftwatch.pipeline.facts import FactFinder
@@ -70,7 +75,17 @@ READS_SAME = "reads_same"
 READS_DIFFER = "reads_differ"
 SHADOW = "shadow"
 
-_OF_THE_CLOUD = (CloudThrottledError, CredentialsExpiredError, CredentialsMissingError, StateLockedError)
+_NO_PROVIDERS = (
+    BackendRefusedError,
+    CloudThrottledError,
+    CredentialsExpiredError,
+    CredentialsMissingError,
+    DiskFullError,
+    StateLockedError,
+    StateUnreadableError,
+    VariableMissingError,
+    WorkspaceMissingError,
+)
 """What a plan fails with for somebody else's sake: without a gateway it would fail again."""
 
 _OF_THE_MACHINE = (PoolFullError, PoolUnavailableError, OSError, MemoryError, RuntimeError)
@@ -446,7 +461,7 @@ class Examiner:
         if isinstance(problem, EngineTimeoutError):
             self._timed_out.add(question.stack)  # not now: it has had all its time
             return False
-        if isinstance(problem, _OF_THE_CLOUD):
+        if isinstance(problem, _NO_PROVIDERS):
             if isinstance(problem, CloudThrottledError):
                 known = self.pace(question.stack)
                 self._paces[question.stack] = replace(known, throttled=frozenset(known.reads))
@@ -462,9 +477,9 @@ class Examiner:
         problem: Exception,
     ) -> Seen:
         """The plain plan; where that works, what failed was ours or the provider's."""
-        question.trail.reason = FALLBACK
         said = "; ".join(f"{each.code}: {each.message}" for each in attachment.faults) or str(problem)
         planned = self._planner.plan(request, question.stop, question.progress)
+        question.trail.reason = FALLBACK
         logger.warning(
             f"A plan failed through warm providers and works without them: {log.redact(said)[:500]}",
             action="fall_back",
