@@ -169,6 +169,7 @@ class _Attachment:
     parallelism: int
     types: frozenset[str] | None
     is_used: bool = False
+    environment: str | None = None
     selection: Selection | None = None
     recording: Recording | None = None
     seen: frozenset[str] = frozenset()
@@ -188,7 +189,7 @@ class _Attachment:
         )
         try:
             with gateway:
-                self.is_used = True
+                self.is_used, self.environment = True, gateway.environment
                 yield {"TF_REATTACH_PROVIDERS": gateway.reattach()}
                 self.recording, self.seen = gateway.recording(), gateway.types
         finally:
@@ -216,7 +217,8 @@ class Examiner:
         parallelism: int = 10,
         clock: Callable[[], datetime],
     ) -> None:
-        """Without a `house` every examination is a plain plan."""
+        """Without a `house`, or with it switched off, every examination is a plain plan."""
+        house = house if settings.enabled else None
         self._planner = planner
         self._house = house
         self._settings = settings
@@ -462,6 +464,8 @@ class Examiner:
             self._timed_out.add(question.stack)  # not now: it has had all its time
             return False
         if isinstance(problem, _NO_PROVIDERS):
+            if isinstance(problem, CredentialsExpiredError) and attachment.environment:
+                attachment.house.retire_environments({attachment.environment})
             if isinstance(problem, CloudThrottledError):
                 known = self.pace(question.stack)
                 self._paces[question.stack] = replace(known, throttled=frozenset(known.reads))
@@ -479,7 +483,8 @@ class Examiner:
         """The plain plan; where that works, what failed was ours or the provider's."""
         said = "; ".join(f"{each.code}: {each.message}" for each in attachment.faults) or str(problem)
         planned = self._planner.plan(request, question.stop, question.progress)
-        question.trail.reason = FALLBACK
+        passes = isinstance(problem, _OF_THE_MACHINE)
+        question.trail.reason = UNAVAILABLE if passes else FALLBACK
         logger.warning(
             f"A plan failed through warm providers and works without them: {log.redact(said)[:500]}",
             action="fall_back",
@@ -487,7 +492,7 @@ class Examiner:
         )
         metrics.FALLBACKS.inc()
         house.shelf.forget(question.stack)
-        if not isinstance(problem, _OF_THE_MACHINE) and (attachment.faults or attachment.types is None):
+        if not passes and (attachment.faults or attachment.types is None):
             house.isolate(attachment.suspects, "a plan failed through it and worked without")
         return self._seen(question, planned)
 

@@ -149,6 +149,8 @@ class Gateway:
         self._notes = _Notes()
         self._stack = ExitStack()
         self._is_trimmed = types is not None
+        self.environment = pool.identity(environment)
+        """Whose processes these are: see `Key.environment`."""
         if selection.left_out:
             self._notes.refuse("unwatched_provider")
         self._providers = {
