@@ -7,64 +7,19 @@ without an expected account does not pay.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from driftwatch.errors import (
-    CloudThrottledError,
-    CloudUnreachableError,
-    CredentialsExpiredError,
-    CredentialsMissingError,
-    EngineError,
-    IdentityMismatchError,
-)
-from driftwatch.log import redact
+from driftwatch.aws.failures import UNREACHABLE_ADVICE, translated
+from driftwatch.aws.settings import Settings
+from driftwatch.errors import EngineError, IdentityMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 TIMEOUT_SECONDS = 10.0
 
-_EXPIRED = frozenset(
-    {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "ExpiredTokenIdentityProvider",
-        "RequestExpired",
-        "TokenRefreshRequired",
-    }
-)
-_THROTTLED = frozenset(
-    {
-        "BandwidthLimitExceeded",
-        "LimitExceededException",
-        "PriorRequestNotComplete",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "Throttled",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TransactionInProgressException",
-    }
-)
-_EXPIRED_EXCEPTIONS = frozenset(
-    {"LoginRefreshRequired", "LoginTokenLoadError", "SSOTokenLoadError", "UnauthorizedSSOTokenError"}
-)
-_EXPIRED_ADVICE = (
-    "Get new credentials for this stack's `environment`, or name a profile or role that renews them itself."
-)
-_MISSING_ADVICE = (
-    "Give this stack credentials in its `environment`: keys, AWS_PROFILE with AWS_CONFIG_FILE, or a role; "
-    "for the machine's own role set AWS_EC2_METADATA_DISABLED to false there."
-)
-_THROTTLED_ADVICE = "The next check tries again; if this goes on, spread the schedules out."
-_UNREACHABLE_ADVICE = (
-    "Check the network, and AWS_ENDPOINT_URL, the proxy and AWS_CA_BUNDLE in the stack's `environment`."
-)
+DEFAULT_REGION = "us-east-1"
+"""Where the identity is asked for when no region is set: the `aws` partition answers alike everywhere."""
 
 
 class AwsIdentities:
@@ -94,54 +49,15 @@ def account_of(environment: Mapping[str, str], *, timeout: float = TIMEOUT_SECON
     CredentialsMissingError, CloudThrottledError or CloudUnreachableError, and EngineError for an answer of no
     other class.
     """
-    with _translated():
+    with translated("AWS does not tell whose credentials these are"):
         import boto3
 
         from driftwatch.aws.session import EnvironmentSession
 
-        session = boto3.Session(botocore_session=EnvironmentSession(environment, timeout=timeout))
-        account = session.client("sts").get_caller_identity().get("Account")
+        settings = Settings(default_region=DEFAULT_REGION)
+        session = EnvironmentSession(environment, timeout=timeout, settings=settings)
+        client = boto3.Session(botocore_session=session).client("sts")
+        account = client.get_caller_identity().get("Account")
     if not isinstance(account, str) or not account:
-        raise EngineError("STS answered without an account id.", advice=_UNREACHABLE_ADVICE)
+        raise EngineError("STS answered without an account id.", advice=UNREACHABLE_ADVICE)
     return account
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The errors of botocore as ours: of the class that counts, with what they say, redacted."""
-    from botocore import exceptions
-    from botocore.parsers import ResponseParserError
-
-    try:
-        yield
-    except exceptions.ClientError as error:
-        raise _answered(error) from error
-    except (
-        exceptions.ConnectionError,
-        exceptions.HTTPClientError,
-        exceptions.MetadataRetrievalError,
-        ResponseParserError,
-    ) as error:
-        raise CloudUnreachableError(_said(error), advice=_UNREACHABLE_ADVICE) from error
-    except (exceptions.BotoCoreError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        # No credentials, half of them, a profile, file or helper that is not there or says what nobody can
-        # read.
-        if type(error).__name__ in _EXPIRED_EXCEPTIONS:
-            raise CredentialsExpiredError(_said(error), advice=_EXPIRED_ADVICE) from error
-        raise CredentialsMissingError(_said(error), advice=_MISSING_ADVICE) from error
-
-
-def _answered(error: Exception) -> EngineError:
-    """What AWS answered instead of an identity."""
-    response = getattr(error, "response", {})
-    code = str(response.get("Error", {}).get("Code", ""))
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _EXPIRED:
-        return CredentialsExpiredError(_said(error), advice=_EXPIRED_ADVICE)
-    if code in _THROTTLED or status == 429 or status >= 500:
-        return CloudThrottledError(_said(error), advice=_THROTTLED_ADVICE)
-    return CredentialsMissingError(_said(error), advice=_MISSING_ADVICE)
-
-
-def _said(error: Exception) -> str:
-    return f"AWS does not tell whose credentials these are: {redact(str(error)).strip()}"
