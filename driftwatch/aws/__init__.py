@@ -1,5 +1,6 @@
-"""AWS: for now, whose credentials a stack uses."""
+"""AWS: whose credentials a stack uses, and its state in S3."""
 
 from driftwatch.aws.identity import AwsIdentities, account_of, expect
+from driftwatch.aws.state import S3State, StoredState
 
-__all__ = ["AwsIdentities", "account_of", "expect"]
+__all__ = ["AwsIdentities", "S3State", "StoredState", "account_of", "expect"]
