@@ -39,3 +39,14 @@ SECONDS_SAVED = Counter(
 FALLBACKS = Counter(
     "driftwatch_warm_fallbacks", "Plans that failed through warm providers and worked without them."
 )
+WARM_PROCESSES = Gauge("driftwatch_warm_processes", "Provider processes that are kept alive.", ["state"])
+WARM_MEMORY = Gauge("driftwatch_warm_memory_bytes", "Resident memory of all provider processes together.")
+WARM_LAUNCHES = Counter("driftwatch_warm_launches", "Provider processes that were started.")
+WARM_REUSES = Counter("driftwatch_warm_reuses", "Uses of provider processes that ran already.")
+WARM_RETIRED = Counter(
+    "driftwatch_warm_retired", "Provider processes that were ended, by reason.", ["reason"]
+)
+WARM_ANSWERS = Counter(
+    "driftwatch_warm_answers", "Calls of pure functions of a provider, by who answered.", ["from_memory"]
+)
+QUARANTINED = Gauge("driftwatch_warm_quarantined", "Providers that are out of warm service.")

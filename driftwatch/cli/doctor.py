@@ -21,12 +21,14 @@ from driftwatch.cli.clock import now
 from driftwatch.cli.compose import Rooms, opened_store, read_settings
 from driftwatch.cli.formats import Listing, visible
 from driftwatch.cli.stacks import print_json
+from driftwatch.cli.warmth import ask
 from driftwatch.config.settings import TerraformSettings
 from driftwatch.errors import DriftwatchError, Exit
 from driftwatch.git import Mirror
 from driftwatch.log import redact
 from driftwatch.store.sqlite import DATABASE_FILE
 from driftwatch.terraform import Planner
+from driftwatch.warm.quarantine import Quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +134,7 @@ def _configuration(config: Path) -> Iterator[Diagnosis]:
     if _is_ours(settings.state_dir):
         yield from _database(settings)
     yield from _repositories(settings)
+    yield from _warm(settings)
     for mirror in settings.terraform.provider_mirrors:
         if "://" not in mirror and not Path(mirror).is_dir():
             yield Diagnosis(
@@ -195,6 +198,43 @@ def _database(settings: Settings) -> Iterator[Diagnosis]:
         return
     kind = "PostgreSQL" if settings.database else "SQLite"
     yield Diagnosis(subject="database", state=State.OK, says=f"{kind}, {count} stacks known")
+
+
+def _warm(settings: Settings) -> Iterator[Diagnosis]:
+    """Warm providers and replay: of the daemon that runs, and of what it keeps."""
+    if not settings.warm.enabled:
+        yield Diagnosis(
+            subject="warm providers",
+            state=State.OK,
+            says="off by `warm.enabled`: every check is a plain plan",
+        )
+        return
+    rooms = Rooms(state=settings.state_dir)
+    for entry in Quarantine(rooms.quarantine).entries() if _is_ours(settings.state_dir) else ():
+        yield Diagnosis(
+            subject="warm providers",
+            state=State.WARNING,
+            says=f"{entry.address} {entry.version} is out of warm service: {entry.reason}",
+            advice="It comes back with its next release, or ours; its stacks are planned as terraform does.",
+        )
+    warmth = ask(settings.web.listen)
+    if warmth is None:
+        yield Diagnosis(
+            subject="warm providers",
+            state=State.OK,
+            says=f"no daemon answers on {settings.web.listen}; recordings on disk: {_count_files(rooms)}",
+        )
+        return
+    for sentence in warmth.sentences():
+        yield Diagnosis(
+            subject="warm providers",
+            state=State.WARNING if "disagreed" in sentence and warmth.disagreements else State.OK,
+            says=sentence,
+        )
+
+
+def _count_files(rooms: Rooms) -> int:
+    return sum(1 for _ in rooms.recordings.glob("*.recording")) if rooms.recordings.is_dir() else 0
 
 
 def _repositories(settings: Settings) -> Iterator[Diagnosis]:

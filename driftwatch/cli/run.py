@@ -15,8 +15,9 @@ from driftwatch.model import JobState
 from driftwatch.notify import Sender
 from driftwatch.pipeline.check import check
 from driftwatch.pipeline.housekeeping import Housekeeping
-from driftwatch.service import Daemon, Notifier, StateLock
+from driftwatch.service import Checked, Daemon, Notifier, StateLock
 from driftwatch.terraform import sweep
+from driftwatch.warm.pool import sweep as sweep_sockets
 from driftwatch.web import Server, create_app
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from driftwatch.config.settings import Schedule
     from driftwatch.model import Job, StackId
     from driftwatch.pipeline.inventory import Refreshed
+    from driftwatch.warm.house import House
 
 logger = log.get("cli")
 
@@ -41,12 +43,15 @@ class Work:
     def refresh(self, repository: str) -> Refreshed:
         return self.app.inventory.refresh(repository)
 
-    def check(self, job: Job, stop: threading.Event) -> None:
+    def check(self, job: Job, stop: threading.Event) -> Checked | None:
         try:
             check(job.stack, job.trigger, self.app.workshop, stop, job=job)
         except UnknownStackError as gone:
             logger.info(f"Nothing to check: {gone.message}.", action="check", stack=str(job.stack))
             self.app.store.finish(job, JobState.DONE, at=now())
+            return None
+        pace = self.app.workshop.examiner.pace(str(job.stack))
+        return Checked(replayable=pace.replayable, reads=pace.reads, throttled=pace.throttled)
 
     def schedules(self) -> Mapping[StackId, Schedule]:
         return self.app.inventory.schedules()
@@ -75,13 +80,31 @@ def run(config: Path) -> int:
             depths=app.store,
             clock=now,
             sender=Sender(LeadersOutbox(app.store), app.channels, now),
-            sweep=partial(sweep, app.rooms.runs),
+            sweep=partial(_sweep, app.rooms.runs),
             catch_up=partial(app.spool.drain, app.store),
             notifier=Notifier.from_environment(os.environ),
             lock=lock,
             leads=app.store.leads,
+            cpu=partial(_cpu_seconds, app.house),
         )
+        app.house.observe()
         daemon.attach(Ending(app.ending))
         daemon.attach(Server(partial(create_app, daemon.health), app.settings.web.listen))
-        daemon.attach(Housekeeping(app.store, app.workshop, clock=now))
+        daemon.attach(Housekeeping(app.store, app.workshop, clock=now, forget=partial(_forget_removed, app)))
         return daemon.run()
+
+
+def _sweep(runs: Path) -> int:
+    """What daemons that were killed left: processes with their scratch, and directories of sockets."""
+    return sweep(runs) + sweep_sockets()
+
+
+def _cpu_seconds(house: House) -> float:
+    """What driftwatch has taken so far: this process, its children that have ended, its warm providers."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system + house.cpu_seconds
+
+
+def _forget_removed(app: Application) -> int:
+    """Drops the recordings of stacks that are gone."""
+    return app.house.shelf.retain({str(item.id) for item in app.store.stacks(now=now())})

@@ -52,7 +52,16 @@ class Archive(Protocol):
 class Housekeeping:
     """Runs beside the daemon's other parts until it is told to stop."""
 
-    def __init__(self, archive: Archive, workshop: Workshop, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        workshop: Workshop,
+        *,
+        clock: Callable[[], datetime],
+        forget: Callable[[], int] | None = None,
+    ) -> None:
+        """`forget` drops what is kept of stacks that are gone, and says how much that was."""
+        self._forget = forget
         self._archive = archive
         self._workshop = workshop
         self._clock = clock
@@ -78,6 +87,8 @@ class Housekeeping:
             + self._archive.prune_jobs(now - RECENT)
             + self._archive.prune_messages(now - MESSAGES)
         )
+        if self._forget is not None:
+            self._forget()
         logger.info("History is thinned.", action="thin", rows=gone)
 
     def _record_given_up(self, job: Job) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from driftwatch import metrics
 from driftwatch.warm import wire
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Answers:
         name = _name(key, method, request)
         with self._lock:
             known = self._known.get(name)
+            metrics.WARM_ANSWERS.labels("no" if known is None else "yes").inc()
             if known is None:
                 self.misses += 1
                 return None

@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Self
 
-from driftwatch import log
+from driftwatch import log, metrics
 from driftwatch.warm.gateway import Gateway
 from driftwatch.warm.packages import Packages
-from driftwatch.warm.pool import Limits, Pool
+from driftwatch.warm.pool import NO_PROCESSES, Limits, Pool
 from driftwatch.warm.replay import Outcome, replay
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from driftwatch.warm.conditions import Refusal, Remembered
     from driftwatch.warm.packages import Package, Selection
-    from driftwatch.warm.pool import Key
+    from driftwatch.warm.pool import Key, PoolStats
     from driftwatch.warm.quarantine import Quarantine
     from driftwatch.warm.recording import Recording
     from driftwatch.warm.shelf import Shelf
@@ -66,6 +66,23 @@ class House:
     def started_pool(self) -> Pool | None:
         """The pool, if there is one already."""
         return self._pool
+
+    def observe(self) -> None:
+        """Has the metrics tell of this house, whenever they are read."""
+        metrics.WARM_PROCESSES.labels("busy").set_function(lambda: self._stats().busy)
+        metrics.WARM_PROCESSES.labels("idle").set_function(
+            lambda: (stats := self._stats()).processes - stats.busy
+        )
+        metrics.WARM_MEMORY.set_function(lambda: self._stats().memory)
+        metrics.QUARANTINED.set_function(lambda: len(self.quarantine.entries()))
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of the processes that there are now."""
+        return self._stats().cpu_seconds
+
+    def _stats(self) -> PoolStats:
+        return self._pool.stats() if self._pool else NO_PROCESSES
 
     def close(self) -> None:
         with self._lock:

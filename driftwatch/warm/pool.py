@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from driftwatch import log
+from driftwatch import log, metrics
 from driftwatch.errors import PoolFullError, PoolUnavailableError
 from driftwatch.warm.answers import Answers
 from driftwatch.warm.location import Surroundings, is_independent
@@ -121,6 +121,10 @@ class PoolStats:
     launched: int
     reused: int
     retired: Mapping[str, int]
+
+
+NO_PROCESSES = PoolStats(processes=0, busy=0, memory=0, cpu_seconds=0.0, launched=0, reused=0, retired={})
+"""Of a pool that was never needed."""
 
 
 @dataclass(slots=True)
@@ -262,6 +266,7 @@ class Pool:
             if member is not None:
                 member.busy = True
                 self._counts.reused += 1
+                metrics.WARM_REUSES.inc()
                 return member.process
             evicted = self._make_room(1)
             self._starting += 1
@@ -413,6 +418,7 @@ class Pool:
     def _admit(self, process: ProviderProcess, key: Key) -> ProviderProcess:
         with self._lock:
             self._counts.launched += 1
+            metrics.WARM_LAUNCHES.inc()
             if not self._closed.is_set():
                 self._members.append(_Member(process, key, self._clock()))
                 return process
@@ -424,6 +430,7 @@ class Pool:
             member.process.kill()
             with self._lock:
                 self._counts.retired[reason] = self._counts.retired.get(reason, 0) + 1
+            metrics.WARM_RETIRED.labels(reason).inc()
             logger.debug(
                 f"The provider process {member.key.package.address} is retired: {reason}.",
                 action="retire",
