@@ -65,6 +65,20 @@ def next_due(
     return now if fleet <= SMALL_FLEET else spread(schedule, now, stack)
 
 
+def next_continuous(
+    known: datetime | None, now: datetime, stack: StackId, *, fleet: int, within: timedelta
+) -> datetime:
+    """When a stack without slots is due, given when it was `known` to be; the rest is as for `next_due`.
+
+    `within` is the longest time between two of its checks: what lies further ahead is not believed.
+    """
+    if known is not None and known <= now + within:
+        return known
+    if known is None and fleet <= SMALL_FLEET:
+        return now
+    return now + _share(stack, min(within, FIRST_CHECK_WITHIN))
+
+
 def next_slot(schedule: Schedule, after: datetime, stack: StackId) -> datetime:
     """The first slot later than `after`; raises ConfigError for a schedule that names no time."""
     if schedule.cron is not None:

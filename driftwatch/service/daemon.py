@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from driftwatch import log
 from driftwatch.errors import DriftwatchError, Exit, UsageError
+from driftwatch.service.continuous import Continuous, Limits
 from driftwatch.service.health import Health, Phase
 from driftwatch.service.intake import Intake
 from driftwatch.service.lock import StateLock
@@ -29,7 +30,7 @@ from driftwatch.service.polling import Pollers
 from driftwatch.service.pulse import Outage
 from driftwatch.service.scheduler import Scheduler
 from driftwatch.service.systemd import Notifier
-from driftwatch.service.workers import Workers
+from driftwatch.service.workers import LEASE, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -70,7 +71,9 @@ class Daemon:
     was away; it is called at the start and once per lease. `reload` reads the configuration again at SIGHUP.
     `extras` run beside everything else, one thread each: the web server. `lock` is the state directory's,
     where the caller has taken it already (before it opened, and perhaps upgraded, a database in there).
-    `leads` says whether this daemon, of several on one database, is the one that says what is due.
+    `leads` says whether this daemon, of several on one database, is the one that says what is due. `cpu`
+    gives the seconds of CPU that driftwatch has taken so far; by default those of this process, and of its
+    children that have ended.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Daemon:
         notifier: Notifier | None = None,
         lock: StateLock | None = None,
         leads: Callable[[], bool] | None = None,
+        cpu: Callable[[], float] | None = None,
     ) -> None:
         self._settings = settings
         self._lock = lock
@@ -113,10 +117,14 @@ class Daemon:
             repositories=tuple(settings.repositories),
             on_refreshed=self._repository_refreshed,
         )
+        self._continuous = Continuous(
+            Limits.of(settings, lease=LEASE), intake=self._intake, clock=clock, cpu=cpu
+        )
         self._scheduler = Scheduler(
             work=work,
             dues=dues,
             intake=self._intake,
+            continuous=self._continuous,
             polls={name: repository.poll for name, repository in settings.repositories.items()},
             poll=self._pollers.poll,
             notifier=self._notifier,
@@ -130,6 +138,8 @@ class Daemon:
             clock=clock,
             on_idle=self._look,
             catch_up=self._catch_up,
+            on_begun=self._continuous.begun,
+            on_checked=self._continuous.checked,
         )
         self._intake_part = _Part("intake", self._intake.run, self._part_failed, wake=self._intake.ring)
         self._sender_part = _Part("sender", _until_drained(sender), self._part_failed) if sender else None
@@ -137,7 +147,12 @@ class Daemon:
         self.health = Health(
             phase=lambda: self._phase,
             heartbeats={"scheduler": self._scheduler.heartbeat, "intake": self._intake.heartbeat},
-            outages=lambda: (self._intake.outage, *self._workers.outages, *self._pollers.outages()),
+            outages=lambda: (
+                self._intake.outage,
+                self._continuous.outage,
+                *self._workers.outages,
+                *self._pollers.outages(),
+            ),
             running=lambda: self._workers.running,
             repositories=lambda: self._pollers.errors,
             depths=depths,

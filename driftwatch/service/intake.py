@@ -64,6 +64,16 @@ class Intake:
         self._on_lead = on_lead
         self._is_leader = leads is None
 
+    @property
+    def is_leading(self) -> bool:
+        """Whether this daemon is the one that says what is due."""
+        return self._is_leader
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that is owed is not in the queue yet."""
+        return bool(self._owed)
+
     def owe(self, stack: StackId, trigger: Trigger) -> None:
         """Takes note that `stack` is to be checked; never blocks and never fails."""
         with self._lock:

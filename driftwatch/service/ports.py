@@ -1,11 +1,12 @@
 """What the daemon needs of the rest, each a Protocol of at most five methods.
 
 The store, the sender, the web server and the pipeline fulfil these without importing this module; `cli` puts
-them together. Values that cross are those of `driftwatch.model` and `driftwatch.config`.
+them together. Values that cross are those of `driftwatch.model` and `driftwatch.config`, and `Checked`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
 
     from driftwatch.config.settings import Schedule
     from driftwatch.model import ErrorReport, Job, JobState, StackId, Trigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What a check was like, for whoever decides when the next one of its stack is due.
+
+    A scope is an opaque text for an account and region: provider, credentials, region.
+    """
+
+    replayable: bool
+    """Whether the next check of this stack can be a replay: a recording is there, and it is proved."""
+    reads: Mapping[str, int]
+    """How many reads a replay of it makes, by scope."""
+    throttled: frozenset[str]
+    """Scopes in which the cloud asked to slow down during this check."""
 
 
 class Refreshed(Protocol):
@@ -35,10 +51,11 @@ class Work(Protocol):
     def refresh(self, repository: str) -> Refreshed:
         """Fetches and takes stock; may take as long as the repository's timeout."""
 
-    def check(self, job: Job, stop: threading.Event) -> object:
+    def check(self, job: Job, stop: threading.Event) -> Checked | None:
         """Checks one stack and records it; a failed check is recorded, not raised.
 
-        With `stop` set it ends as soon as terraform can, and either records nothing or is done already.
+        With `stop` set it ends as soon as terraform can, and either records nothing or is done already. None
+        where it has learned nothing of the stack: it is gone, or the check was interrupted.
         """
 
     def schedules(self) -> Mapping[StackId, Schedule]:

@@ -1,9 +1,10 @@
-"""The scheduler: APScheduler, told by us when each stack and each repository is due.
+"""The scheduler: APScheduler, told by us when each stack and each repository is due; and a pacer beside it.
 
 Its jobs live in memory and are rebuilt from the store's due times at every start, so that schedules have one
 home. They only say what is due (see `intake` and `polling`); none does any work, so that none can be late
 for another's sake. The loop goes round once a second, which shows that the daemon is alive, and looks whether
-the clock was set.
+the clock was set. Stacks whose schedule is `continuous` have no slots: once a round, `continuous` decides
+which of them to check.
 
 After a step of the clock nothing is made up for at once: no time has passed. What lies in the past is spread
 over its period, and what lies too far ahead comes back to the schedule's grid.
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from driftwatch.config.settings import Schedule
     from driftwatch.model import StackId
+    from driftwatch.service.continuous import Continuous
     from driftwatch.service.intake import Intake
     from driftwatch.service.ports import Dues, Work
     from driftwatch.service.systemd import Notifier
@@ -55,6 +57,7 @@ class Scheduler:
         work: Work,
         dues: Dues,
         intake: Intake,
+        continuous: Continuous,
         polls: Mapping[str, timedelta],
         poll: Callable[[str], None],
         notifier: Notifier,
@@ -64,6 +67,7 @@ class Scheduler:
         self._work = work
         self._dues = dues
         self._intake = intake
+        self._continuous = continuous
         self._polls = polls
         self._poll = poll
         self._notifier = notifier
@@ -89,26 +93,18 @@ class Scheduler:
 
         Only one thread may be in here at a time.
         """
-        wanted = self._work.schedules()
-        changed = {stack: schedule for stack, schedule in wanted.items() if self._is_news(stack, schedule)}
-        known = self._dues.due_times() if changed else {}  # not under our lock: the loop may need that one
-        with self._lock:
-            for stack in self._planned.keys() - wanted.keys():
-                self._forget(stack)
-            for stack, schedule in changed.items():
-                self._plan(stack, schedule, known.get(stack), fleet=len(wanted))
+        self._follow(anew=False)
 
     def reload(self) -> None:
         """Plans everything anew from the due times that the store has; raises StoreError where it is away."""
-        with self._lock:
-            for stack in list(self._planned):
-                self._forget(stack)
-        self.reconcile()
+        self._follow(anew=True)
 
     def due_times(self) -> Mapping[StackId, datetime]:
         """What is planned, for those who look."""
         with self._lock:
-            return {stack: self._loop.get_job(_job_id(stack)).next_run_time for stack in self._planned}
+            by_slots = [stack for stack, schedule in self._planned.items() if not schedule.continuous]
+            due = {stack: self._loop.get_job(_job_id(stack)).next_run_time for stack in by_slots}
+        return due | self._continuous.due_times()
 
     def pause(self) -> None:
         """Nothing becomes due any more; the loop goes on beating."""
@@ -119,18 +115,41 @@ class Scheduler:
         if self._loop.state != STATE_STOPPED:
             self._loop.shutdown(wait=False)
 
+    def _follow(self, *, anew: bool) -> None:
+        wanted = self._work.schedules()
+        changed = {
+            stack: schedule
+            for stack, schedule in wanted.items()
+            if self._is_news(stack, schedule) or (anew and stack in self._planned)
+        }
+        known = self._dues.due_times() if changed else {}  # not under our lock: the loop may need that one
+        with self._lock:
+            for stack in self._planned.keys() - wanted.keys():
+                self._forget(stack)
+            for stack, schedule in changed.items():
+                self._plan(stack, schedule, known.get(stack), fleet=len(wanted))
+
     def _is_news(self, stack: StackId, schedule: Schedule) -> bool:
         known = self._planned.get(stack) or self._refused.get(stack)
         return known is not schedule and known != schedule
 
     def _plan(self, stack: StackId, schedule: Schedule, known: datetime | None, *, fleet: int) -> None:
+        before = self._planned.get(stack)
+        if before is not None and before.continuous != schedule.continuous:
+            self._forget(stack)
+        if schedule.continuous:
+            self._accept(stack, schedule)
+            self._continuous.plan(stack, known, fleet=fleet)
+        else:
+            self._plan_slots(stack, schedule, known, fleet=fleet)
+
+    def _plan_slots(self, stack: StackId, schedule: Schedule, known: datetime | None, *, fleet: int) -> None:
         try:
             due = next_due(schedule, known, self._clock(), stack, fleet=fleet)
         except ConfigError as error:
             self._refuse(stack, schedule, error)
             return
-        self._refused.pop(stack, None)
-        self._planned[stack] = schedule
+        self._accept(stack, schedule)
         self._loop.add_job(
             self._fall_due,
             StackTrigger(schedule, stack),
@@ -143,6 +162,10 @@ class Scheduler:
         if due != known:
             self._intake.move(stack, due)
 
+    def _accept(self, stack: StackId, schedule: Schedule) -> None:
+        self._refused.pop(stack, None)
+        self._planned[stack] = schedule
+
     def _refuse(self, stack: StackId, schedule: Schedule, error: ConfigError) -> None:
         if stack in self._planned:
             self._forget(stack)
@@ -152,8 +175,10 @@ class Scheduler:
         )
 
     def _forget(self, stack: StackId) -> None:
-        del self._planned[stack]
-        self._loop.remove_job(_job_id(stack))
+        if self._planned.pop(stack).continuous:
+            self._continuous.forget(stack)
+        else:
+            self._loop.remove_job(_job_id(stack))
 
     def _fall_due(self, stack: StackId, schedule: Schedule) -> None:
         """Owed first, moved then: see `intake` for why in this order."""
@@ -164,6 +189,8 @@ class Scheduler:
         self.heartbeat.beat()
         metrics.SCHEDULER_BEAT.set(self._clock().timestamp())
         self._ping()
+        if self._loop.state == STATE_RUNNING:
+            self._continuous.go_round()
         step = self._watch.step()
         if step is not None:
             logger.warning(
@@ -182,9 +209,12 @@ class Scheduler:
             self._notifier.ping()
 
     def _replan(self) -> None:
+        """Continuous stacks stay as they are: the wall's clock has no part in when they are checked."""
         now = self._clock()
         with self._lock:
             for stack, schedule in self._planned.items():
+                if schedule.continuous:
+                    continue
                 job = self._loop.get_job(_job_id(stack))
                 due = _after_step(schedule, job.next_run_time, now, stack)
                 if due != job.next_run_time:

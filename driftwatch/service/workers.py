@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from driftwatch.model import Job, StackId
-    from driftwatch.service.ports import Jobs, Work
+    from driftwatch.service.ports import Checked, Jobs, Work
 
 LEASE = timedelta(seconds=60)
 """How long a job stays with a worker that is not heard of; another daemon takes it over after that."""
@@ -50,10 +50,15 @@ class Run:
         self.job = job
         self.stop = threading.Event()
         self.is_lost = False
+        self.checked: Checked | None = None
 
 
 class Workers:
-    """`count` workers on the queue of `jobs`, under the name `node`."""
+    """`count` workers on the queue of `jobs`, under the name `node`.
+
+    `on_begun` and `on_checked` are told of every check, on its worker's thread: when it begins, and when its
+    job has ended, however that was. What a check was like is None where it has not said so.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,8 @@ class Workers:
         clock: Callable[[], datetime],
         on_idle: Callable[[], None],
         catch_up: Callable[[], object],
+        on_begun: Callable[[StackId], object],
+        on_checked: Callable[[StackId, Checked | None], object],
         lease: timedelta = LEASE,
     ) -> None:
         self.outages = (Outage(logger, "Taking checks from the queue"), Outage(logger, "Renewing leases"))
@@ -75,6 +82,8 @@ class Workers:
         self._clock = clock
         self._on_idle = on_idle
         self._catch_up = catch_up
+        self._on_begun = on_begun
+        self._on_checked = on_checked
         self._lease = lease
         self._queue_place = threading.Lock()
         self._bell = threading.Event()
@@ -159,6 +168,7 @@ class Workers:
         run = Run(job)
         self._enter(run)
         try:
+            self._on_begun(job.stack)
             self._settle(run, self._check(run))
         except FencedOffError as error:
             logger.warning(error.message, action="check", stack=str(job.stack), error=error.code)
@@ -172,13 +182,14 @@ class Workers:
         except Exception:
             logger.exception("A check came to nothing.", action="check", stack=str(job.stack))
         finally:
+            self._tell(run)
             self._leave(run)
 
     def _check(self, run: Run) -> JobState:
         """How the job ended: DONE means that the check itself has seen to that."""
         try:
             if not run.stop.is_set():
-                self._work.check(run.job, run.stop)
+                run.checked = self._work.check(run.job, run.stop)
         except _NOT_WRITTEN:
             raise
         except EngineInterruptedError as error:
@@ -191,6 +202,14 @@ class Workers:
             logger.exception("A check failed.", action="check", stack=str(run.job.stack))
             return JobState.FAILED
         return JobState.INTERRUPTED if run.stop.is_set() else JobState.DONE
+
+    def _tell(self, run: Run) -> None:
+        try:
+            self._on_checked(run.job.stack, run.checked)
+        except Exception:
+            logger.exception(
+                "A check was done, and nobody took note.", action="check", stack=str(run.job.stack)
+            )
 
     def _settle(self, run: Run, state: JobState) -> None:
         """Leaves the queue in order. Of a job whose lease is lost, nothing is ours to settle.

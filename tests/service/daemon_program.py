@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import threading
 
     from driftwatch.model import Job
+    from driftwatch.service import Checked
 
 
 def tell(*words: object) -> None:
@@ -49,13 +50,14 @@ class SpokenWork(ScriptedWork):
 
     reluctant = 0.0
 
-    def check(self, job: Job, stop: threading.Event) -> None:
+    def check(self, job: Job, stop: threading.Event) -> Checked | None:
         tell("begun", job.stack, job.attempts)
         done = len(self.done)
-        super().check(job, stop)
+        checked = super().check(job, stop)
         if stop.is_set():
             time.sleep(self.reluctant)
         tell("done" if len(self.done) > done else "stopped", job.stack)
+        return checked
 
 
 def main(state_dir: Path, given: dict[str, Any]) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from driftwatch.config.settings import Schedule, Settings
 from driftwatch.errors import StoreUnavailableError, UnknownStackError
 from driftwatch.model import ErrorReport, Job, JobState, StackDeclaration, StackId, Trigger
+from driftwatch.service import Checked
 from driftwatch.store import Store
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ Lines = list[dict[str, Any]]
 
 MORNING = datetime(2026, 11, 17, 8, 0, tzinfo=UTC)
 MOST_ATTEMPTS = 3
+CONTINUOUS = Schedule(continuous=True)
 PRIORITIES = {Trigger.MANUAL: 100, Trigger.COMMIT: 80, Trigger.RETRY: 40, Trigger.SCHEDULE: 20}
 
 
@@ -40,7 +42,22 @@ def every(seconds: float) -> Schedule:
     return Schedule(every=timedelta(seconds=seconds))
 
 
-def settings(state_dir: Path, repositories: Sequence[str] = ("platform",), **service: object) -> Settings:
+def replay(throttled: Iterable[str] = (), **reads: int) -> Checked:
+    """A check whose next one can be a replay, with its reads by scope."""
+    return Checked(replayable=True, reads=reads, throttled=frozenset(throttled))
+
+
+def plan(throttled: Iterable[str] = (), **reads: int) -> Checked:
+    """A check whose next one can only be a plan."""
+    return Checked(replayable=False, reads=reads, throttled=frozenset(throttled))
+
+
+def settings(
+    state_dir: Path,
+    repositories: Sequence[str] = ("platform",),
+    continuous: Mapping[str, object] | None = None,
+    **service: object,
+) -> Settings:
     return Settings.model_validate(
         {
             "state_dir": str(state_dir),
@@ -48,6 +65,7 @@ def settings(state_dir: Path, repositories: Sequence[str] = ("platform",), **ser
                 name: {"url": "https://git.example.com/x.git", "poll": "1h"} for name in repositories
             },
             "service": service,
+            "continuous": continuous or {},
         }
     )
 
@@ -260,7 +278,10 @@ class Queue(Protocol):
 
 
 class ScriptedWork:
-    """Checks take `seconds` (or until told to stop) and are written down; `during` is called in each."""
+    """Checks take `seconds` (or until told to stop) and are written down; `during` is called in each.
+
+    What each was like, `tells` says.
+    """
 
     def __init__(
         self, store: Queue, schedules: Mapping[StackId, Schedule] | None = None, *, seconds: float = 0.0
@@ -269,6 +290,7 @@ class ScriptedWork:
         self.plans: dict[StackId, Schedule] = dict(schedules or {})
         self.seconds = seconds
         self.during = lambda _job, _stop: None
+        self.tells: Callable[[Job], Checked | None] = lambda _job: None
         self.refreshed: list[str] = []
         self.on_refresh = lambda _repository: Refreshed()
         self.begun: list[Job] = []
@@ -285,7 +307,7 @@ class ScriptedWork:
     def schedules(self) -> dict[StackId, Schedule]:
         return dict(self.plans)
 
-    def check(self, job: Job, stop: threading.Event) -> None:
+    def check(self, job: Job, stop: threading.Event) -> Checked | None:
         with self._lock:
             self.begun.append(job)
             self.at_once[job.stack] = self.at_once.get(job.stack, 0) + 1
@@ -295,9 +317,10 @@ class ScriptedWork:
             self.during(job, stop)
             if stop.wait(self.seconds):
                 self.stopped.append(job)
-                return
+                return None
             self.store.finish(job, JobState.DONE, at=wall_clock())
             self.done.append(job)
+            return self.tells(job)
         finally:
             with self._lock:
                 self.at_once[job.stack] -= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import REGISTRY
 from service_doubles import (
+    CONTINUOUS,
     Quiet,
     Refreshed,
     ScriptedWork,
@@ -19,6 +21,8 @@ from service_doubles import (
     eventually,
     every,
     fleet,
+    plan,
+    replay,
     settings,
     stack,
     wall_clock,
@@ -93,7 +97,12 @@ class House:
         self.error: BaseException | None = None
         self.code: int | None = None
         self.daemon = Daemon(
-            settings(state_dir, given.pop("repositories", ("platform",)), **service),
+            settings(
+                state_dir,
+                given.pop("repositories", ("platform",)),
+                continuous=given.pop("continuous", None),
+                **service,
+            ),
             work=self.work,
             jobs=store,
             dues=store,
@@ -188,6 +197,75 @@ def test_a_restart_does_not_check_the_fleet_again(tmp_path: Path) -> None:
             assert not eventually(lambda house=house, checked=checked: len(house.work.done) > checked, 0.3)
             assert eventually(lambda store=store: None not in store.due_times().values())
         store.close()
+
+
+def test_continuous_stacks_are_checked_again_and_again(memory: MemoryStore, tmp_path: Path) -> None:
+    """Those that can be replayed; one of which only plans are to be had comes rarely."""
+    one, two, three = fleet(3)
+    house = House(memory, tmp_path, continuous={"min_interval": "50ms", "cpu_share": 1}, cpu=lambda: 0)
+    house.watch(one, two, three, schedule=CONTINUOUS)
+    house.work.tells = lambda job: replay(eu=1) if job.stack != three else plan(eu=1)
+    with house.up():
+        assert eventually(lambda: len(house.work.done) > 12, within=15)
+        counts = Counter(job.stack for job in house.work.done)
+        assert counts[three] == 1
+        assert abs(counts[one] - counts[two]) <= 1
+        assert {job.trigger for job in house.work.done} == {Trigger.SCHEDULE}
+        assert house.work.overlaps == []
+        assert len(house.daemon._scheduler.due_times()) == 3
+
+
+def test_continuous_checks_of_work_that_says_nothing_are_plans(memory: MemoryStore, tmp_path: Path) -> None:
+    house = House(memory, tmp_path, continuous={"min_interval": "1ms"})
+    with house.watch(*fleet(4), schedule=CONTINUOUS).up():
+        assert eventually(lambda: len(house.work.done) == 4)
+        assert not eventually(lambda: len(house.work.done) > 4, within=0.3)
+
+
+def test_a_commit_need_not_wait_behind_continuous_checks(memory: MemoryStore, tmp_path: Path) -> None:
+    """However many are due, only a few of them are in the queue at once."""
+    stacks = fleet(40)
+    gate = threading.Event()
+    house = House(memory, tmp_path, cpu=lambda: 0).watch(*stacks, schedule=CONTINUOUS)
+    house.work.during = lambda _job, _stop: gate.wait(10)
+    with house.up():
+        assert eventually(lambda: len(house.work.begun) == 2)
+        assert not eventually(lambda: memory.queue_depth()[JobState.QUEUED] > 2, within=0.3)
+        house.daemon._intake.owe(stacks[-1], Trigger.COMMIT)
+        assert eventually(lambda: memory.queue_depth()[JobState.QUEUED] == 3)
+        gate.set()
+        assert eventually(lambda: len(house.work.done) >= 3)
+        assert house.work.begun[2].trigger is Trigger.COMMIT
+
+
+def test_a_machine_that_is_busy_gets_no_continuous_checks_but_now_and_then(
+    memory: MemoryStore, tmp_path: Path
+) -> None:
+    busy = iter(range(0, 10**9, 10**4))
+    house = House(memory, tmp_path, continuous={"min_interval": "1ms"}, cpu=lambda: next(busy))
+    house.work.tells = lambda _job: replay()
+    with house.watch(*fleet(20), schedule=CONTINUOUS).up():
+        assert eventually(lambda: house.work.done)
+        assert not eventually(lambda: len(house.work.done) > 5, within=0.5)
+
+
+def test_one_that_cannot_tell_its_cpu_time_says_so(memory: MemoryStore, tmp_path: Path) -> None:
+    """Other schedules go on; it is not ready, as it does not do all that is asked of it."""
+
+    def broken() -> float:
+        raise OSError("no such process")
+
+    one, two, three = fleet(3)
+    house = House(memory, tmp_path, cpu=broken).watch(one, two, three)
+    house.work.plans[three] = CONTINUOUS
+    house.thread.start()
+    try:
+        assert eventually(lambda: {job.stack for job in house.work.done} == {one, two})
+        assert eventually(lambda: "no such process" in house.daemon.health.readiness()[1]["failing"])
+        assert house.daemon.health.liveness()[0]
+    finally:
+        house.daemon.stop()
+        assert house.gone()
 
 
 def test_a_commit_is_checked_at_once_and_new_stacks_are_planned(memory: MemoryStore, tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 import time_machine
-from service_doubles import MORNING, ScriptedWork, eventually, every, fleet, wall_clock
+from service_doubles import CONTINUOUS, MORNING, ScriptedWork, eventually, every, fleet, replay, wall_clock
 
 from driftwatch.config.settings import Schedule
 from driftwatch.model import JobState, StackId, Trigger
 from driftwatch.service import scheduler as scheduler_module
 from driftwatch.service.cadence import FIRST_CHECK_WITHIN, next_slot
+from driftwatch.service.continuous import Continuous, Limits
 from driftwatch.service.intake import Intake
 from driftwatch.service.scheduler import Scheduler
 from driftwatch.service.systemd import Notifier
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 QUARTER = every(900)
 ROUND = 0.02
+LIMITS = Limits(min_interval=30, plan_interval=900, reads=10, cpu=1e6, workers=50, lease=60)
 
 
 @pytest.fixture(autouse=True)
@@ -56,16 +58,21 @@ class Plan:
     """A scheduler on a store; what it owes is paid by `pay`, as the intake's thread would."""
 
     def __init__(self, store: MemoryStore, stacks: Sequence[StackId], schedule: Schedule = QUARTER) -> None:
+        self.seconds = 0.0
         store.declare(stacks)
         self.store = store
         self.work = ScriptedWork(store, dict.fromkeys(stacks, schedule))
         self.polled: list[str] = []
         self.pings = Pings()
         self.intake = Intake(store, store, clock=wall_clock, on_queued=lambda: None)
+        self.continuous = Continuous(
+            LIMITS, intake=self.intake, clock=wall_clock, cpu=lambda: 0, passed=lambda: self.seconds
+        )
         self.scheduler = Scheduler(
             work=self.work,
             dues=store,
             intake=self.intake,
+            continuous=self.continuous,
             polls={"platform": timedelta(hours=1)},
             poll=self.polled.append,
             notifier=self.pings,
@@ -294,3 +301,115 @@ def test_first_checks_of_rare_schedules_come_soon(wall: Coordinates, memory: Mem
         assert all(
             due < datetime.now(UTC) + FIRST_CHECK_WITHIN for due in plan.scheduler.due_times().values()
         )
+
+
+def test_continuous_stacks_are_paced_beside_those_with_slots(wall: Coordinates, memory: MemoryStore) -> None:
+    """Both kinds are planned, and known to those who look; only slots are APScheduler's."""
+    one, two = fleet(2)
+    plan = Plan(memory, [one, two])
+    plan.work.plans[two] = CONTINUOUS
+    with plan:
+        assert set(plan.queued()) == {one, two}
+        memory.rows.clear()
+        plan.continuous.checked(two, replay())
+        assert plan.queued() == []
+        assert set(plan.scheduler.due_times()) == {one, two}
+        for dues in (plan.scheduler.due_times(), memory.dues):
+            assert timedelta(seconds=25) < dues[two] - wall_clock() <= timedelta(seconds=30)
+        assert plan.scheduler._loop.get_job(f"stack:{two}") is None
+        plan.seconds += 30
+        assert plan.queued() == [two]
+
+
+def test_a_restart_leaves_continuous_stacks_their_due_times(wall: Coordinates, memory: MemoryStore) -> None:
+    stacks = fleet(40)
+    with Plan(memory, stacks, CONTINUOUS) as plan:
+        assert set(plan.queued()) == set(stacks)
+        for one in stacks:
+            plan.continuous.checked(one, replay())
+        plan.intake.pay()
+    memory.rows.clear()
+    before = dict(memory.dues)
+    with Plan(memory, stacks, CONTINUOUS) as plan:
+        assert plan.queued() == []
+        assert memory.dues == before
+
+
+@pytest.mark.parametrize("first", [QUARTER, CONTINUOUS], ids=["to continuous", "from continuous"])
+def test_a_stack_that_changes_its_kind_of_schedule_has_one_plan(
+    wall: Coordinates, memory: MemoryStore, first: Schedule
+) -> None:
+    """Of the earlier one nothing is left; the check that is due is neither lost nor done twice."""
+    (one,) = fleet(1)
+    second = CONTINUOUS if first is QUARTER else QUARTER
+    with Plan(memory, [one], first) as plan:
+        assert plan.queued() == [one]
+        plan.continuous.checked(one, None)
+        plan.intake.pay()
+        memory.rows.clear()
+        plan.work.plans[one] = second
+        plan.scheduler.reconcile()
+        assert plan.queued() == []
+        assert (plan.scheduler._loop.get_job(f"stack:{one}") is None) is second.continuous
+        assert set(plan.scheduler.due_times()) == {one}
+        plan.scheduler._watch = _Blind()
+        wall.shift(timedelta(minutes=16))
+        plan.seconds += 16 * 60
+        assert plan.queued() == [one]
+
+
+def test_continuous_stacks_that_go_are_checked_no_more(wall: Coordinates, memory: MemoryStore) -> None:
+    one, two = fleet(2)
+    with Plan(memory, [one, two], CONTINUOUS) as plan:
+        plan.queued()
+        memory.rows.clear()
+        del plan.work.plans[one]
+        plan.scheduler.reconcile()
+        plan.seconds += 3600
+        assert plan.queued() == [two]
+        assert set(plan.scheduler.due_times()) == {two}
+
+
+def test_planning_anew_takes_the_stores_due_times_and_keeps_what_is_known(
+    wall: Coordinates, memory: MemoryStore
+) -> None:
+    """This daemon has become the one that says what is due: another one has kept count so far."""
+    one, two = fleet(2)
+    plan = Plan(memory, [one, two])
+    plan.work.plans[two] = CONTINUOUS
+    with plan:
+        plan.queued()
+        plan.continuous.checked(two, replay())
+        plan.intake.pay()
+        memory.rows.clear()
+        soon = wall_clock().replace(microsecond=0) + timedelta(seconds=10)
+        memory.dues = dict.fromkeys([one, two], soon)
+        plan.scheduler.reload()
+        assert all(abs(due - soon) < timedelta(seconds=5) for due in plan.scheduler.due_times().values())
+        plan.seconds += 8
+        assert plan.queued() == []
+        plan.seconds += 2.1
+        assert plan.queued() == [two]
+        plan.continuous.checked(two, None)
+        memory.rows.clear()
+        plan.seconds += 30
+        assert plan.queued() == [two], "it is still known to be replayable"
+
+
+@pytest.mark.row(51)
+def test_a_clock_that_is_set_moves_no_continuous_stack(wall: Coordinates, memory: MemoryStore) -> None:
+    """Row 51: it has no slots that a step could make overdue."""
+    with Plan(memory, fleet(5), CONTINUOUS) as plan:
+        plan.queued()
+        memory.rows.clear()
+        wall.shift(timedelta(days=365))
+        assert plan.queued() == []
+
+
+def test_a_paused_scheduler_starts_no_continuous_checks(wall: Coordinates, memory: MemoryStore) -> None:
+    with Plan(memory, fleet(1), CONTINUOUS) as plan:
+        plan.queued()
+        memory.rows.clear()
+        plan.scheduler.pause()
+        plan.seconds += 3600
+        assert plan.queued() == []

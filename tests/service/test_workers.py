@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from service_doubles import MORNING, ScriptedWork, eventually, fleet, stack, wall_clock
+from service_doubles import MORNING, ScriptedWork, eventually, fleet, replay, stack, wall_clock
 
 from driftwatch.errors import (
     DiskFullError,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from service_doubles import Lines, MemoryStore, SqliteStore
+
+    from driftwatch.service import Checked
 
 ONE = stack("one")
 SHORT = timedelta(seconds=0.15)
@@ -49,7 +51,13 @@ def at_work(
     lease: timedelta = timedelta(minutes=1),
     **rest: Any,
 ) -> Iterator[Workers]:
-    hooks = {"on_idle": lambda: None, "catch_up": lambda: None, **rest}
+    hooks = {
+        "on_idle": lambda: None,
+        "catch_up": lambda: None,
+        "on_begun": lambda _stack: None,
+        "on_checked": lambda _stack, _checked: None,
+        **rest,
+    }
     workers = Workers(work, work.store, count=count, node=node, clock=wall_clock, lease=lease, **hooks)
     workers.start()
     try:
@@ -59,6 +67,22 @@ def at_work(
         workers.interrupt()
         assert eventually(workers.is_idle)
         workers.close()
+
+
+class Told:
+    """Who wants to know how checks go; `error` is what goes wrong with that."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.heard: list[tuple[object, ...]] = []
+        self.error = error
+
+    def begun(self, stack: StackId) -> None:
+        self.heard.append(("begun", stack))
+
+    def checked(self, stack: StackId, checked: Checked | None) -> None:
+        self.heard.append(("checked", stack, checked))
+        if self.error is not None:
+            raise self.error
 
 
 def put(
@@ -322,18 +346,21 @@ def test_a_check_that_was_done_just_when_it_was_told_to_stop_is_done(
     put(queue, [ONE])
     work = ScriptedWork(queue)
 
-    def check(job: Job, stop: threading.Event) -> None:
+    def check(job: Job, stop: threading.Event) -> Checked:
         work.begun.append(job)
         stop.wait(10)
         queue.finish(job, JobState.DONE, at=wall_clock())
+        return replay()
 
     work.check = check
-    with at_work(work) as workers:
+    told = Told()
+    with at_work(work, on_checked=told.checked) as workers:
         assert eventually(lambda: work.begun)
         workers.drain()
         workers.interrupt()
         assert eventually(workers.is_idle)
     assert queue.queue_depth() == {JobState.QUEUED: 0, JobState.RUNNING: 0}
+    assert told.heard == [("checked", ONE, replay())]
 
 
 def test_a_job_that_is_claimed_in_the_moment_of_the_end_is_put_back(memory: MemoryStore) -> None:
@@ -357,6 +384,77 @@ def test_a_job_that_is_claimed_in_the_moment_of_the_end_is_put_back(memory: Memo
         assert eventually(workers.is_idle)
     assert work.begun == []
     assert len(memory.jobs(JobState.QUEUED)) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("a fault of ours"),
+        EngineInterruptedError("somebody killed terraform"),
+        StoreUnavailableError("away"),
+        FencedOffError("the check came too late"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_that_a_check_has_ended_is_told_however_it_ended(
+    memory: MemoryStore, lines: Lines, error: Exception
+) -> None:
+    """What one was like, if it has said so; of one that raised, that nothing is known."""
+    two = stack("two")
+    memory.declare([ONE, two])
+    put(memory, [ONE, two])
+    work, told = ScriptedWork(memory), Told()
+    work.tells = lambda _job: replay(eu=12)
+
+    def during(job: Job, _stop: threading.Event) -> None:
+        if job.stack == ONE:
+            raise error
+
+    work.during = during
+    with at_work(work, 1, on_begun=told.begun, on_checked=told.checked):
+        assert eventually(lambda: len(told.heard) == 4)
+    assert told.heard == [
+        ("begun", ONE),
+        ("checked", ONE, None),
+        ("begun", two),
+        ("checked", two, replay(eu=12)),
+    ]
+
+
+def test_that_a_check_was_told_to_stop_is_told_too(memory: MemoryStore) -> None:
+    memory.declare([ONE])
+    put(memory, [ONE])
+    work, told = ScriptedWork(memory, seconds=30), Told()
+    with at_work(work, on_checked=told.checked) as workers:
+        assert eventually(lambda: work.begun)
+        workers.drain()
+        workers.interrupt()
+        assert eventually(workers.is_idle)
+    assert told.heard == [("checked", ONE, None)]
+
+
+def test_a_stack_that_comes_back_is_told_in_order(memory: MemoryStore) -> None:
+    """That the earlier check has ended is told before the later one begins: both are of one stack."""
+    memory.declare([ONE])
+    put(memory, [ONE])
+    work, told = ScriptedWork(memory), Told()
+    work.during = lambda _job, stop: stop.wait(10) if len(work.begun) == 1 else None
+    work.tells = lambda _job: replay()
+    with at_work(work, 2, on_begun=told.begun, on_checked=told.checked):
+        assert eventually(lambda: len(work.begun) == 1)
+        memory.recover(node="here", at=wall_clock())
+        assert eventually(lambda: len(told.heard) == 4)
+    assert told.heard == [("begun", ONE), ("checked", ONE, None), ("begun", ONE), ("checked", ONE, replay())]
+
+
+def test_a_worker_outlives_who_wants_to_know(memory: MemoryStore, lines: Lines) -> None:
+    two = stack("two")
+    memory.declare([ONE, two])
+    put(memory, [ONE, two])
+    work, told = ScriptedWork(memory), Told(RuntimeError("a fault of ours"))
+    with at_work(work, 1, on_checked=told.checked):
+        assert eventually(lambda: len(work.done) == 2)
+    assert [line["stack"] for line in lines if line["log_level"] == "error"] == [str(ONE), str(two)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
