@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from driftwatch.config import values
+from driftwatch.config.durations import format_duration
 from driftwatch.config.problems import KeyPath, Problem
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def _all_remarks(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
             yield ("notify", "webhooks", place, "url"), "is not https: the alerts travel in clear"
     for name, repository in settings.repositories.items():
         yield from _repository_remarks(repository, ("repositories", name))
+    if not settings.warm.enabled:
+        yield from _without_replay(settings)
 
 
 def _repository_remarks(repository: RepositorySettings, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
@@ -57,8 +60,15 @@ def _stack_remarks(stack: StackSettings, path: KeyPath) -> Iterator[tuple[KeyPat
         yield (*path, "on_commit"), f"{_NO_EFFECT}: pending changes are told, not applied"
     if stack.depends_on:
         yield (*path, "depends_on"), f"{_NO_EFFECT}: stacks are checked each by its own schedule"
-    if stack.schedule.continuous:
-        yield (*path, "schedule"), "`continuous` means every 1m in this version"
+
+
+def _without_replay(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
+    interval = format_duration(settings.continuous.plan_interval)
+    for name, repository in settings.repositories.items():
+        for place, stack in enumerate(repository.stacks):
+            if stack.schedule.continuous:
+                path = ("repositories", name, "stacks", place, "schedule")
+                yield path, f"`continuous` means a plan every {interval} while `warm` is not enabled"
 
 
 def _in_clear(url: str) -> bool:

@@ -40,9 +40,6 @@ from driftwatch.config.durations import Duration, Interval, PositiveDuration  # 
 from driftwatch.config.problems import KeyPath
 from driftwatch.model import DEFAULT_WORKSPACE, JsonValue
 
-CONTINUOUS_EVERY = timedelta(minutes=1)
-"""What `schedule: continuous` means until checks are cheaper than a plan: more often would be no gain."""
-
 BY_REFERENCE = "x-by-reference"
 """Marks, in the JSON Schema too, a key whose value may stand in a file only as a reference."""
 
@@ -229,27 +226,22 @@ class Schedule(Section):
     )
     continuous: bool = Field(
         default=False,
-        description="Check again and again; written as the word `continuous` in place of a mapping. "
-        "Default false: every check of this version is a plan, which costs CPU and requests to the cloud.",
+        description="Check again as often as the section `continuous` allows, the longest unchecked first; "
+        "written as the word `continuous` in place of a mapping. Default false: it keeps a steady load on "
+        "the cloud's API, which is yours to choose.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _from_word(cls, data: object) -> object:
-        if data == "continuous":
-            data = {"continuous": True}
-        if isinstance(data, dict) and data.get("continuous") is True and data.get("every") is None:
-            return {**data, "every": CONTINUOUS_EVERY}
-        return data
+        return {"continuous": True} if data == "continuous" else data
 
     @classmethod
     def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
-        every, by_cron, continuous = given.get("every"), given.get("cron"), given.get("continuous") is True
-        if [every is not None and not continuous, by_cron is not None, continuous].count(True) != 1:
+        every, cron = given.get("every") is not None, given.get("cron") is not None
+        if [every, cron, given.get("continuous") is True].count(True) != 1:
             yield (), "must hold exactly one of `every` and `cron`, or be the word `continuous`"
-        elif continuous and every not in (None, CONTINUOUS_EVERY):
-            yield ("every",), "contradicts `continuous`"
-        if by_cron is None and given.get("timezone", "UTC") != "UTC":
+        if not cron and given.get("timezone", "UTC") != "UTC":
             yield ("timezone",), "has a meaning only with `cron`"
 
     @classmethod

@@ -125,7 +125,11 @@ def test_all_problems_at_once_sorted_by_line(refuses: Callable[..., list[str]]) 
         (BASE + "    stacks: [{path: a, schedule: {every: 200ms}}]\n", "schedule.every: must be at least 1s"),
         (
             BASE + "    stacks: [{path: a, schedule: {continuous: true, every: 5m}}]\n",
-            "schedule.every: contradicts `continuous`",
+            "4: repositories.p.stacks[0].schedule: must hold exactly one of `every` and `cron`",
+        ),
+        (
+            BASE + "    stacks: [{path: a, schedule: {continuous: true, timezone: Europe/Paris}}]\n",
+            "schedule.timezone: has a meaning only with `cron`",
         ),
         (
             BASE + "    stacks: [{path: a, schedule: {every: 5m, timezone: Europe/Paris}}]\n",
@@ -252,8 +256,8 @@ def test_a_duplicate_key_is_told_at_every_level(
         (BASE + "    stacks: [{path: a, on_commit: propose}]\n", "on_commit: is accepted but does nothing"),
         (BASE + "    stacks: [{path: a, depends_on: [p/b]}]\n", "depends_on: is accepted but does nothing"),
         (
-            BASE + "    stacks: [{path: a, schedule: continuous}]\n",
-            "`continuous` means every 1m in this version",
+            BASE + "    stacks: [{path: a, schedule: continuous}]\nwarm: {enabled: false}\n",
+            "4: repositories.p.stacks[0].schedule: `continuous` means a plan every 15m while `warm` is not",
         ),
         (
             BASE + "windows: [{name: a, kind: deny, cron: '0 0 * * *', duration: 1h}]\n",
@@ -283,6 +287,8 @@ def test_what_is_accepted_without_effect_is_said(
     "text",
     [
         BASE,
+        BASE + "    stacks: [{path: a, schedule: continuous}]\n",
+        BASE + "warm: {enabled: false}\n",
         BASE.replace("/srv/p", "http://127.0.0.1:3000/x"),
         BASE + "notify: {slack: {token: '${env:T}', channel: c, base_url: 'http://127.0.0.1:9/api/'}}\n",
     ],
