@@ -45,13 +45,15 @@ class Work:
 
     def check(self, job: Job, stop: threading.Event) -> Checked | None:
         try:
-            check(job.stack, job.trigger, self.app.workshop, stop, job=job)
+            result = check(job.stack, job.trigger, self.app.workshop, stop, job=job)
         except UnknownStackError as gone:
             logger.info(f"Nothing to check: {gone.message}.", action="check", stack=str(job.stack))
             self.app.store.finish(job, JobState.DONE, at=now())
             return None
         pace = self.app.workshop.examiner.pace(str(job.stack))
-        return Checked(replayable=pace.replayable, reads=pace.reads, throttled=pace.throttled)
+        return Checked(
+            replayable=pace.replayable and result.error is None, reads=pace.reads, throttled=pace.throttled
+        )
 
     def schedules(self) -> Mapping[StackId, Schedule]:
         return self.app.inventory.schedules()
