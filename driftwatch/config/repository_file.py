@@ -1,7 +1,8 @@
 """A repository's own `.driftwatch.yaml`: what those who merge may say about their stacks.
 
 It is as untrusted as the rest of the repository. It names no secrets, runs nothing, reaches only the keys of
-`repository_may_set`, and cannot make driftwatch work harder than once a minute.
+`repository_may_set`, and cannot make driftwatch work harder than once a minute, or than the limits under
+`continuous` let any stack.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class RepositoryStack(Section):
         default=None, max_length=MOST_WORDS, description="In place of the configuration's."
     )
     schedule: Schedule | None = Field(
-        default=None, description="In place of the configuration's; at least 1m."
+        default=None, description="In place of the configuration's; at least 1m, or `continuous`."
     )
 
     @field_validator("schedule")
