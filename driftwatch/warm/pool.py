@@ -404,7 +404,7 @@ class Pool:
         limit = self.limits.start_seconds
         process = launch(
             key.package,
-            environment=environment_for_provider(environment, self._temporary),
+            environment=environment_for_provider(environment, self._temporary, key.package),
             directory=key.directory.path if key.directory else self._nowhere,
             guard=self._guard,
             seconds=limit if seconds is None else min(seconds, limit),

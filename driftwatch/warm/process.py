@@ -87,10 +87,23 @@ def _pem(encoded: str, provider: str) -> bytes:
     return ssl.DER_cert_to_PEM_cert(der).encode()
 
 
-def environment_for_provider(environment: Mapping[str, str], temporary: Path) -> dict[str, str]:
-    """What a provider is started with: `environment`, and what makes it a plugin."""
+_LOGS = ("SDK", "SDK_FRAMEWORK", "SDK_HELPER_SCHEMA", "SDK_MUX", "SDK_PROTO", "PROVIDER")
+_LOG_LEVEL = "ERROR"
+"""A plugin writes all its traces, bodies of requests among them, and leaves it to terraform to drop them.
+
+Nobody reads them here. They cost a tenth of a warm plan's CPU, and a sixth of a replay's.
+"""
+
+
+def environment_for_provider(
+    environment: Mapping[str, str], temporary: Path, package: Package
+) -> dict[str, str]:
+    """What a provider is started with: `environment`, and what makes it a plugin, and a quiet one."""
     kept = {name: value for name, value in environment.items() if not name.startswith("PLUGIN_")}
+    name = package.address.rpartition("/")[2].upper().replace("-", "_")
+    logs = (*_LOGS, f"PROVIDER_{name}", f"PROVIDER_{name}_BASE")
     return {
+        **{f"TF_LOG_{log}": _LOG_LEVEL for log in logs},
         **kept,
         COOKIE[0]: COOKIE[1],
         "PLUGIN_PROTOCOL_VERSIONS": ",".join(map(str, PROTOCOLS)),

@@ -24,7 +24,7 @@ from driftwatch.errors import (
 )
 from driftwatch.warm.packages import Package
 from driftwatch.warm.pool import Limits, Pool, environment_identity, sweep
-from driftwatch.warm.process import ProviderProcess, read_handshake
+from driftwatch.warm.process import ProviderProcess, environment_for_provider, read_handshake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -319,3 +319,12 @@ def test_what_a_killed_pool_left_is_swept_and_what_lives_is_not(
         assert not killed.exists()
         assert alive.directory.exists()
     assert (tmp_path / "dw-warm-being-made").exists()
+
+
+def test_providers_are_told_to_keep_their_traces_to_themselves(tmp_path: Path) -> None:
+    """They hold the bodies of requests, and cost CPU; whoever asked for them in the environment gets them."""
+    package = Package(address="r/hashicorp/google-beta", version="1", binary=tmp_path, digest="h1:x")
+    made = environment_for_provider({"TF_LOG_SDK": "TRACE", "PLUGIN_CLIENT_CERT": "x"}, tmp_path, package)
+    assert made["TF_LOG_PROVIDER"] == made["TF_LOG_PROVIDER_GOOGLE_BETA"] == "ERROR"
+    assert made["TF_LOG_SDK"] == "TRACE"
+    assert "PLUGIN_CLIENT_CERT" not in made
