@@ -76,6 +76,8 @@ class Limits:
     memory_mb: int = 6144
     idle_seconds: float = 1800.0
     """Longer than the usual time between two checks of a stack, else nothing would ever be warm."""
+    life_seconds: float = 3600.0
+    """A provider may keep answers of its cloud in memory, and leak; a new one costs a second or two."""
     start_seconds: float = 60.0
     message_mb: int = 256
     """terraform's own limit (plugin6/grpc_provider.go)."""
@@ -131,6 +133,7 @@ NO_PROCESSES = PoolStats(processes=0, busy=0, memory=0, cpu_seconds=0.0, launche
 class _Member:
     process: ProviderProcess
     key: Key
+    started_at: datetime
     used_at: datetime
     busy: bool = True
 
@@ -287,10 +290,11 @@ class Pool:
                 return
             member.busy = False
             member.used_at = self._clock()
-            if not process.is_usable:
+            is_old = self._is_old(member, member.used_at)
+            if is_old or not process.is_usable:
                 self._members.remove(member)
                 retired.append(member)
-        self._end(retired, process.spoiled or "died")
+        self._end(retired, process.spoiled or ("age" if is_old else "died"))
 
     def retire(self, reason: str, affected: Callable[[Key], bool]) -> int:
         """Takes out of service what `affected` names, also what is in use, and returns how many.
@@ -325,20 +329,27 @@ class Pool:
         )
 
     def maintain(self) -> None:
-        """Retires what is dead, idle for too long or too much; the pool does this by itself, too."""
+        """Retires what is dead, too old, idle for too long or too much; the pool does so by itself, too."""
         now = self._clock()
         idle: list[_Member] = []
         dead: list[_Member] = []
+        old: list[_Member] = []
         with self._lock:
             for member in [each for each in self._members if not each.busy]:
                 if not member.process.is_usable:
                     dead.append(member)
                 elif (now - member.used_at).total_seconds() > self.limits.idle_seconds:
                     idle.append(member)
-            self._members = [each for each in self._members if each not in idle and each not in dead]
+                elif self._is_old(member, now):
+                    old.append(member)
+            self._members = [each for each in self._members if each not in (*idle, *dead, *old)]
         self._end(dead, "died")
         self._end(idle, "idle")
+        self._end(old, "age")
         self._bound_memory()
+
+    def _is_old(self, member: _Member, now: datetime) -> bool:
+        return (now - member.started_at).total_seconds() > self.limits.life_seconds
 
     def close(self) -> None:
         """Ends every process, in use or not. The pool is of no use any more."""
@@ -420,7 +431,8 @@ class Pool:
             self._counts.launched += 1
             metrics.WARM_LAUNCHES.inc()
             if not self._closed.is_set():
-                self._members.append(_Member(process, key, self._clock()))
+                now = self._clock()
+                self._members.append(_Member(process, key, started_at=now, used_at=now))
                 return process
         process.kill()
         raise PoolUnavailableError("the provider pool was closed")

@@ -161,6 +161,29 @@ def test_the_oldest_idle_one_makes_room_and_no_busy_one_does(
         assert pool.stats().retired == {"room": 1}
 
 
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_an_old_one_goes_also_where_it_is_always_in_use(
+    listening: Package, tmp_path: Path, is_busy: bool
+) -> None:
+    """It may hold answers of its cloud in memory; nobody may be told the same from there for ever."""
+    now = [datetime(2026, 11, 23, tzinfo=UTC)]
+    with Pool(Limits(life_seconds=60, idle_seconds=600), lambda: now[0]) as pool:
+        first = take(pool, listening, tmp_path)
+        pool.give_back(first)
+        now[0] += timedelta(seconds=59)
+        pool.maintain()
+        assert take(pool, listening, tmp_path) is first
+        if not is_busy:
+            pool.give_back(first)
+        now[0] += timedelta(seconds=2)
+        pool.maintain()
+        if is_busy:
+            assert pool.stats().processes == 1
+            pool.give_back(first)
+        assert pool.stats().processes == 0
+        assert pool.stats().retired == {"age": 1}
+
+
 def test_idle_dead_and_heavy_ones_go(listening: Package, tmp_path: Path) -> None:
     now = [datetime(2026, 1, 1, tzinfo=UTC)]
     with Pool(Limits(idle_seconds=60, memory_mb=1000), lambda: now[0]) as pool:
