@@ -18,6 +18,7 @@ from driftwatch import log, metrics
 from driftwatch.config.repository_file import RepositoryFile, apply_repository_file, read_repository_file
 from driftwatch.errors import ConfigError, DriftwatchError, UnknownStackError
 from driftwatch.model import ErrorReport, StackDeclaration, StackId
+from driftwatch.terraform import PIN_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,8 @@ class Subject:
     """One stack as it can be checked now.
 
     `reads` are the paths, from the repository's root, whose content a verdict depends on: the stack's
-    directory, the local modules it uses, its var files. `tree` is the digest over them.
+    directory, the local modules it uses, its var files, and files above it that pin the engine's version;
+    not all of them need be there. `tree` is the digest over them.
     """
 
     stack: StackId
@@ -168,7 +170,7 @@ class Inventory:
         found: dict[StackId, Subject] = {}
         for module in source.discover(commit, [options.path for options in settings.stacks]):
             options = apply_repository_file(_options_of(settings, module), module.path, own_words)
-            reads = (*module.reads, *_var_files(module.path, options.var_files))
+            reads = (*module.reads, *_var_files(module.path, options.var_files), *_pins(module.path))
             tree = source.tree(commit, reads)
             for workspace in options.workspaces:
                 stack = StackId(repository=repository, path=module.path, workspace=workspace)
@@ -239,6 +241,12 @@ def _var_files(directory: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(
         str(path) for name in names if (path := _normal(PurePosixPath(directory) / name)) is not None
     )
+
+
+def _pins(directory: str) -> tuple[str, ...]:
+    """Where an engine's version may be pinned above a stack's own directory."""
+    above = PurePosixPath(directory).parents if directory != "." else ()
+    return tuple(str(parent / name) for parent in above for name in PIN_FILES)
 
 
 def _normal(path: PurePosixPath) -> PurePosixPath | None:

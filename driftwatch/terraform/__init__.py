@@ -4,7 +4,7 @@ Place in the flow: a check of the pipeline calls `Planner.plan`, a daemon that s
 Nothing here changes infrastructure or state: the commands that could are not on its list.
 """
 
-from driftwatch.terraform.engines import Binary
+from driftwatch.terraform.engines import PIN_FILES, Binary
 from driftwatch.terraform.module import sources
 from driftwatch.terraform.plain import Plain
 from driftwatch.terraform.plan import Planner
@@ -13,6 +13,7 @@ from driftwatch.terraform.request import Attach, Place, Planned, PlanRequest
 from driftwatch.terraform.runs import sweep
 
 __all__ = [
+    "PIN_FILES",
     "Attach",
     "Binary",
     "Ladder",

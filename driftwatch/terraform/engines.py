@@ -28,6 +28,9 @@ _TOOLS = {"terraform": "terraform", "opentofu": "tofu", "tofu": "tofu"}
 """Names in .tool-versions (asdf, mise) and the engines they mean."""
 
 _PIN_FILES = ((".opentofu-version", "tofu"), (".terraform-version", "terraform"))
+_TOOL_VERSIONS = ".tool-versions"
+PIN_FILES = (*(name for name, _ in _PIN_FILES), _TOOL_VERSIONS)
+"""Files that say which engine a stack wants, in its directory or any above it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +193,7 @@ def _pins(module: Module) -> Iterator[Pin]:
         for path, words in _lines_upwards(module, name):
             if words and (pin := _exact(engine, words[0], path)):
                 yield pin
-    for path, words in _lines_upwards(module, ".tool-versions"):
+    for path, words in _lines_upwards(module, _TOOL_VERSIONS):
         tool, *versions = words or [""]
         if tool in _TOOLS and versions and (pin := _exact(_TOOLS[tool], versions[0], path)):
             yield pin

@@ -38,7 +38,7 @@ def test_a_clean_plan_is_in_sync_and_recorded_with_its_inputs(estate: Worlds) ->
     result = checked(estate)
     assert (result.verdict, result.error) == (Verdict.IN_SYNC, None)
     assert estate.ledger.results == [result]
-    assert (result.inputs.commit, result.inputs.tree, result.inputs.state_serial) == (FIRST, "a", 1)
+    assert (result.inputs.commit, result.inputs.tree, result.inputs.state_serial) == (FIRST, "a+-+-+-", 1)
 
 
 @pytest.mark.parametrize(
