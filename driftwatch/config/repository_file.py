@@ -17,7 +17,8 @@ from driftwatch.config.globs import matches
 from driftwatch.config.loading import texts_of
 from driftwatch.config.problems import KeyPath, Problem, dotted, in_order, refusal
 from driftwatch.config.references import has_mark
-from driftwatch.config.settings import Schedule, Section, StackPath, StackSettings, Text
+from driftwatch.config.section import Section, Text
+from driftwatch.config.settings import Schedule, StackPath, StackSettings
 from driftwatch.config.wording import translated
 
 if TYPE_CHECKING:

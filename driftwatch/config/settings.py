@@ -14,36 +14,30 @@ from collections.abc import Iterator, Mapping  # noqa: TC003  (pydantic reads an
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
-    ModelWrapValidatorHandler,
     PlainSerializer,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue  # noqa: TC002
-from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema  # noqa: TC002
 
 from driftwatch.config import values
 from driftwatch.config.durations import Duration, Interval, PositiveDuration  # noqa: TC001  (as above)
-from driftwatch.config.problems import KeyPath
+from driftwatch.config.section import Contradiction, Name, Section, StackPattern, Text, again_in
 from driftwatch.model import DEFAULT_WORKSPACE, JsonValue
 
 BY_REFERENCE = "x-by-reference"
 """Marks, in the JSON Schema too, a key whose value may stand in a file only as a reference."""
-
-Contradiction: TypeAlias = tuple[KeyPath, str]
 
 _REFERENCE = r"^\$\{(env|file):[^}]+\}$"
 
@@ -125,19 +119,14 @@ def _switch_as_text(value: object) -> object:
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
-Text = Annotated[str, AfterValidator(values.plain_text)]
 LocalPath = Annotated[Path, BeforeValidator(_resolved)]
 Secret = Annotated[SecretStr, WithJsonSchema({"type": "string", "pattern": _REFERENCE})]
 StackPath = Annotated[str, AfterValidator(values.stack_path)]
-StackPattern = Annotated[str, AfterValidator(values.stack_pattern)]
 VarFile = Annotated[str, AfterValidator(values.var_file)]
 Zone = Annotated[str, AfterValidator(values.timezone)]
 Cron = Annotated[str, AfterValidator(values.cron)]
 EnvironmentName = Annotated[str, AfterValidator(values.environment_name)]
 WebUrl = Annotated[str, AfterValidator(values.web_url)]
-Name = Annotated[
-    str, AfterValidator(values.identifier), WithJsonSchema({"type": "string", "pattern": values.IDENTIFIER})
-]
 RepositoryName = Annotated[
     str,
     AfterValidator(values.repository_name),
@@ -149,62 +138,6 @@ LocalMoment = Annotated[
     PlainSerializer(datetime.isoformat, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": values.LOCAL_MOMENT}),
 ]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys refused, frozen once read, values kept out of error texts.
-
-    What is wrong between several keys of a section is reported together with what is wrong in each.
-    """
-
-    # Built when first used: `check DIR` needs one section of them all.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
-
-    @classmethod
-    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:  # noqa: ARG003  (overridden)
-        """What does not go together, as key and sentence, without values: they may be secrets.
-
-        `given` is not validated: anything may be in it.
-        """
-        yield from ()
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _all_at_once(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        found = [_contradiction(*each) for each in cls.contradictions(data)] if isinstance(data, dict) else []
-        try:
-            section = handler(data)
-        except ValidationError as exc:
-            if not found:
-                raise
-            found = [*map(_again, exc.errors()), *found]
-        if found:
-            raise ValidationError.from_exception_data(cls.__name__, found, hide_input=True)
-        return section
-
-
-def _contradiction(key: KeyPath, sentence: str) -> InitErrorDetails:
-    kind = PydanticCustomError("contradiction", "{sentence}", {"sentence": sentence})
-    return InitErrorDetails(type=kind, loc=key, input=None)
-
-
-def _again(error: Any) -> InitErrorDetails:
-    # The input stays behind on purpose: it may be a secret, and nobody reads it.
-    context = {**error.get("ctx", {}), "sentence": error["msg"]}
-    return InitErrorDetails(
-        type=PydanticCustomError(error["type"], "{sentence}", context), loc=error["loc"], input=None
-    )
-
-
-def _again_in(given: Mapping[str, Any], where: str, key: str) -> Iterator[KeyPath]:
-    """The items of the list `where` whose `key` is also that of an earlier one."""
-    items, seen = given.get(where), set[str]()
-    for place, item in enumerate(items if isinstance(items, list | tuple) else ()):
-        value = item.get(key) if isinstance(item, dict) else getattr(item, key, None)
-        if isinstance(value, str):
-            if value in seen:
-                yield where, place, key
-            seen.add(value)
 
 
 class Schedule(Section):
@@ -438,7 +371,7 @@ class RepositorySettings(Section):
         url = given.get("url")
         if given.get("token") is not None and isinstance(url, str) and url.lower().startswith("http://"):
             yield ("url",), "must be https where there is a `token`: http would send it in clear"
-        for key in _again_in(given, "stacks", "path"):
+        for key in again_in(given, "stacks", "path"):
             yield key, "is the path of an earlier entry too; this one would never be used"
 
 
@@ -544,7 +477,7 @@ class NotifySettings(Section):
 
     @classmethod
     def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
-        for key in _again_in(given, "webhooks", "name"):
+        for key in again_in(given, "webhooks", "name"):
             yield key, "is the name of an earlier webhook too"
 
 
@@ -770,7 +703,7 @@ class Settings(Section):
 
     @classmethod
     def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
-        for key in _again_in(given, "windows", "name"):
+        for key in again_in(given, "windows", "name"):
             yield key, "is the name of an earlier window too"
         names = given.get("repositories")
         seen: dict[str, str] = {}

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from driftwatch.config.document import read_document
 from driftwatch.config.json_schema import schema
 from driftwatch.config.loading import LIMITS, load, load_with_warnings
-from driftwatch.config.settings import BY_REFERENCE, Section, Settings
+from driftwatch.config.section import Section
+from driftwatch.config.settings import BY_REFERENCE, Settings
 from driftwatch.config.wording import known_keys
 
 if TYPE_CHECKING:
