@@ -65,18 +65,15 @@ def next_due(
     return now if fleet <= SMALL_FLEET else spread(schedule, now, stack)
 
 
-def next_continuous(
-    known: datetime | None, now: datetime, stack: StackId, *, fleet: int, within: timedelta
-) -> datetime:
-    """When a stack without slots is due, given when it was `known` to be; the rest is as for `next_due`.
+def next_continuous(known: datetime | None, now: datetime, stack: StackId, *, within: timedelta) -> datetime:
+    """When a stack without slots is due, given when it was `known` to be (None: it was never scheduled).
 
-    `within` is the longest time between two of its checks: what lies further ahead is not believed.
+    A new one is due at once, however large the fleet: its budgets pace it. `within` is the longest time
+    between two of its checks: what lies further ahead is not believed, and spread.
     """
-    if known is not None and known <= now + within:
-        return known
-    if known is None and fleet <= SMALL_FLEET:
+    if known is None:
         return now
-    return now + _share(stack, min(within, FIRST_CHECK_WITHIN))
+    return known if known <= now + within else now + _share(stack, min(within, FIRST_CHECK_WITHIN))
 
 
 def next_slot(schedule: Schedule, after: datetime, stack: StackId) -> datetime:

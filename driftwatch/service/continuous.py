@@ -457,11 +457,11 @@ class Continuous:
         self._pacer = Pacer(limits, passed())
         self._lock = threading.Lock()
 
-    def plan(self, stack: StackId, known: datetime | None, *, fleet: int) -> None:
-        """Takes a stack on, or anew; `known` and `fleet` as for `cadence.next_due`."""
+    def plan(self, stack: StackId, known: datetime | None) -> None:
+        """Takes a stack on, or anew; `known` is as for `cadence.next_due`."""
         longest = timedelta(seconds=max(self._limits.min_interval, self._limits.plan_interval))
         now = self._clock()
-        due = next_continuous(known, now, stack, fleet=fleet, within=longest)
+        due = next_continuous(known, now, stack, within=longest)
         with self._lock:
             self._pacer.add(stack, self._passed() + (due - now).total_seconds())
         if due != known:

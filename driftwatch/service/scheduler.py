@@ -139,7 +139,7 @@ class Scheduler:
             self._forget(stack)
         if schedule.continuous:
             self._accept(stack, schedule)
-            self._continuous.plan(stack, known, fleet=fleet)
+            self._continuous.plan(stack, known)
         else:
             self._plan_slots(stack, schedule, known, fleet=fleet)
 

@@ -292,30 +292,25 @@ def test_spread_is_within_one_period() -> None:
     assert all(spread(every(60), MORNING, one) - MORNING < timedelta(seconds=60) for one in fleet(100))
 
 
-@given(moments, stacks, st.integers(0, 3600), st.integers(1, 1000))
-def test_a_stack_without_slots_keeps_its_due_time(
-    now: datetime, one: StackId, ahead: int, fleet: int
-) -> None:
+@given(moments, stacks, st.integers(0, 3600))
+def test_a_stack_without_slots_keeps_its_due_time(now: datetime, one: StackId, ahead: int) -> None:
     """In the past, or ahead by less than there may lie between two checks: a restart changes nothing."""
     within = timedelta(hours=1)
     for known in (now - timedelta(seconds=ahead), now + timedelta(seconds=ahead)):
-        assert next_continuous(known, now, one, fleet=fleet, within=within) == known
+        assert next_continuous(known, now, one, within=within) == known
 
 
-@given(moments, stacks, st.integers(1, 3 * 86400), st.sampled_from([1, SMALL_FLEET, SMALL_FLEET + 1, 5000]))
-def test_a_stack_without_slots_that_was_never_checked_is_due_soon(
-    now: datetime, one: StackId, longest: int, size: int
+@given(moments, stacks, st.integers(1, 3 * 86400))
+def test_a_stack_without_slots_that_was_never_checked_is_due_at_once(
+    now: datetime, one: StackId, longest: int
 ) -> None:
-    within = timedelta(seconds=longest)
-    due = next_continuous(None, now, one, fleet=size, within=within)
-    assert now <= due <= now + min(within, FIRST_CHECK_WITHIN)
-    assert due == now or size > SMALL_FLEET
+    assert next_continuous(None, now, one, within=timedelta(seconds=longest)) == now
 
 
 def test_a_due_time_too_far_ahead_is_not_believed_without_slots_either() -> None:
     """It was written by another clock, or under another schedule; all of a fleet that was are spread."""
     within = timedelta(minutes=15)
     known = MORNING + timedelta(days=1)
-    dues = {next_continuous(known, MORNING, one, fleet=300, within=within) for one in fleet(300)}
+    dues = {next_continuous(known, MORNING, one, within=within) for one in fleet(300)}
     assert len(dues) > 200
     assert all(MORNING <= due < MORNING + within for due in dues)

@@ -693,7 +693,7 @@ class Shell:
         self.memory.declare(stacks)
         for one in stacks:
             due = None if known is None else self.clock() + timedelta(seconds=known)
-            self.continuous.plan(one, due, fleet=len(stacks))
+            self.continuous.plan(one, due)
         return self
 
     def wait(self, seconds: float) -> None:
@@ -720,16 +720,16 @@ def shell(memory: MemoryStore) -> Shell:
     return Shell(memory)
 
 
-def test_a_new_small_fleet_is_checked_at_once(shell: Shell) -> None:
+def test_a_new_fleet_is_checked_at_once(shell: Shell) -> None:
     assert shell.plan(ONE, TWO).round() == [ONE, TWO]
     assert shell.told(ONE) == 0
 
 
-def test_a_new_large_fleet_is_spread(shell: Shell) -> None:
+def test_a_new_large_fleet_is_paced_by_its_budgets(shell: Shell) -> None:
+    """All of it is due, and no more are owed at once than the workers can take."""
     shell.plan(*fleet(100))
-    due = shell.continuous.due_times().values()
-    assert len(set(due)) > 50
-    assert max(due) < MORNING + timedelta(minutes=15)
+    assert set(shell.continuous.due_times().values()) == {MORNING}
+    assert 0 < len(shell.round()) < 20
 
 
 def test_a_restart_checks_nothing_before_its_time(shell: Shell) -> None:
