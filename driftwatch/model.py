@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003  (dataclass fields are read at run time)
 from dataclasses import dataclass, field
-from datetime import datetime  # noqa: TC003
+from datetime import datetime, timedelta  # noqa: TC003
 from enum import StrEnum
 from typing import Self
 
@@ -83,6 +83,11 @@ class FindingKind(StrEnum):
     OUTPUT = "output"
     CHECK_FAILED = "check_failed"
 
+    @property
+    def is_removal(self) -> bool:
+        """True where something is lost: what nobody may come to overlook."""
+        return self in (FindingKind.DELETED, FindingKind.REPLACED, FindingKind.DESTROYED)
+
 
 class Cause(StrEnum):
     """Why an attribute differs."""
@@ -111,16 +116,69 @@ class Severity(StrEnum):
 
 
 class FindingStatus(StrEnum):
-    """The latest step in a finding's life."""
+    """Where a finding stands in its life.
+
+    `ACKNOWLEDGED`, `SNOOZED` and `ACCEPTED` are what a person said of it; `FLAPPING` is one that comes and
+    goes.
+    """
 
     OPEN = "open"
     CHANGED = "changed"
     REOPENED = "reopened"
     RESOLVED = "resolved"
+    ACKNOWLEDGED = "acknowledged"
+    SNOOZED = "snoozed"
+    ACCEPTED = "accepted"
+    FLAPPING = "flapping"
 
     @property
     def is_active(self) -> bool:
+        """True while the difference is there, whatever a person said of it."""
         return self is not FindingStatus.RESOLVED
+
+    @property
+    def is_quiet(self) -> bool:
+        """True where a person put it aside: it is there, and neither news nor counted among the open."""
+        return self in (FindingStatus.SNOOZED, FindingStatus.ACCEPTED)
+
+    @property
+    def is_open(self) -> bool:
+        """True where it waits for somebody: what `open_findings` counts."""
+        return self.is_active and not self.is_quiet
+
+
+class FindingEventKind(StrEnum):
+    """What happened to a finding. That it was merely seen again moves `last_seen` and makes no event."""
+
+    OPENED = "opened"
+    CHANGED = "changed"
+    REOPENED = "reopened"
+    RESOLVED = "resolved"
+    STACK_REMOVED = "stack_removed"
+    ACKNOWLEDGED = "acknowledged"
+    SNOOZED = "snoozed"
+    ACCEPTED = "accepted"
+    FLAPPING = "flapping"
+    SETTLED = "settled"
+    """It came and went, and has stayed as it is for long enough."""
+
+
+class Resolution(StrEnum):
+    """What ended a finding, as far as the check that no longer saw it shows."""
+
+    REPAIR = "repair"
+    """An apply: the state moved and the code is the same."""
+    CODE = "code"
+    """A commit that changed the stack's files."""
+    HAND = "hand"
+    """Neither code nor state moved: somebody put the cloud back."""
+    GONE = "gone"
+    """The resource is no more, as the code wanted it."""
+    NOISE = "noise"
+    """What is left of it does not count."""
+    STACK_REMOVED = "stack_removed"
+    """Nobody looks any more: what became of the resource is not known."""
+    UNDETERMINED = "undetermined"
 
 
 class Health(StrEnum):
@@ -140,6 +198,10 @@ class TransitionKind(StrEnum):
     CHECK_FAILING = "check_failing"
     RECOVERED = "recovered"
     REPLAY_DISAGREED = "replay_disagreed"
+    STALE = "stale"
+    """No good check came for longer than allowed: nobody watches any more."""
+    REMINDER = "reminder"
+    """Nothing is new, and what was told long ago is still there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +241,7 @@ class AttributeChange:
 
     `path` is an RFC 6901 pointer into the resource. `before` is what the state remembered, `actual` what the
     cloud has, `after` what the code wants (`UNKNOWN_VALUE` where only an apply will tell). Values of a
-    sensitive attribute are keyed digests.
+    sensitive attribute are keyed digests. `rule` names the rule that hid it or made it count.
     """
 
     path: str
@@ -188,6 +250,7 @@ class AttributeChange:
     after: JsonValue
     sensitive: bool
     cause: Cause
+    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +258,8 @@ class Finding:
     """One resource address that differs, as one check saw it.
 
     `fingerprint` is a digest of the content (address, kind, attributes with their values): equal
-    fingerprints mean that nothing new is to be told. `counted` is false for noise.
+    fingerprints mean that nothing new is to be told. `counted` is false for noise. `rule` names the rule that
+    set the severity.
     """
 
     address: str
@@ -208,6 +272,7 @@ class Finding:
     counted: bool
     attributes: tuple[AttributeChange, ...] = ()
     message: str | None = None
+    rule: str | None = None
 
     @property
     def identity(self) -> str:
@@ -302,9 +367,36 @@ class StackStatus:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+DRIFTWATCH = "driftwatch"
+"""Who did what no person did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """What a person accepted: these attributes with these values, of this kind, until it expires.
+
+    `values` maps pointers to digests of what the cloud has and the code wants there. A finding without
+    attributes is known by its `fingerprint`. None as `expires` is for good.
+    """
+
+    kind: FindingKind
+    fingerprint: str
+    values: Mapping[str, str]
+    by: str
+    at: datetime
+    reason: str
+    owner: str | None = None
+    expires: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFinding:
-    """A finding with its life so far."""
+    """A finding with its life so far.
+
+    `opened_at` is when it last came, `clean_at` the last good check before that, None where there was none:
+    it came into being between the two. `until` is when a snooze or an acceptance ends. `turns` are the times
+    at which it lately came back, `flapping_since` is set while it counts as coming and going.
+    """
 
     id: int
     stack: StackId
@@ -313,7 +405,22 @@ class StoredFinding:
     last_seen: datetime
     finding: Finding
     resolved_at: datetime | None = None
-    resolution: str | None = None
+    resolution: Resolution | None = None
+    opened_at: datetime | None = None
+    clean_at: datetime | None = None
+    until: datetime | None = None
+    acceptance: Acceptance | None = None
+    turns: tuple[datetime, ...] = ()
+    flapping_since: datetime | None = None
+
+    @property
+    def time_to_detect(self) -> timedelta | None:
+        """An upper bound: it may have come at any time since the last good check without it."""
+        return self.opened_at - self.clean_at if self.opened_at and self.clean_at else None
+
+    @property
+    def time_to_resolve(self) -> timedelta | None:
+        return self.resolved_at - self.opened_at if self.resolved_at and self.opened_at else None
 
 
 class JobState(StrEnum):
@@ -347,9 +454,10 @@ class Job:
 class Announcement:
     """What people are told about one stack at one transition. It holds nothing that is not redacted.
 
-    `findings` are the counted ones, the worst first, at most `ANNOUNCED_FINDINGS`; `total` counts them all.
-    `opened`, `changed` and `resolved` are the addresses that are new, differ otherwise, and are gone since
-    the last announcement.
+    `findings` are the open ones that count, the worst first, at most `ANNOUNCED_FINDINGS`; `total` counts
+    them all, and `set_aside` those that somebody snoozed or accepted. `opened`, `changed` and `resolved` are
+    the addresses that are new, differ otherwise, and are gone since the last announcement; `flapping` those
+    that from now on come and go without a word.
     """
 
     kind: TransitionKind
@@ -368,6 +476,10 @@ class Announcement:
     mass_deletion: str | None = None
     check_id: int | None = None
     disagreement: str | None = None
+    set_aside: int = 0
+    flapping: tuple[str, ...] = ()
+    sentence: str | None = None
+    """What a stale stack's people are told: for how long nobody has looked, and what was allowed."""
 
 
 ANNOUNCED_FINDINGS = 20
