@@ -101,6 +101,20 @@ class Cause(StrEnum):
     UNDETERMINED = "undetermined"
 
 
+class InputKind(StrEnum):
+    """What a verdict is a function of, beside the cloud."""
+
+    COMMIT = "commit"
+    PROVIDER = "provider"
+    LOCK_FILE = "lock_file"
+    PROVIDER_CONFIGURATION = "provider_configuration"
+    ENGINE = "engine"
+    VARIABLE = "variable"
+    DATA_READ = "data_read"
+    UPSTREAM_OUTPUT = "upstream_output"
+    STATE = "state"
+
+
 class Severity(StrEnum):
     """How much it matters, in ascending order."""
 
@@ -236,12 +250,55 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """A commit, by what people know it by. `subject` is the first line of its message."""
+
+    id: str
+    author: str
+    at: datetime
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """One input that is another than in the baseline.
+
+    `name` says which: a provider's source address, a variable, the address of a data source. `before` and
+    `after` are versions, commits, regions or serials; never the value of a variable or of a data source.
+    """
+
+    input: InputKind
+    name: str | None = None
+    before: str | None = None
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What moved since the baseline, the last check that was in sync, as far as it may concern one finding.
+
+    `commits` are those in between that touched the stack's files, the newest first, at most `KEPT_COMMITS`;
+    `more` counts the movements that are left out.
+    """
+
+    movements: tuple[Movement, ...] = ()
+    commits: tuple[Commit, ...] = ()
+    more: int = 0
+
+
+KEPT_COMMITS = 20
+"""A finding is for reading; `git log` shows them all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttributeChange:
     """One attribute that differs.
 
     `path` is an RFC 6901 pointer into the resource. `before` is what the state remembered, `actual` what the
     cloud has, `after` what the code wants (`UNKNOWN_VALUE` where only an apply will tell). Values of a
-    sensitive attribute are keyed digests. `rule` names the rule that hid it or made it count.
+    sensitive attribute are keyed digests. `rule` names the rule that hid it or made it count. `also` is a
+    second cause at the same attribute: somebody changed it by hand, and the code wants something else than it
+    did when it was applied.
     """
 
     path: str
@@ -251,6 +308,7 @@ class AttributeChange:
     sensitive: bool
     cause: Cause
     rule: str | None = None
+    also: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +317,7 @@ class Finding:
 
     `fingerprint` is a digest of the content (address, kind, attributes with their values): equal
     fingerprints mean that nothing new is to be told. `counted` is false for noise. `rule` names the rule that
-    set the severity.
+    set the severity. `evidence` is None where there is nothing to compare with.
     """
 
     address: str
@@ -273,6 +331,7 @@ class Finding:
     attributes: tuple[AttributeChange, ...] = ()
     message: str | None = None
     rule: str | None = None
+    evidence: Evidence | None = None
 
     @property
     def identity(self) -> str:
@@ -282,10 +341,28 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderConfiguration:
+    """One provider block, as far as it says where its resources are.
+
+    `digest` covers the arguments that may matter for that; `opaque` where one of them refers to what a plan
+    does not show, so that equal digests prove nothing. `resources` are the configuration addresses that use
+    it; those that use a provider's default configuration are not listed.
+    """
+
+    source: str
+    digest: str
+    region: str | None = None
+    opaque: bool = False
+    resources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """Everything, beside the cloud itself, that a verdict is a function of.
 
     Digests are opaque and only compared. None means "not known", which is never equal to anything.
+    `variables` and `data_reads` are digests of them all; `variable_digests` and `read_digests` tell them
+    apart, by name and by address. `provider_configurations` are by their key in the plan document.
     """
 
     commit: str | None = None
@@ -296,6 +373,9 @@ class Inputs:
     data_reads: str | None = None
     state_lineage: str | None = None
     state_serial: int | None = None
+    variable_digests: Mapping[str, str] | None = None
+    read_digests: Mapping[str, str] | None = None
+    provider_configurations: Mapping[str, ProviderConfiguration] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,6 +408,8 @@ class CheckResult:
     """A sentence where so much is gone that a wrong account or an empty endpoint is the likelier reason."""
     disagreement: str | None = None
     """A sentence where a replay said that nothing had moved and a plain plan right after it saw otherwise."""
+    unjudged: tuple[str, ...] = ()
+    """Identities of findings that this check could say nothing of: they stay what they were."""
 
     @property
     def counted(self) -> tuple[Finding, ...]:

@@ -6,7 +6,7 @@ would do. They are matched by address, then attribute by attribute:
 | cloud moved | apply would change | origin |
 |---|---|---|
 | yes | yes | `CLOUD`: changed by hand, `out_of_band` |
-| no | yes, to a known value | `CODE`: pending; `causes.Evidence` says why |
+| no | yes, to a known value | `CODE`: pending; `causes.Comparison` says why |
 | no | yes, to a value that only an apply will know | `FOLLOWS`: a consequence of something else |
 | yes | no | `NOISE`: kept, not counted (ignored by the code, or computed) |
 | null, `{}`, `[]` and `""` for one another | the same | `NOISE` |
@@ -22,6 +22,8 @@ Whole resources: deleted in the cloud and wanted by the code is `deleted`, wante
 in the state and not in the code `destroyed` (also `forget`, which leaves it in the cloud), delete and create
 in either order `replaced`. Their attributes are not listed, save those of a replacement. A move alone is no
 finding. An import is `created` with action `import`: in code, not yet in the state. Data sources are none.
+Where the resource's provider configuration moved, it is looked for where it never was: what differs is the
+code's doing, and one that is not there is `created`.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from driftwatch.drift.fingerprint import fingerprint_of
@@ -36,21 +39,22 @@ from driftwatch.drift.paths import Difference, differences
 from driftwatch.drift.plan import FailingCheck, Plan, ResourceChange, without_indexes
 from driftwatch.drift.redaction import Digester, bounded, hide, scrub, union, without_secrets
 from driftwatch.drift.severity import severity_of
-from driftwatch.drift.values import canonical, is_list, is_object, same
+from driftwatch.drift.values import alike, canonical, is_list, is_object, same
 from driftwatch.model import AttributeChange, Cause, Finding, FindingKind, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from driftwatch.drift.causes import Evidence
+    from driftwatch.drift.causes import Comparison
     from driftwatch.drift.plan import Change
-    from driftwatch.model import JsonValue
+    from driftwatch.model import Evidence, JsonValue
 
 PLAN_TIME = "(time of the plan)"
 MAX_MESSAGE = 2000
 """Characters of a failing check's messages: conditions may print whole values."""
 
 _DELETE = ("delete",)
+_TAINTED = "replace_because_tainted"
 _NOT_PENDING = frozenset({Cause.OUT_OF_BAND, Cause.NOISE})
 _REASONS = {
     "replace_because_tainted": "Marked as tainted in the state.",
@@ -83,7 +87,12 @@ _TELLING = 4
 _MEMBER = 2
 """Steps of the path of a map's member, in a map that is an attribute of the resource."""
 
+_OWN_STEPS = 2
+"""Steps of a configuration address that are the resource's own: its type and its name."""
+
 _ROOTS = frozenset({Origin.CLOUD, Origin.CODE})
+_ALSO = frozenset({Cause.UNAPPLIED_COMMIT, Cause.PROVIDER_UPGRADE, Cause.INPUT_CHANGE})
+"""Causes that something must have moved for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +119,17 @@ class _Draft:
     action: str
     judged: tuple[_Judged, ...]
     whole: Origin | None
+    elsewhere: bool = False
+    """It is looked for elsewhere than it was."""
+
+    @property
+    def configuration(self) -> str:
+        return without_indexes(self.resource.address)
+
+    @property
+    def module(self) -> str:
+        """The configuration address of its module with a full stop behind it, empty for the root module."""
+        return "".join(f"{step}." for step in self.configuration.split(".")[:-_OWN_STEPS])
 
     @property
     def origins(self) -> frozenset[Origin]:
@@ -121,15 +141,20 @@ class _Draft:
         return bool(self.origins - {Origin.NOISE})
 
 
-def findings_of(plan: Plan, *, evidence: Evidence, digest: Digester) -> tuple[Finding, ...]:
+def findings_of(plan: Plan, *, comparison: Comparison, digest: Digester) -> tuple[Finding, ...]:
     """All findings, noise among them with `counted` false, redacted, ordered by address."""
-    drafts = tuple(_drafts(plan))
-    context = _Context(plan, drafts, evidence, digest)
+    drafts = _where_they_are_looked_for(tuple(_drafts(plan)), plan, comparison)
+    context = _Context(plan, drafts, comparison, digest)
     resources = [context.resource_finding(draft) for draft in drafts]
     outputs = [context.output_finding(name, change) for name, change in plan.outputs.items()]
     checks = [_check_finding(check, plan.secrets) for check in plan.checks]
     found = [*resources, *(output for output in outputs if output is not None), *checks]
     return tuple(sorted(found, key=lambda finding: (finding.address, finding.kind)))
+
+
+def identity_of_check(address: str) -> str:
+    """The identity of the finding that a failing check is."""
+    return f"{FindingKind.CHECK_FAILED}:{address}"
 
 
 def verdict_of(findings: Iterable[Finding]) -> Verdict:
@@ -154,6 +179,44 @@ def _drafts(plan: Plan) -> Iterator[_Draft]:
             yield draft
     for drift in drifts.values():
         yield _gone_from_both(drift)
+
+
+def _where_they_are_looked_for(
+    drafts: tuple[_Draft, ...], plan: Plan, comparison: Comparison
+) -> tuple[_Draft, ...]:
+    """Takes what differs for the code's doing, where the code has the provider look somewhere else."""
+    if not comparison.compares:
+        return drafts
+    found = {plan.placed.get(without_indexes(address)) for address in plan.managed}
+    return tuple(
+        _elsewhere(draft)
+        if Origin.CLOUD in draft.origins and _is_elsewhere(draft, plan, comparison, found)
+        else draft
+        for draft in drafts
+    )
+
+
+def _is_elsewhere(draft: _Draft, plan: Plan, comparison: Comparison, found: set[str | None]) -> bool:
+    """Where it is not known whether the place moved, that nothing is found there any more tells."""
+    previous = draft.resource.previous_address
+    before = None if previous is None else without_indexes(previous)
+    moved = comparison.place_moved(draft.configuration, draft.resource.provider, before=before)
+    if moved is None:
+        return draft.kind is FindingKind.DELETED and plan.placed.get(draft.configuration) not in found
+    return moved
+
+
+def _elsewhere(draft: _Draft) -> _Draft:
+    def by_code(origin: Origin) -> Origin:
+        return Origin.CODE if origin is Origin.CLOUD else origin
+
+    return replace(
+        draft,
+        kind=FindingKind.CREATED if draft.kind is FindingKind.DELETED else draft.kind,
+        judged=tuple(replace(each, origin=by_code(each.origin)) for each in draft.judged),
+        whole=None if draft.whole is None else by_code(draft.whole),
+        elsewhere=True,
+    )
 
 
 def _draft(resource: ResourceChange, drift: ResourceChange | None, plan: Plan) -> _Draft | None:
@@ -314,17 +377,17 @@ def _telling(kind: FindingKind, judged: tuple[_Judged, ...]) -> tuple[_Judged, .
 class _Context:
     """What resolving one draft needs of all the others."""
 
-    def __init__(self, plan: Plan, drafts: tuple[_Draft, ...], evidence: Evidence, digest: Digester) -> None:
+    def __init__(
+        self, plan: Plan, drafts: tuple[_Draft, ...], comparison: Comparison, digest: Digester
+    ) -> None:
         self._plan = plan
-        self._evidence = evidence
+        self._comparison = comparison
         self._digest = digest
         self._roots = _roots_by_configuration(drafts)
         self._drifted = _relevant_drift(plan, drafts)
 
     def resource_finding(self, draft: _Draft) -> Finding:
-        attributes = tuple(
-            self._attribute(judged.difference, self._cause(draft, judged)) for judged in draft.judged
-        )
+        attributes = tuple(self._judged_attribute(draft, judged) for judged in draft.judged)
         whole = () if draft.whole is None else (self._cause_of_whole(draft, draft.whole),)
         return _finding(
             address=draft.address,
@@ -332,8 +395,9 @@ class _Context:
             kind=draft.kind,
             action=draft.action,
             attributes=attributes,
-            causes=(*whole, *(attribute.cause for attribute in attributes)),
+            causes=(*whole, *_causes(attributes)),
             message=_REASONS.get(draft.resource.reason or ""),
+            evidence=self._comparison.evidence(draft.configuration, draft.resource.provider),
         )
 
     def output_finding(self, name: str, change: Change) -> Finding | None:
@@ -351,8 +415,14 @@ class _Context:
             kind=FindingKind.OUTPUT,
             action=_action(change),
             attributes=attributes,
-            causes=tuple(attribute.cause for attribute in attributes),
+            causes=_causes(attributes),
+            evidence=self._comparison.evidence(f"output.{name}", None),
         )
+
+    def _judged_attribute(self, draft: _Draft, judged: _Judged) -> AttributeChange:
+        cause = self._cause(draft, judged)
+        also = self._cause_beside(draft, judged) if cause is Cause.OUT_OF_BAND else None
+        return replace(self._attribute(judged.difference, cause), also=also)
 
     def _attribute(self, difference: Difference, cause: Cause) -> AttributeChange:
         def shown(value: JsonValue) -> JsonValue:
@@ -377,17 +447,57 @@ class _Context:
             return Cause.NOISE
         if judged.origin is Origin.CLOUD or self._is_consequence(draft, judged):
             return Cause.OUT_OF_BAND
-        is_constant = judged.references is not None and not judged.references
-        return self._evidence.cause(
-            draft.resource.provider, configured=judged.configured, constant=is_constant
+        return self._cause_in_code(draft, judged)
+
+    def _cause_in_code(self, draft: _Draft, judged: _Judged) -> Cause:
+        if draft.elsewhere:
+            return self._comparison.cause_of_place()
+        return self._comparison.cause(
+            draft.resource.provider,
+            configured=judged.configured,
+            references=judged.references,
+            module=draft.module,
+            says=lambda reads: self._repeats(judged.difference, reads),
         )
+
+    def _cause_beside(self, draft: _Draft, judged: _Judged) -> Cause | None:
+        """Why the code wants something else than the state remembers, where the cloud has a third thing."""
+        it = judged.difference
+        if judged.origin is not Origin.CLOUD or it.has_unknown or alike(it.state, it.wanted):
+            return None
+        if canonical(it.state) == canonical(it.wanted):
+            return None
+        cause = self._cause_in_code(draft, judged)
+        return cause if cause in _ALSO else None
+
+    def _repeats(self, difference: Difference, reads: Iterable[str]) -> bool:
+        """True where what the code wants has a text of one of these data sources that is not there yet."""
+        texts = {text for name in reads for text in self._texts_read.get(name, ())}
+        there, wanted = list(_texts(difference.actual)), list(_texts(difference.wanted))
+        new = [each for each in wanted if each not in there]
+        return any(text in each for text in texts if len(text) >= _TELLING for each in new)
+
+    @cached_property
+    def _texts_read(self) -> Mapping[str, tuple[str, ...]]:
+        """What data sources say, by their address, and for states of others by the output's."""
+        found: dict[str, tuple[str, ...]] = {}
+        for read in self._plan.data_reads:
+            found[read.address] = tuple(_texts(read.values))
+            outputs = read.values.get("outputs") if is_object(read.values) else None
+            for name, value in outputs.items() if is_object(outputs) else ():
+                found[f"{read.address}.outputs.{name}"] = tuple(_texts(value))
+        return found
 
     def _cause_of_whole(self, draft: _Draft, whole: Origin) -> Cause:
         if whole is Origin.NOISE:
             return Cause.NOISE
         if whole is Origin.CLOUD or (whole is Origin.FOLLOWS and self._upstream(draft) == {Origin.CLOUD}):
             return Cause.OUT_OF_BAND
-        return self._evidence.cause(draft.resource.provider)
+        if draft.elsewhere:
+            return self._comparison.cause_of_place()
+        if draft.resource.reason == _TAINTED and self._comparison.state_moved:
+            return Cause.STATE_EDIT
+        return self._comparison.cause(draft.resource.provider)
 
     def _cause_of_output(self, difference: Difference, read: frozenset[str]) -> Cause:
         """An output only passes on: what follows from the cloud is told by the resource it comes from."""
@@ -398,9 +508,13 @@ class _Context:
         else:
             sources = [address for address in self._drifted if _may_read(read, address)]
             follows = bool(sources) and (
-                self._evidence.nothing_moved or self._is_passed_on(difference, sources)
+                self._comparison.nothing_moved or self._is_passed_on(difference, sources)
             )
-        return Cause.NOISE if follows else self._evidence.cause(None, constant=not read)
+        if follows:
+            return Cause.NOISE
+        return self._comparison.cause(
+            None, references=read, says=lambda reads: self._repeats(difference, reads)
+        )
 
     def _is_consequence(self, draft: _Draft, judged: _Judged) -> bool:
         """True where the attribute changes only because something else was changed by hand."""
@@ -408,7 +522,7 @@ class _Context:
             return False
         if judged.origin is Origin.CODE:
             sources = self._drifted.keys() & self._dependencies(draft)
-            nothing_else = self._evidence.compares and self._evidence.nothing_moved
+            nothing_else = self._comparison.compares and self._comparison.nothing_moved
             return bool(sources) and (nothing_else or self._is_passed_on(judged.difference, sources))
         own = draft.origins & _ROOTS
         return (own if own and not judged.configured else self._upstream(draft)) == {Origin.CLOUD}
@@ -433,7 +547,7 @@ class _Context:
 def _roots_by_configuration(drafts: Iterable[_Draft]) -> Mapping[str, frozenset[Origin]]:
     roots: defaultdict[str, frozenset[Origin]] = defaultdict(frozenset)
     for draft in drafts:
-        roots[without_indexes(draft.resource.address)] |= draft.origins & _ROOTS
+        roots[draft.configuration] |= draft.origins & _ROOTS
     return roots
 
 
@@ -447,7 +561,9 @@ def _relevant_drift(plan: Plan, drafts: Iterable[_Draft]) -> Mapping[str, tuple[
         relevant[without_indexes(address)].append(path)
     drifted: dict[str, tuple[tuple[str, str], ...]] = {}
     for draft in drafts:
-        address = without_indexes(draft.resource.address)
+        if draft.elsewhere:
+            continue
+        address = draft.configuration
         moved = [judged.difference for judged in draft.judged if judged.difference.drifted]
         read = [each for each in moved if any(_overlap(each.path, path) for path in relevant[address])]
         if read:
@@ -468,6 +584,24 @@ def _with(value: JsonValue, then: str, now: str) -> JsonValue:
     if is_list(value):
         return [_with(element, then, now) for element in value]
     return value.replace(then, now) if isinstance(value, str) else value
+
+
+def _texts(value: JsonValue) -> Iterator[str]:
+    """All texts in a value, but for keys."""
+    if is_object(value):
+        for member in value.values():
+            yield from _texts(member)
+    elif is_list(value):
+        for element in value:
+            yield from _texts(element)
+    elif isinstance(value, str):
+        yield value
+
+
+def _causes(attributes: Iterable[AttributeChange]) -> tuple[Cause, ...]:
+    return tuple(
+        cause for attribute in attributes for cause in (attribute.cause, attribute.also) if cause is not None
+    )
 
 
 def _may_follow(references: Iterable[str], address: str) -> bool:
@@ -516,6 +650,7 @@ def _finding(
     causes: tuple[Cause, ...],
     message: str | None = None,
     extra: str = "",
+    evidence: Evidence | None = None,
 ) -> Finding:
     telling = frozenset(causes) - {Cause.NOISE}
     counted = bool(telling)
@@ -532,4 +667,5 @@ def _finding(
         counted=counted,
         attributes=attributes,
         message=message,
+        evidence=evidence if counted else None,
     )

@@ -89,6 +89,23 @@ class FailingCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderBlock:
+    """How the code configures a provider; `expressions` are the document's, literals and all."""
+
+    source: str
+    expressions: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRead:
+    """What a data source said, and `asked`, what the code asks it: the document's expressions."""
+
+    address: str
+    values: JsonValue
+    asked: JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a plan document says, as far as a verdict needs it.
 
@@ -97,20 +114,24 @@ class Plan:
     engine says contributed to a change. `configured` maps a configuration address to the attributes that the
     code sets, and each of these to what its expression refers to; `output_references` does so for outputs.
     `secrets` are the sensitive texts of the whole document, for looking them up in sentences. `time` is what
-    `plantimestamp()` gave in this plan.
+    `plantimestamp()` gave in this plan. `undecided` are the objects whose checks can only be judged in an
+    apply. `providers` are the provider blocks by their key, and `placed` maps a configuration address to it.
     """
 
     drift: tuple[ResourceChange, ...]
     changes: tuple[ResourceChange, ...]
     outputs: Mapping[str, Change]
     checks: tuple[FailingCheck, ...]
+    undecided: tuple[str, ...]
     variables: Mapping[str, JsonValue]
-    data_reads: tuple[JsonValue, ...]
+    data_reads: tuple[DataRead, ...]
     managed: frozenset[str]
     dependencies: Mapping[str, frozenset[str]]
     relevant: tuple[tuple[str, tuple[str, ...]], ...]
     configured: Mapping[str, Mapping[str, frozenset[str]]]
     output_references: Mapping[str, frozenset[str]]
+    providers: Mapping[str, ProviderBlock]
+    placed: Mapping[str, str]
     secrets: frozenset[str]
     time: str | None
 
@@ -148,18 +169,22 @@ def read(document: Mapping[str, Any], *, engine: str | None = None) -> Plan:
     planned = _present(document, "planned_values")
     configuration = _present(document, "configuration")
     root = _object(configuration.get("root_module"), "configuration root_module")
+    declared = dict(_declared(root, ""))
     plan = Plan(
         drift=_resource_changes(document, "resource_drift"),
         changes=_resource_changes(document, "resource_changes"),
         outputs=_output_changes(document),
         checks=_failing_checks(document),
+        undecided=tuple(_undecided(document)),
         variables=_variables(document),
-        data_reads=_data_reads(resources),
+        data_reads=_data_reads(resources, declared),
         managed=frozenset(_managed_addresses(resources)),
         dependencies=_dependencies(resources),
         relevant=_relevant(document),
-        configured=dict(_configured(root, "")),
+        configured=_configured(declared),
         output_references=_output_references(root),
+        providers=_providers(configuration),
+        placed=_placed(declared),
         secrets=frozenset(_secrets(document, resources, root)),
         time=_optional_text(document.get("timestamp"), "the timestamp"),
     )
@@ -384,6 +409,17 @@ def _failing_instances(entry: Mapping[str, Any]) -> Iterator[FailingCheck]:
         yield _failing_check(entry, kind)
 
 
+def _undecided(document: Mapping[str, Any]) -> Iterator[str]:
+    """Objects whose checks wait for an apply: a data source that depends on a change is not read before."""
+    for raw in _list(document.get("checks"), "checks"):
+        entry = _object(raw, "an entry of checks")
+        instances = [_object(one, "a check's instance") for one in _list(entry.get("instances"), "instances")]
+        for each in instances or [entry]:
+            if _status(each) == "unknown":
+                address = _object(each.get("address"), "a check's address")
+                yield _text(address.get("to_display"), "a check's to_display")
+
+
 def _status(raw: Mapping[str, Any]) -> str:
     status = _text(raw.get("status"), "a check's status")
     if status not in _CHECK_STATUSES:
@@ -433,12 +469,16 @@ def _dependencies(resources: list[Mapping[str, Any]]) -> dict[str, frozenset[str
     }
 
 
-def _data_reads(resources: list[Mapping[str, Any]]) -> tuple[JsonValue, ...]:
-    return tuple(
-        [resource.get("address"), resource.get("values")]
-        for resource in resources
-        if resource.get("mode") == "data"
-    )
+def _data_reads(
+    resources: list[Mapping[str, Any]], declared: Mapping[str, Mapping[str, Any]]
+) -> tuple[DataRead, ...]:
+    reads = []
+    for resource in resources:
+        if resource.get("mode") == "data":
+            address = _text(resource.get("address"), "an address in the state")
+            asked = declared.get(without_indexes(address), {}).get("expressions")
+            reads.append(DataRead(address=address, values=resource.get("values"), asked=asked))
+    return tuple(reads)
 
 
 def _relevant(document: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -455,16 +495,50 @@ def _relevant(document: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]],
     )
 
 
-def _configured(module: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, frozenset[str]]]]:
-    """Only the names of what the code sets and refers to: expressions may hold literals that are secrets."""
+def _declared(module: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All resources and data sources of the code, by configuration address."""
     for raw in _list(module.get("resources"), "configured resources"):
         resource = _object(raw, "a configured resource")
-        address = _text(resource.get("address"), "a configured address")
-        expressions = _object(resource.get("expressions"), "expressions")
-        yield prefix + address, {name: frozenset(_references(below)) for name, below in expressions.items()}
+        yield prefix + _text(resource.get("address"), "a configured address"), resource
     for name, raw in _object(module.get("module_calls"), "module_calls").items():
         call = _object(raw, "a module call")
-        yield from _configured(_object(call.get("module"), "a called module"), f"{prefix}module.{name}.")
+        yield from _declared(_object(call.get("module"), "a called module"), f"{prefix}module.{name}.")
+
+
+def _configured(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, frozenset[str]]]:
+    """Only the names of what the code sets and refers to: expressions may hold literals that are secrets."""
+    return {
+        address: {
+            name: frozenset(_references(below))
+            for name, below in _object(resource.get("expressions"), "expressions").items()
+        }
+        for address, resource in declared.items()
+    }
+
+
+def _placed(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    return {
+        address: key
+        for address, resource in declared.items()
+        if resource.get("mode") == "managed" and isinstance(key := resource.get("provider_config_key"), str)
+    }
+
+
+def _providers(configuration: Mapping[str, Any]) -> dict[str, ProviderBlock]:
+    blocks = _object(configuration.get("provider_config"), "provider_config")
+    return {key: _provider(_object(raw, "a provider block"), key) for key, raw in blocks.items()}
+
+
+def _provider(raw: Mapping[str, Any], key: str) -> ProviderBlock:
+    return ProviderBlock(
+        source=_optional_text(raw.get("full_name"), "a provider's full_name") or key,
+        expressions=_object(raw.get("expressions"), "a provider's expressions"),
+    )
+
+
+def references(expression: JsonValue) -> frozenset[str]:
+    """All that an expression of the document refers to."""
+    return frozenset(_references(expression))
 
 
 def _references(expression: JsonValue) -> Iterator[str]:

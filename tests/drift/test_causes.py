@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from driftwatch.drift.causes import Evidence
+from driftwatch.drift.causes import Comparison
 from driftwatch.model import Cause, Engine, Inputs
 
 AWS, GOOGLE = "registry.example.test/hashicorp/aws", "registry.example.test/hashicorp/google"
@@ -23,8 +24,8 @@ BASELINE = Inputs(
 UPGRADED = Engine(name="terraform", version="1.11.4", providers={AWS: "5.1.0", GOOGLE: "6.0.0"})
 
 
-def _cause(inputs: Inputs, baseline: Inputs | None = BASELINE, **where: bool) -> Cause:
-    return Evidence(inputs, baseline).cause(AWS, **where)
+def _cause(inputs: Inputs, baseline: Inputs | None = BASELINE, **where: Any) -> Cause:
+    return Comparison(inputs, baseline).cause(AWS, **where)
 
 
 @pytest.mark.parametrize(
@@ -63,14 +64,14 @@ def test_what_reads_no_input_does_not_differ_because_of_one() -> None:
     moved = replace(BASELINE, data_reads="d2", state_serial=8)
 
     assert _cause(moved) is Cause.INPUT_CHANGE
-    assert _cause(moved, constant=True) is Cause.STATE_EDIT
+    assert _cause(moved, references=frozenset()) is Cause.STATE_EDIT
 
 
 def test_another_providers_upgrade_explains_nothing_here() -> None:
     upgraded = replace(BASELINE, engine=UPGRADED)
 
-    assert Evidence(upgraded, BASELINE).cause(GOOGLE) is Cause.UNDETERMINED
-    assert Evidence(upgraded, BASELINE).cause(None) is Cause.PROVIDER_UPGRADE
+    assert Comparison(upgraded, BASELINE).cause(GOOGLE) is Cause.UNDETERMINED
+    assert Comparison(upgraded, BASELINE).cause(None) is Cause.PROVIDER_UPGRADE
 
 
 def test_with_nothing_to_compare_with_the_cause_is_undetermined() -> None:
@@ -80,6 +81,6 @@ def test_with_nothing_to_compare_with_the_cause_is_undetermined() -> None:
 
 
 def test_nothing_moved_is_said_only_when_nothing_is_known_to_have() -> None:
-    assert Evidence(BASELINE, BASELINE).nothing_moved
-    assert Evidence(BASELINE, None).nothing_moved
-    assert not Evidence(replace(BASELINE, variables="v2"), BASELINE).nothing_moved
+    assert Comparison(BASELINE, BASELINE).nothing_moved
+    assert Comparison(BASELINE, None).nothing_moved
+    assert not Comparison(replace(BASELINE, variables="v2"), BASELINE).nothing_moved
