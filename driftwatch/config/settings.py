@@ -33,6 +33,7 @@ from pydantic_core import CoreSchema  # noqa: TC002
 
 from driftwatch.config import values
 from driftwatch.config.durations import Duration, Interval, PositiveDuration  # noqa: TC001  (as above)
+from driftwatch.config.rules import RulesSettings
 from driftwatch.config.section import Contradiction, Name, Section, StackPattern, Text, again_in
 from driftwatch.model import DEFAULT_WORKSPACE, JsonValue
 
@@ -678,6 +679,11 @@ class Settings(Section):
         default=(),
         description="When repairs may be applied by themselves, or must not be. Default none: nothing is "
         "ever applied by itself. Has no effect in this version.",
+    )
+    rules: RulesSettings = Field(
+        default=RulesSettings(),
+        description="What is noise here, what counts all the same, and how much it matters. Default: the "
+        "shipped rules.",
     )
     notify: NotifySettings = Field(
         default=NotifySettings(), description="Who is told. Default: nobody, see each key."
