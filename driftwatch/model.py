@@ -560,8 +560,6 @@ class Announcement:
     disagreement: str | None = None
     set_aside: int = 0
     flapping: tuple[str, ...] = ()
-    sentence: str | None = None
-    """What a stale stack's people are told: for how long nobody has looked, and what was allowed."""
 
 
 ANNOUNCED_FINDINGS = 20

@@ -1,50 +1,86 @@
 """When people are told: at transitions of a stack, and never the same content twice in a row.
 
-Pure: the store keeps one `Told` per stack, calls `announce` inside its transaction, and writes the messages
-with the check. What was told, not what happened, decides what is told next, so that a message can neither be
-repeated nor skipped by a restart.
+Pure: the store keeps one `Told` per stack, calls this inside its transaction, and writes the messages with
+what they tell of. What was told, not what happened, decides what is told next, so that a message can neither
+be repeated nor skipped by a restart.
 
 Two stories run side by side, each from its beginning to its end an episode whose messages belong together:
-the drift (found, changed …, resolved) and the detector (check failing, recovered). A failing check says
-nothing of the drift: what was told of it stays. A replay that was wrong is a story of one message.
+the drift (found, changed …, reminded of, resolved) and the detector (check failing, stale, recovered). A
+failing check says nothing of the drift: what was told of it stays. A replay that was wrong is a story of one
+message.
+
+What a person snoozed or accepted is no news as long as it is, and the story that it is part of goes on: it
+is told of again there if it comes back, and the story ends when nothing is left. A finding that comes and
+goes is told of when that is noticed, and again when it has settled.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta  # noqa: TC003  (dataclass fields are read at run time)
 from typing import TYPE_CHECKING
 
 from driftwatch.model import (
     ANNOUNCED_FINDINGS,
     Announcement,
     CheckResult,
+    ErrorReport,
+    FindingEventKind,
+    FindingStatus,
     StackDeclaration,
+    StackId,
     TransitionKind,
+    Trigger,
     Verdict,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from driftwatch.drift.lifecycle import Event, Step
+    from driftwatch.drift.lifecycle import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What the people of a stack last heard.
 
-    `counted` are the fingerprints of the findings they know of, `episode` names the running story of them.
-    `failing` is true where they know that checks fail, `outage` names that story.
+    `counted` are the fingerprints of the open findings they know of, `flapping` the identities of those that
+    come and go, `set_aside` the fingerprints of those they know of and somebody put aside since. `episode`
+    names the running story of them, `spoken_at` is when it was last told of. `failing` is true where they
+    know that checks fail, `stale` where they know that none comes; `outage` names that story.
     """
 
     episode: str | None = None
     counted: frozenset[str] = frozenset()
     failing: bool = False
     outage: str | None = None
+    flapping: frozenset[str] = frozenset()
+    set_aside: frozenset[str] = frozenset()
+    spoken_at: datetime | None = None
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """Of which stack is spoken, as of when: a check that was made, or the latest one where none was."""
+
+    stack: StackId
+    verdict: Verdict
+    commit: str | None
+    trigger: Trigger
+    at: datetime
+    error: ErrorReport | None = None
+    mass_deletion: str | None = None
+    disagreement: str | None = None
 
 
 _DETECTOR = frozenset(
-    {TransitionKind.CHECK_FAILING, TransitionKind.RECOVERED, TransitionKind.REPLAY_DISAGREED}
+    {
+        TransitionKind.CHECK_FAILING,
+        TransitionKind.STALE,
+        TransitionKind.RECOVERED,
+        TransitionKind.REPLAY_DISAGREED,
+    }
 )
 
 
@@ -52,15 +88,64 @@ def announce(
     told: Told, result: CheckResult, steps: Sequence[Step], declaration: StackDeclaration
 ) -> tuple[tuple[Announcement, ...], Told]:
     """What to say after a check, and what people know then. `steps` are those of `advance` for this check."""
+    occasion = _of_check(result)
     if result.verdict is Verdict.ERROR:
-        return _after_failure(told, result, declaration)
+        return _after_failure(told, occasion, declaration)
     if not result.verdict.is_good:
         return (), told
-    now = _now(told, result)
-    kinds = tuple(_kinds(told, now))
+    now = _now(told, occasion, steps)
+    kinds = tuple(_kinds(told, now, steps))
     if result.disagreement:
         kinds = (*kinds, TransitionKind.REPLAY_DISAGREED)
-    return tuple(_announcement(kind, result, steps, declaration) for kind in kinds), now
+    said = tuple(_announcement(kind, occasion, told, steps, declaration) for kind in kinds)
+    return said, _spoken(told, now, kinds, occasion.at)
+
+
+def announce_between(
+    told: Told, occasion: Occasion, steps: Sequence[Step], declaration: StackDeclaration
+) -> tuple[tuple[Announcement, ...], Told]:
+    """What to say where no check was made, and what people know then: a snooze is over.
+
+    `steps` are those of all findings of the stack that are not resolved.
+    """
+    now = replace(_now(told, occasion, steps), failing=told.failing, stale=told.stale, outage=told.outage)
+    kinds = tuple(_drift_kinds(told, now, steps))
+    said = tuple(_announcement(kind, occasion, told, steps, declaration) for kind in kinds)
+    return said, _spoken(told, now, kinds, occasion.at)
+
+
+def remind(
+    told: Told,
+    occasion: Occasion,
+    steps: Sequence[Step],
+    declaration: StackDeclaration,
+    *,
+    after: timedelta,
+) -> tuple[tuple[Announcement, ...], Told]:
+    """A reminder of what was last spoken of longer than `after` ago, and what people know then.
+
+    What everybody knows that somebody looks after is nothing to be reminded of. `steps` are as above.
+    """
+    waiting = [step for step in steps if step.is_loud and step.status is not FindingStatus.ACKNOWLEDGED]
+    if told.episode is None or not waiting:
+        return (), told
+    if told.spoken_at is None:
+        return (), replace(told, spoken_at=occasion.at)  # told before it was noted when
+    if occasion.at - told.spoken_at < after:
+        return (), told
+    said = _announcement(TransitionKind.REMINDER, occasion, told, steps, declaration)
+    return (said,), replace(told, spoken_at=occasion.at)
+
+
+def announce_stale(
+    told: Told, occasion: Occasion, declaration: StackDeclaration, *, sentence: str
+) -> tuple[tuple[Announcement, ...], Told]:
+    """That nobody watches this stack any more, once; the next good check says that it is watched again."""
+    if told.stale:
+        return (), told
+    unwatched = replace(occasion, error=_stale(occasion, sentence))
+    said = _announcement(TransitionKind.STALE, unwatched, told, (), declaration)
+    return (said,), replace(told, stale=True, outage=told.outage or _name("outage", occasion))
 
 
 def episode_of(announcement: Announcement, before: Told, after: Told) -> str:
@@ -72,60 +157,170 @@ def episode_of(announcement: Announcement, before: Told, after: Told) -> str:
     return after.episode or before.episode or ""
 
 
-def _after_failure(
-    told: Told, result: CheckResult, declaration: StackDeclaration
-) -> tuple[tuple[Announcement, ...], Told]:
-    if told.failing:
-        return (), told
-    failing = _announcement(TransitionKind.CHECK_FAILING, result, (), declaration)
-    return (failing,), replace(told, failing=True, outage=_name("outage", result))
-
-
-def _now(told: Told, result: CheckResult) -> Told:
-    counted = frozenset(finding.fingerprint for finding in result.counted)
-    running = told.episode or _name("drift", result)
-    return Told(counted=counted, episode=running if counted else None)
-
-
-def _kinds(told: Told, now: Told) -> Iterator[TransitionKind]:
-    if told.failing:
-        yield TransitionKind.RECOVERED
-    if told.counted == now.counted:
-        return
-    if not told.counted:
-        yield TransitionKind.DRIFT_FOUND
-    else:
-        yield TransitionKind.DRIFT_CHANGED if now.counted else TransitionKind.RESOLVED
-
-
-def _name(story: str, result: CheckResult) -> str:
-    """Unique per stack: a story begins with one check."""
-    return f"{story}:{result.stack}:{result.started_at.isoformat()}"
-
-
-def _announcement(
-    kind: TransitionKind, result: CheckResult, steps: Sequence[Step], declaration: StackDeclaration
-) -> Announcement:
-    worst_first = sorted(result.counted, key=lambda finding: (-finding.severity.rank, finding.address))
-    news = () if kind in _DETECTOR else steps
-    return Announcement(
-        kind=kind,
-        stack=str(result.stack),
+def _of_check(result: CheckResult) -> Occasion:
+    return Occasion(
+        stack=result.stack,
         verdict=result.verdict,
         commit=result.commit,
         trigger=result.trigger,
         at=result.started_at,
-        findings=tuple(worst_first[:ANNOUNCED_FINDINGS]),
-        total=len(worst_first),
-        opened=_addresses(news, "opened", "reopened"),
-        changed=_addresses(news, "changed"),
-        resolved=_addresses(news, "resolved"),
-        owners=declaration.owners,
         error=result.error,
         mass_deletion=result.mass_deletion,
         disagreement=result.disagreement,
     )
 
 
-def _addresses(steps: Sequence[Step], *events: Event) -> tuple[str, ...]:
-    return tuple(step.finding.address for step in steps if step.event in events and step.finding.counted)
+def _after_failure(
+    told: Told, occasion: Occasion, declaration: StackDeclaration
+) -> tuple[tuple[Announcement, ...], Told]:
+    if told.failing:
+        return (), told
+    failing = _announcement(TransitionKind.CHECK_FAILING, occasion, told, (), declaration)
+    return (failing,), replace(told, failing=True, outage=told.outage or _name("outage", occasion))
+
+
+def _now(told: Told, occasion: Occasion, steps: Sequence[Step]) -> Told:
+    """What people know once all is said that is to be said of these steps."""
+    flapping = _flapping(told, steps)
+    loud = frozenset(
+        step.finding.fingerprint for step in steps if step.is_loud and step.identity not in flapping
+    )
+    known = told.counted | told.set_aside
+    aside = frozenset[str]().union(
+        *(
+            _prints(step)
+            for step in steps
+            if step.status.is_quiet and (_prints(step) & known or step.identity in told.flapping)
+        )
+    )
+    if not (loud or flapping) and _loud_before(told, steps):
+        aside = frozenset()  # all that was open is resolved: the story ends, whatever was put aside
+    goes_on = bool(loud or flapping or aside)
+    return Told(
+        counted=loud,
+        flapping=flapping,
+        set_aside=aside,
+        episode=(told.episode or _name("drift", occasion)) if goes_on else None,
+        spoken_at=told.spoken_at,
+    )
+
+
+def _prints(step: Step) -> frozenset[str]:
+    """A finding as it is now and as it was before this step: people may have heard of either."""
+    now = frozenset({step.finding.fingerprint})
+    return now | {step.before.finding.fingerprint} if step.before else now
+
+
+def _flapping(told: Told, steps: Sequence[Step]) -> frozenset[str]:
+    """Those that come and go: one that is away for now has no step in this check."""
+    moved = {step.identity for step in steps}
+    restless = {
+        step.identity for step in steps if step.flapping_since is not None and not step.status.is_quiet
+    }
+    return frozenset((told.flapping - moved) | restless)
+
+
+def _loud_before(told: Told, steps: Sequence[Step]) -> bool:
+    """Whether people knew of anything open that nobody has put aside since."""
+    quiet = [step for step in steps if step.status.is_quiet]
+    prints = frozenset[str]().union(*map(_prints, quiet))
+    return bool(told.counted - prints or told.flapping - {step.identity for step in quiet})
+
+
+def _kinds(told: Told, now: Told, steps: Sequence[Step]) -> Iterator[TransitionKind]:
+    if told.failing or told.stale:
+        yield TransitionKind.RECOVERED
+    yield from _drift_kinds(told, now, steps)
+
+
+def _drift_kinds(told: Told, now: Told, steps: Sequence[Step]) -> Iterator[TransitionKind]:
+    if told.episode is None:
+        if now.episode is not None:
+            yield TransitionKind.DRIFT_FOUND
+    elif now.episode is None:
+        yield TransitionKind.RESOLVED
+    elif _more(told, now) or _fewer(told, now, steps):
+        yield TransitionKind.DRIFT_CHANGED
+
+
+def _more(told: Told, now: Told) -> bool:
+    return bool(now.counted - told.counted or now.flapping - told.flapping)
+
+
+def _fewer(told: Told, now: Told, steps: Sequence[Step]) -> bool:
+    """Something that was told of is gone, or has settled, and not because somebody put it aside."""
+    settled = {step.identity for step in steps if step.event is FindingEventKind.SETTLED}
+    return bool(told.counted - now.counted - now.set_aside or settled & told.flapping)
+
+
+def _spoken(told: Told, now: Told, kinds: Iterable[TransitionKind], at: datetime) -> Told:
+    """A story that has begun or gone on was spoken of now; one that has ended is forgotten."""
+    if now.episode is None:
+        return replace(now, spoken_at=None)
+    return replace(now, spoken_at=at if set(kinds) - _DETECTOR else told.spoken_at)
+
+
+def _stale(occasion: Occasion, sentence: str) -> ErrorReport:
+    failing = occasion.error
+    return ErrorReport(
+        code="stale",
+        message=f"{sentence}; the latest one failed: {failing.message}" if failing else sentence,
+        advice=(failing.advice if failing else None)
+        or "See whether the daemon runs and its queue moves: driftwatch doctor, driftwatch stacks list.",
+    )
+
+
+def _name(story: str, occasion: Occasion) -> str:
+    """Unique per stack: a story begins at one moment."""
+    return f"{story}:{occasion.stack}:{occasion.at.isoformat()}"
+
+
+def _announcement(
+    kind: TransitionKind,
+    occasion: Occasion,
+    told: Told,
+    steps: Sequence[Step],
+    declaration: StackDeclaration,
+) -> Announcement:
+    loud = [step.finding for step in steps if step.is_loud]
+    worst_first = sorted(loud, key=lambda finding: (-finding.severity.rank, finding.address))
+    news = () if kind in _DETECTOR else tuple(step for step in steps if not _is_old(step, told))
+    return Announcement(
+        kind=kind,
+        stack=str(occasion.stack),
+        verdict=occasion.verdict,
+        commit=occasion.commit,
+        trigger=occasion.trigger,
+        at=occasion.at,
+        findings=tuple(worst_first[:ANNOUNCED_FINDINGS]),
+        total=len(worst_first),
+        opened=_addresses(step for step in news if step.is_loud and not _is_change(step)),
+        changed=_addresses(step for step in news if step.is_loud and _is_change(step)),
+        resolved=_addresses(step for step in news if _is_end(step)),
+        flapping=_addresses(step for step in news if step.event is FindingEventKind.FLAPPING),
+        owners=declaration.owners,
+        error=occasion.error,
+        mass_deletion=occasion.mass_deletion,
+        disagreement=occasion.disagreement,
+        set_aside=sum(step.status.is_quiet and step.finding.counted for step in steps),
+    )
+
+
+def _is_old(step: Step, told: Told) -> bool:
+    """People know of it as it is; one that comes and goes they know of in whatever state it is just now."""
+    if step.identity in told.flapping and step.event is not FindingEventKind.SETTLED:
+        return step.flapping_since is not None
+    return step.is_loud and step.finding.fingerprint in told.counted
+
+
+def _is_change(step: Step) -> bool:
+    return step.event in (FindingEventKind.CHANGED, FindingEventKind.SETTLED)
+
+
+def _is_end(step: Step) -> bool:
+    settled = step.event is FindingEventKind.SETTLED and not step.status.is_active
+    return settled or step.event is FindingEventKind.RESOLVED
+
+
+def _addresses(steps: Iterable[Step]) -> tuple[str, ...]:
+    return tuple(step.finding.address for step in steps if step.finding.counted)

@@ -75,6 +75,13 @@ _ICONS = {
     TransitionKind.CHECK_FAILING: "\N{LARGE YELLOW CIRCLE}",
     TransitionKind.RECOVERED: "\N{LARGE GREEN CIRCLE}",
     TransitionKind.REPLAY_DISAGREED: "\N{LARGE YELLOW CIRCLE}",
+    TransitionKind.STALE: "\N{LARGE YELLOW CIRCLE}",
+    TransitionKind.REMINDER: "\N{LARGE RED CIRCLE}",
+}
+
+_OUTCOMES = {
+    TransitionKind.REPLAY_DISAGREED: "a replay was wrong",
+    TransitionKind.STALE: "nobody watches it any more",
 }
 
 
@@ -124,20 +131,25 @@ def fallback(announcement: Announcement) -> str:
 def _outcome(announcement: Announcement) -> str:
     match announcement.kind:
         case TransitionKind.RESOLVED:
-            return "resolved"
+            return f"resolved{_aside(announcement)}"
+        case TransitionKind.REMINDER:
+            return f"still {_condition(announcement)}"
         case TransitionKind.CHECK_FAILING:
             return f"the check fails ({_error_code(announcement)})"
         case TransitionKind.RECOVERED:
             return f"the check works again, {_condition(announcement)}"
-        case TransitionKind.REPLAY_DISAGREED:
-            return "a replay was wrong"
         case _:
-            return _condition(announcement)
+            return _OUTCOMES.get(announcement.kind) or _condition(announcement)
 
 
 def _condition(announcement: Announcement) -> str:
     words = _VERDICTS[announcement.verdict]
-    return f"{words}, {_counted(announcement.total, 'finding')}" if announcement.total else words
+    found = f", {_counted(announcement.total, 'finding')}" if announcement.total else ""
+    return f"{words}{found}{_aside(announcement)}"
+
+
+def _aside(announcement: Announcement) -> str:
+    return f", {announcement.set_aside} snoozed or accepted" if announcement.set_aside else ""
 
 
 def _error_code(announcement: Announcement) -> str:
@@ -157,13 +169,21 @@ def _warnings(announcement: Announcement) -> list[Block]:
 
 
 def _body(announcement: Announcement, room: int) -> list[Block]:
-    if announcement.kind is TransitionKind.CHECK_FAILING:
+    if announcement.kind in (TransitionKind.CHECK_FAILING, TransitionKind.STALE):
         return [_failure(announcement)]
     if announcement.kind is TransitionKind.RESOLVED:
         return _gone(announcement)
     if announcement.kind is TransitionKind.REPLAY_DISAGREED:
         return [_section(_disagreement(announcement, SENTENCE_LIMIT * 2))]
-    return _findings(announcement, room)
+    restless = _flapping(announcement)
+    return [*restless, *_findings(announcement, room - _length(restless))]
+
+
+def _flapping(announcement: Announcement) -> list[Block]:
+    if not announcement.flapping:
+        return []
+    named = _addresses(announcement.flapping, len(announcement.flapping), shown=ADDRESSES_SHOWN)
+    return [_section(f"*Comes and goes:* {named}. You hear of it again when it has settled.")]
 
 
 def _disagreement(announcement: Announcement, limit: int) -> str:
@@ -202,11 +222,11 @@ def _findings(announcement: Announcement, room: int) -> list[Block]:
 
 def _fitting(sections: Sequence[Block], room: int) -> int:
     """How many of the sections, from the first on, fit into `room` characters and Slack's count of blocks."""
-    for count, section in enumerate(sections[: BLOCK_LIMIT - 5]):
+    for count, section in enumerate(sections[: BLOCK_LIMIT - 6]):
         room -= _length([section])
         if room < 0:
             return count
-    return min(len(sections), BLOCK_LIMIT - 5)
+    return min(len(sections), BLOCK_LIMIT - 6)
 
 
 def _hidden(shown: int, total: int) -> list[Block]:
@@ -261,6 +281,7 @@ def _happened(announcement: Announcement) -> str:
             ("New", announcement.opened),
             ("Changed", announcement.changed),
             ("Gone", announcement.resolved),
+            ("Comes and goes; told again when it has settled", announcement.flapping),
         )
         if addresses
     ]

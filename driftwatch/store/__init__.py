@@ -4,6 +4,7 @@ from driftwatch.store.instance import instance_key
 from driftwatch.store.spool import Drained, Spool
 from driftwatch.store.store import Store
 from driftwatch.store.values import (
+    Acted,
     Enqueued,
     FindingEvent,
     Page,
@@ -14,6 +15,7 @@ from driftwatch.store.values import (
 )
 
 __all__ = [
+    "Acted",
     "Drained",
     "Enqueued",
     "FindingEvent",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, CompoundSelect, Connection
 
-    from driftwatch.drift import Step
+    from driftwatch.drift import Flapping, Step
     from driftwatch.model import Announcement, CheckResult, Job, StackDeclaration, StackId
     from driftwatch.store.engine import AnyRow
 
@@ -43,6 +43,7 @@ def record(
     channels: Sequence[str],
     job: Job | None,
     late: bool,
+    flapping: Flapping,
 ) -> Recorded:
     """Writes a result and all that follows from it. See `Store.record_check`."""
     stack = stacks.hold(connection, declaration, result.started_at)
@@ -54,7 +55,7 @@ def record(
     check_id = _insert(connection, stack.id, key, result)
     announced: tuple[Announcement, ...] = ()
     if _is_news(stack, result, late=late):
-        steps = _advance(connection, stack.id, check_id, result)
+        steps = _advance(connection, stack, check_id, result, flapping)
         announced = told.tell(
             connection,
             result,
@@ -149,10 +150,36 @@ def _insert(connection: Connection, stack_id: int, key: str, result: CheckResult
     return check_id
 
 
-def _advance(connection: Connection, stack_id: int, check_id: int, result: CheckResult) -> tuple[Step, ...]:
-    steps = advance(findings.of_stack(connection, stack_id), result)
-    findings.take(connection, stack_id, steps, check_id=check_id, at=result.started_at)
+def _advance(
+    connection: Connection, stack: AnyRow, check_id: int, result: CheckResult, flapping: Flapping
+) -> tuple[Step, ...]:
+    last = _inputs_of_last_good(connection, stack, check_id)
+    steps = advance(findings.of_stack(connection, stack.id), result, last=last, flapping=flapping)
+    findings.take(
+        connection,
+        stack.id,
+        steps,
+        check_id=check_id,
+        at=result.started_at,
+        clean_at=stack.last_good_at,
+    )
     return steps
+
+
+def _inputs_of_last_good(connection: Connection, stack: AnyRow, check_id: int) -> Inputs | None:
+    """Those of the check that saw every finding which is now active."""
+    document = connection.scalar(
+        select(CheckRow.inputs)
+        .where(
+            CheckRow.stack_id == stack.id,
+            CheckRow.verdict.in_(_GOOD),
+            CheckRow.started_at == stack.last_good_at,
+            CheckRow.id != check_id,
+        )
+        .order_by(CheckRow.id.desc())
+        .limit(1)
+    )
+    return load_optional(Inputs, document)
 
 
 def _keep_baseline(connection: Connection, stack_id: int, check_id: int, result: CheckResult) -> None:

@@ -1,35 +1,42 @@
-"""Findings and their events: written as `driftwatch.drift` decides, read in pages."""
+"""Findings and their events: written as `driftwatch.drift` decides, read in pages.
+
+Whoever changes one holds its stack's row (see `stacks.hold`): a check and a person never decide at once.
+"""
 
 from __future__ import annotations
 
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, union_all, update
 
-from driftwatch.model import Finding, FindingStatus, StoredFinding
-from driftwatch.store.codec import dump, load
+from driftwatch.drift import SEEN
+from driftwatch.model import (
+    DRIFTWATCH,
+    Acceptance,
+    Finding,
+    FindingEventKind,
+    FindingStatus,
+    Resolution,
+    StoredFinding,
+)
+from driftwatch.store.codec import dump, load, load_optional, writable
 from driftwatch.store.names import id_of, ids_matching
-from driftwatch.store.tables import EventKind, FindingEventRow, FindingRow, StackRow
+from driftwatch.store.tables import FindingEventRow, FindingRow, StackRow
 from driftwatch.store.values import FindingEvent, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from driftwatch.drift import Step
     from driftwatch.store.engine import AnyRow, AnySelect
 
-GONE = "gone"
-"""Resolution of a finding that a later good check no longer saw."""
-
-STACK_REMOVED = "stack_removed"
-"""Resolution of a finding whose stack is no longer declared: nobody knows what became of the resource."""
-
-_SEEN = "seen"
-_OPENED = "opened"
 _ACTIVE = tuple(status for status in FindingStatus if status.is_active)
+_OPEN = tuple(status for status in FindingStatus if status.is_open)
+_BEGINNINGS = (FindingEventKind.OPENED, FindingEventKind.REOPENED, FindingEventKind.FLAPPING)
 
 
 def of_stack(connection: Connection, stack_id: int) -> list[StoredFinding]:
@@ -38,29 +45,63 @@ def of_stack(connection: Connection, stack_id: int) -> list[StoredFinding]:
     return [_stored(row) for row in rows]
 
 
+def active_of_stack(connection: Connection, stack_id: int) -> list[StoredFinding]:
+    """A stack's findings that are not resolved."""
+    rows = connection.execute(
+        _query()
+        .where(FindingRow.stack_id == stack_id, FindingRow.status.in_(_ACTIVE))
+        .order_by(FindingRow.id)
+    )
+    return [_stored(row) for row in rows]
+
+
 def take(
-    connection: Connection, stack_id: int, steps: Sequence[Step], *, check_id: int, at: datetime
+    connection: Connection,
+    stack_id: int,
+    steps: Sequence[Step],
+    *,
+    check_id: int,
+    at: datetime,
+    clean_at: datetime | None,
 ) -> None:
-    """Writes what a check's steps mean: rows new and changed, and an event for each but the seen."""
+    """Writes what a check's steps mean: rows new and changed, and an event for each but the seen.
+
+    `clean_at` is when the stack's last good check before this one was.
+    """
+    move = partial(_moved, check_id=check_id, at=at, clean_at=clean_at)
     opened = [step for step in steps if step.before is None]
     if opened:
         connection.execute(
             insert(FindingRow),
-            [_opened(step, stack_id=stack_id, check_id=check_id, at=at) for step in opened],
+            [{"stack_id": stack_id, "identity": step.identity, **move(step)} for step in opened],
         )
     ids = _ids(connection, stack_id)
     seen = [ids[step.identity] for step in steps if _merely_seen(step)]
     _touch(connection, seen, check_id=check_id, at=at)
     for step in steps:
         if step.before is not None and not _merely_seen(step):
-            moved = _moved(step, check_id=check_id, at=at)
-            connection.execute(update(FindingRow).where(FindingRow.id == step.before.id).values(**moved))
-    events = [step for step in steps if step.event != _SEEN]
+            connection.execute(update(FindingRow).where(FindingRow.id == step.before.id).values(**move(step)))
     _add_events(
         connection,
-        [(ids[step.identity], EventKind(step.event), dump(step.finding)) for step in events],
-        check_id=check_id,
-        at=at,
+        [_event(ids[step.identity], step, at=at, check_id=check_id) for step in steps if step.event != SEEN],
+    )
+
+
+def put(connection: Connection, step: Step, *, at: datetime) -> None:
+    """Writes what a person or the time did to a finding: nobody saw it by that."""
+    assert step.before is not None  # noqa: S101  (for the type checker)
+    connection.execute(
+        update(FindingRow).where(FindingRow.id == step.before.id).values(status=step.status, **_life(step))
+    )
+    _add_events(connection, [_event(step.before.id, step, at=at, check_id=None)])
+
+
+def ended(connection: Connection, at: datetime) -> list[int]:
+    """The ids of the stacks that have a finding whose snooze or acceptance is over."""
+    return list(
+        connection.scalars(
+            select(FindingRow.stack_id).where(FindingRow.until <= at).distinct().order_by(FindingRow.stack_id)
+        )
     )
 
 
@@ -74,21 +115,40 @@ def close_removed(connection: Connection, stack_ids: Sequence[int], at: datetime
     connection.execute(
         update(FindingRow)
         .where(FindingRow.stack_id.in_(stack_ids), FindingRow.status.in_(_ACTIVE))
-        .values(status=FindingStatus.RESOLVED, resolved_at=at, resolution=STACK_REMOVED)
+        .values(
+            status=FindingStatus.RESOLVED,
+            resolved_at=at,
+            resolution=Resolution.STACK_REMOVED,
+            until=None,
+            acceptance=None,
+        )
+    )
+    connection.execute(
+        update(FindingRow).where(FindingRow.stack_id.in_(stack_ids)).values(turns=None, flapping_since=None)
     )
     _add_events(
         connection,
-        [(row.id, EventKind.STACK_REMOVED, row.document) for row in rows],
-        check_id=None,
-        at=at,
+        [
+            {
+                "finding_id": row.id,
+                "check_id": None,
+                "event": FindingEventKind.STACK_REMOVED,
+                "at": at,
+                "document": row.document,
+                "actor": DRIFTWATCH,
+                "reason": None,
+                "until": None,
+            }
+            for row in rows
+        ],
     )
 
 
 def count_open(connection: Connection, stack_id: int) -> int:
-    """Counted findings of a stack that are not resolved."""
+    """Counted findings of a stack that wait for somebody."""
     found: int | None = connection.scalar(
         select(func.count()).where(
-            FindingRow.stack_id == stack_id, FindingRow.counted, FindingRow.status.in_(_ACTIVE)
+            FindingRow.stack_id == stack_id, FindingRow.counted, FindingRow.status.in_(_OPEN)
         )
     )
     return found or 0
@@ -103,19 +163,42 @@ def page(
     limit: int,
     after: int | None,
 ) -> Page[StoredFinding]:
-    """Some findings in the order of their ids."""
-    query = _query().order_by(FindingRow.id.desc()).limit(limit + 1)
-    if stack is not None:
-        query = query.where(FindingRow.stack_id.in_(ids_matching(connection, stack)))
-    if statuses is not None:
-        query = query.where(FindingRow.status.in_(tuple(statuses)))
-    if counted is not None:
-        query = query.where(FindingRow.counted == counted)
-    if after is not None:
-        query = query.where(FindingRow.id < after)
-    rows = connection.execute(query).all()
-    items = [_stored(row) for row in rows[:limit]]
-    return Page(items=items, next=items[-1].id if len(rows) > limit else None)
+    """Some findings in the order of their ids, the newest first."""
+    wanted = tuple(dict.fromkeys(FindingStatus if statuses is None else statuses))
+    stacks = None if stack is None else ids_matching(connection, stack)
+    if not wanted or stacks == []:
+        return Page(items=[], next=None)
+    found = _chosen(connection, wanted, stacks, counted=counted, limit=limit + 1, after=after)
+    rows = connection.execute(_query().where(FindingRow.id.in_(found[:limit])).order_by(FindingRow.id.desc()))
+    items = [_stored(row) for row in rows]
+    return Page(items=items, next=items[-1].id if len(found) > limit else None)
+
+
+def _chosen(
+    connection: Connection,
+    statuses: Sequence[FindingStatus],
+    stacks: Sequence[int] | None,
+    *,
+    counted: bool | None,
+    limit: int,
+    after: int | None,
+) -> list[int]:
+    """The ids of a page: the newest of each status, read from the index alone, and the newest of those."""
+    within = None
+    if stacks is not None:
+        within = select(StackRow.id).where(StackRow.id.in_(stacks)).cte("within")
+    newest = []
+    for status in statuses:
+        query: Select[int] = select(FindingRow.id).where(FindingRow.status == status)
+        if counted is not None:
+            query = query.where(FindingRow.counted == counted)
+        if after is not None:
+            query = query.where(FindingRow.id < after)
+        if within is not None:
+            query = query.where(FindingRow.stack_id.in_(select(within.c.id)))
+        newest.append(query.order_by(FindingRow.id.desc()).limit(limit).subquery())
+    together = union_all(*(select(each.c.id) for each in newest)).subquery()
+    return list(connection.scalars(select(together.c.id).order_by(together.c.id.desc()).limit(limit)))
 
 
 def one(connection: Connection, finding_id: int) -> StoredFinding | None:
@@ -136,9 +219,18 @@ def events(connection: Connection, finding_id: int) -> list[FindingEvent]:
             at=row.at,
             check_id=row.check_id,
             finding=load(Finding, row.document),
+            actor=row.actor,
+            reason=row.reason,
+            until=row.until,
         )
         for row in rows
     ]
+
+
+def stack_of(connection: Connection, finding_id: int) -> int | None:
+    """The row id of the stack that a finding is of."""
+    found: int | None = connection.scalar(select(FindingRow.stack_id).where(FindingRow.id == finding_id))
+    return found
 
 
 def _query() -> AnySelect:
@@ -156,7 +248,13 @@ def _stored(row: AnyRow) -> StoredFinding:
         last_seen=row.last_seen,
         finding=load(Finding, row.document),
         resolved_at=row.resolved_at,
-        resolution=row.resolution,
+        resolution=Resolution(row.resolution) if row.resolution else None,
+        opened_at=row.opened_at,
+        clean_at=row.clean_at,
+        until=row.until,
+        acceptance=load_optional(Acceptance, row.acceptance),
+        turns=tuple(datetime.fromisoformat(turn) for turn in row.turns or ()),
+        flapping_since=row.flapping_since,
     )
 
 
@@ -169,7 +267,12 @@ def _ids(connection: Connection, stack_id: int) -> Mapping[str, int]:
 
 def _merely_seen(step: Step) -> bool:
     """True where nothing of the row moves but when it was seen; a new rule may move more than the plan."""
-    return step.event == _SEEN and step.before is not None and step.before.finding == step.finding
+    return (
+        step.event == SEEN
+        and step.before is not None
+        and step.before.finding == step.finding
+        and step.before.acceptance == step.acceptance
+    )
 
 
 def _touch(connection: Connection, ids: Sequence[int], *, check_id: int, at: datetime) -> None:
@@ -179,20 +282,17 @@ def _touch(connection: Connection, ids: Sequence[int], *, check_id: int, at: dat
         )
 
 
-def _opened(step: Step, *, stack_id: int, check_id: int, at: datetime) -> dict[str, Any]:
-    return {
-        "stack_id": stack_id,
-        "identity": step.identity,
-        **_moved(step, check_id=check_id, at=at),
-    }
-
-
-def _moved(step: Step, *, check_id: int, at: datetime) -> dict[str, Any]:
+def _moved(step: Step, *, check_id: int, at: datetime, clean_at: datetime | None) -> dict[str, Any]:
     if step.status is FindingStatus.RESOLVED:
-        return {"status": step.status, "resolved_at": at, "resolution": GONE}
+        ends = {"resolved_at": at} if step.event == FindingEventKind.RESOLVED else {}
+        return {"status": step.status, "resolution": step.resolution, **ends, **_life(step)}
     finding = step.finding
-    # One that was noise and now counts begins its life here: nobody was told of it before.
-    born = {"first_seen": at, "first_check_id": check_id} if step.event == _OPENED else {}
+    born: dict[str, Any] = {}
+    if step.event in _BEGINNINGS and not (step.before and step.before.status.is_active):
+        born |= {"opened_at": at, "clean_at": clean_at}
+    if step.event == FindingEventKind.OPENED:
+        # One that was noise and now counts begins its life here: nobody was told of it before.
+        born |= {"opened_at": at, "clean_at": clean_at, "first_seen": at, "first_check_id": check_id}
     return {
         **born,
         "status": step.status,
@@ -207,27 +307,32 @@ def _moved(step: Step, *, check_id: int, at: datetime) -> dict[str, Any]:
         "last_check_id": check_id,
         "resolved_at": None,
         "resolution": None,
+        **_life(step),
     }
 
 
-def _add_events(
-    connection: Connection,
-    happened: Sequence[tuple[int, EventKind, Any]],
-    *,
-    check_id: int | None,
-    at: datetime,
-) -> None:
-    if happened:
-        connection.execute(
-            insert(FindingEventRow),
-            [
-                {
-                    "finding_id": finding_id,
-                    "event": event,
-                    "document": document,
-                    "check_id": check_id,
-                    "at": at,
-                }
-                for finding_id, event, document in happened
-            ],
-        )
+def _life(step: Step) -> dict[str, Any]:
+    return {
+        "until": step.until,
+        "acceptance": writable(dump(step.acceptance)),
+        "turns": [turn.isoformat() for turn in step.turns] or None,
+        "flapping_since": step.flapping_since,
+    }
+
+
+def _event(finding_id: int, step: Step, *, at: datetime, check_id: int | None) -> dict[str, Any]:
+    return {
+        "finding_id": finding_id,
+        "check_id": check_id,
+        "event": FindingEventKind(step.event),
+        "at": at,
+        "document": dump(step.finding),
+        "actor": writable(step.actor),
+        "reason": writable(step.reason),
+        "until": step.until,
+    }
+
+
+def _add_events(connection: Connection, events: Sequence[dict[str, Any]]) -> None:
+    if events:
+        connection.execute(insert(FindingEventRow), list(events))

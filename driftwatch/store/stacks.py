@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
+from driftwatch.config.durations import format_duration
 from driftwatch.log import redact
 from driftwatch.model import ErrorReport, Health, StackId, StackStatus, Verdict
 from driftwatch.store import findings, jobs
@@ -102,6 +103,59 @@ def hold(connection: Connection, declaration: StackDeclaration, at: datetime) ->
     return row
 
 
+def hold_row(connection: Connection, stack_id: int) -> AnyRow:
+    """The row of that id, locked until the transaction ends."""
+    return connection.execute(
+        select(StackRow).where(StackRow.id == stack_id).with_for_update(key_share=True)
+    ).one()
+
+
+def count(connection: Connection, stack_id: int) -> None:
+    """Notes how many findings of the stack are open now."""
+    connection.execute(
+        update(StackRow)
+        .where(StackRow.id == stack_id)
+        .values(open_findings=findings.count_open(connection, stack_id))
+    )
+
+
+def allow_ages(connection: Connection, ages: Mapping[StackId, timedelta]) -> None:
+    """Notes how long each stack may go without a good check; one that is not known is passed over."""
+    rows = connection.execute(select(StackRow).where(StackRow.removed_at.is_(None)))
+    changed = [
+        {"of": row.id, "seconds": ages[id_of(row)].total_seconds()}
+        for row in rows
+        if id_of(row) in ages and row.allowed_age != ages[id_of(row)].total_seconds()
+    ]
+    if changed:
+        connection.execute(
+            update(StackRow).where(StackRow.id == bindparam("of")).values(allowed_age=bindparam("seconds")),
+            changed,
+        )
+
+
+def all_unwatched(connection: Connection, *, at: datetime, since: datetime, fallback: timedelta) -> list[int]:
+    """The ids of the stacks that `unwatched` says something of."""
+    rows = connection.execute(select(StackRow).where(StackRow.removed_at.is_(None)))
+    return [row.id for row in rows if unwatched(row, at=at, since=since, fallback=fallback)]
+
+
+def unwatched(row: AnyRow, *, at: datetime, since: datetime, fallback: timedelta) -> str | None:
+    """A sentence where a stack had no good check for longer than allowed, else None.
+
+    Nobody could look before `since`, when driftwatch was started: that is not counted. A suspended stack is
+    left alone on purpose.
+    """
+    if row.removed_at is not None or row.suspended:
+        return None
+    allowed = _allowed(row) or fallback
+    if at - max(row.last_good_at or row.declared_at, since) <= allowed:
+        return None
+    if row.last_good_at is None:
+        return f"{NEVER_CHECKED}, allowed are {_rounded(allowed)}"
+    return _too_old(at - row.last_good_at, allowed)
+
+
 def note_check(connection: Connection, stack_id: int, result: CheckResult) -> None:
     """Makes `result` the stack's latest check; what was last known to be good stays where it is none."""
     latest: dict[str, Any] = {
@@ -152,7 +206,7 @@ def statuses(
     now: datetime,
     allowed_age: Callable[[StackId], timedelta] | None,
 ) -> list[StackStatus]:
-    """The declared stacks, or those that a glob matches, by name."""
+    """The declared stacks, or those that a glob matches, by name. What the daemon has noted is allowed."""
     rows = connection.execute(
         select(StackRow).where(StackRow.removed_at.is_(None)).order_by(StackRow.name)
     ).all()
@@ -209,7 +263,9 @@ def _remove(connection: Connection, ids: Sequence[int], at: datetime) -> None:
     if not ids:
         return
     connection.execute(
-        update(StackRow).where(StackRow.id.in_(ids)).values(removed_at=at, next_due_at=None, open_findings=0)
+        update(StackRow)
+        .where(StackRow.id.in_(ids))
+        .values(removed_at=at, next_due_at=None, open_findings=0, allowed_age=None)
     )
     connection.execute(delete(ToldRow).where(ToldRow.stack_id.in_(ids)))
     jobs.drop_queued(connection, ids)
@@ -222,7 +278,7 @@ def _status(row: AnyRow, *, now: datetime, allowed_age: Callable[[StackId], time
         row,
         error,
         now - row.last_good_at if row.last_good_at else None,
-        allowed_age(stack) if allowed_age else None,
+        _allowed(row) or (allowed_age(stack) if allowed_age else None),
     )
     return StackStatus(
         id=stack,
@@ -250,9 +306,19 @@ def _health(
     if age is None:
         return Health.STALE, NEVER_CHECKED
     if allowed is not None and age > allowed:
-        return Health.STALE, f"no good check for {_rounded(age)}, allowed are {_rounded(allowed)}"
+        return Health.STALE, _too_old(age, allowed)
     return Health.FRESH, None
 
 
-def _rounded(age: timedelta) -> timedelta:
-    return timedelta(seconds=round(age.total_seconds()))
+def _allowed(row: AnyRow) -> timedelta | None:
+    return None if row.allowed_age is None else timedelta(seconds=row.allowed_age)
+
+
+def _too_old(age: timedelta, allowed: timedelta) -> str:
+    return f"no good check for {_rounded(age)}, allowed are {_rounded(allowed)}"
+
+
+def _rounded(age: timedelta) -> str:
+    """To the second, and without the seconds of what is days old."""
+    whole = timedelta(seconds=round(age.total_seconds()))
+    return format_duration(whole - whole % timedelta(minutes=1) if whole >= timedelta(days=1) else whole)

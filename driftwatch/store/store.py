@@ -10,8 +10,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from driftwatch.drift import Flapping
 from driftwatch.errors import UnknownStackError
-from driftwatch.store import checks, findings, jobs, outbox, schema, stacks
+from driftwatch.store import checks, findings, jobs, lives, outbox, schema, stacks, told
 from driftwatch.store.codec import writable_result
 from driftwatch.store.engine import Backend, Database
 from driftwatch.store.leader import Leadership
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
 
+    from driftwatch.drift import Press, Refused
     from driftwatch.model import (
+        Announcement,
         CheckResult,
         ErrorReport,
         FindingStatus,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
         Trigger,
     )
     from driftwatch.store.values import (
+        Acted,
         Enqueued,
         FindingEvent,
         Page,
@@ -60,22 +64,31 @@ class Store:
     DiskFullError where the database does not do its part; nothing is half written then.
     """
 
-    def __init__(self, database: Database, upgraded: Upgraded) -> None:
+    def __init__(self, database: Database, upgraded: Upgraded, flapping: Flapping | None = None) -> None:
         self._database = database
+        self._flapping = flapping or Flapping()
         self._leadership = Leadership(database.backend)
         self.upgraded = upgraded
         """What opening it did to the schema."""
 
     @classmethod
-    def open(cls, *, state_dir: Path, database: str | None, patience: float = PATIENCE) -> Self:
+    def open(
+        cls,
+        *,
+        state_dir: Path,
+        database: str | None,
+        patience: float = PATIENCE,
+        flapping: Flapping | None = None,
+    ) -> Self:
         """Opens the database, made or upgraded as needed: a file in `state_dir`, or the URL of a PostgreSQL.
 
+        `flapping` says which findings count as coming and going.
         Raises StoreNewerError, StoreCorruptError, StoreLockedError, StoreUnavailableError, and ConfigError
         where `database` is not the URL of a PostgreSQL.
         """
         opened = Database(_backend(state_dir, database, patience))
         try:
-            return cls(opened, schema.upgrade(opened))
+            return cls(opened, schema.upgrade(opened), flapping)
         except BaseException:
             opened.close()
             raise
@@ -136,8 +149,8 @@ class Store:
     ) -> list[StackStatus]:
         """All stacks, or those whose id matches one of the globs, by name.
 
-        A stack is blind where its latest check failed, and stale where its latest good one is older than
-        `allowed_age` says or where there is none.
+        A stack is blind where its latest check failed, and stale where there is no good one, or where the
+        latest is older than the daemon has noted as allowed (see `allow_ages`), or else `allowed_age` says.
         """
         return self._database.read(
             partial(stacks.statuses, patterns=patterns, now=now, allowed_age=allowed_age)
@@ -150,6 +163,36 @@ class Store:
     def due_times(self) -> dict[StackId, datetime | None]:
         """When each stack is due; None where that was never said."""
         return self._database.read(stacks.due_times)
+
+    def allow_ages(self, ages: Mapping[StackId, timedelta]) -> None:
+        """Notes how long each stack may go without a good check before it is stale."""
+        self._database.write(partial(stacks.allow_ages, ages=ages))
+
+    def tell_stale(
+        self, *, at: datetime, since: datetime, fallback: timedelta, channels: Sequence[str]
+    ) -> list[Announcement]:
+        """Tells of each stack, once, that had no good check for longer than allowed; a good one ends that.
+
+        What was before `since` does not count: nobody could look then. `fallback` is what is allowed for a
+        stack of which nothing is noted.
+        """
+        found = self._database.read(partial(stacks.all_unwatched, at=at, since=since, fallback=fallback))
+        if not found:
+            return []
+        known = self._database.read(told.running)
+        silent = [stack for stack in found if stack not in known or not known[stack].stale]
+        tell = partial(lives.tell_stale, at=at, since=since, fallback=fallback, channels=channels)
+        return self._each(silent, tell)
+
+    def remind(self, *, at: datetime, after: timedelta, channels: Sequence[str]) -> list[Announcement]:
+        """Reminds of open findings that were last spoken of longer than `after` ago."""
+        known = self._database.read(told.running)
+        due = [
+            stack
+            for stack, it in known.items()
+            if it.episode is not None and (it.spoken_at is None or at - it.spoken_at >= after)
+        ]
+        return self._each(due, partial(lives.remind, at=at, after=after, channels=channels))
 
     def baseline(self, stack: StackId) -> Inputs | None:
         """The inputs of the stack's last check that was in sync."""
@@ -180,6 +223,7 @@ class Store:
                 channels=channels,
                 job=job,
                 late=late,
+                flapping=self._flapping,
             )
         )
 
@@ -219,6 +263,18 @@ class Store:
     def finding_events(self, id: int) -> list[FindingEvent]:  # noqa: A002  (it is what the seam calls it)
         """A finding's life, oldest step first."""
         return self._database.read(partial(findings.events, finding_id=id))
+
+    def act(self, id: int, press: Press) -> Acted | Refused | None:  # noqa: A002  (it is what the seam calls it)
+        """Does what a person asked for with a finding, or says why it cannot be; None: no such finding.
+
+        The step is recorded with who and why. What was told stays; the next check tells what is news then.
+        """
+        return self._database.write(partial(lives.press, finding_id=id, pressed=press))
+
+    def reopen_ended(self, *, at: datetime, channels: Sequence[str]) -> list[Announcement]:
+        """Re-opens the findings whose snooze or acceptance is over, and tells of them."""
+        found = self._database.read(partial(findings.ended, at=at))
+        return self._each(found, partial(lives.reopen_ended, at=at, channels=channels))
 
     # Jobs
 
@@ -288,6 +344,16 @@ class Store:
     def prune_messages(self, before: datetime) -> int:
         """Deletes messages of episodes that are over and older than `before`. Returns how many."""
         return self._database.write(partial(outbox.prune, before=before))
+
+    def _each(
+        self, stack_ids: Iterable[int], tell: Callable[..., tuple[Announcement, ...]]
+    ) -> list[Announcement]:
+        """What is told of each of these stacks, in a transaction of its own."""
+        return [
+            announcement
+            for stack_id in stack_ids
+            for announcement in self._database.write(partial(tell, stack_id=stack_id))
+        ]
 
     def _delete(self, check_ids: Sequence[int]) -> int:
         batches = (check_ids[start : start + _BATCH] for start in range(0, len(check_ids), _BATCH))

@@ -13,7 +13,17 @@ from typing import Any, ClassVar
 from sqlalchemy import ForeignKey, Index, MetaData, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from driftwatch.model import FindingKind, FindingStatus, JobState, Method, Severity, Trigger, Verdict
+from driftwatch.model import (
+    DRIFTWATCH,
+    FindingEventKind,
+    FindingKind,
+    FindingStatus,
+    JobState,
+    Method,
+    Severity,
+    Trigger,
+    Verdict,
+)
 from driftwatch.store.columns import BIG_INTEGER, DOCUMENT, UtcDateTime, choice
 
 NAMING_CONVENTION = {
@@ -33,16 +43,6 @@ class MessageState(StrEnum):
     DEAD = "dead"
 
 
-class EventKind(StrEnum):
-    """What happened to a finding. That it was merely seen again moves `last_seen` and makes no event."""
-
-    OPENED = "opened"
-    CHANGED = "changed"
-    REOPENED = "reopened"
-    RESOLVED = "resolved"
-    STACK_REMOVED = "stack_removed"
-
-
 class Base(DeclarativeBase):
     """Base of all tables."""
 
@@ -53,7 +53,7 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         FindingKind: choice(FindingKind, "kind"),
         FindingStatus: choice(FindingStatus, "status"),
-        EventKind: choice(EventKind, "event"),
+        FindingEventKind: choice(FindingEventKind, "event"),
         JobState: choice(JobState, "state"),
         MessageState: choice(MessageState, "state"),
         Method: choice(Method, "method"),
@@ -91,6 +91,7 @@ class RepositoryRow(Base):
 class StackRow(Base):
     """`token` is the fencing token of the latest claim. `verdict` to `error` are the latest check's.
 
+    `allowed_age` is how many seconds may pass without a good check, as the daemon reads the schedule.
     `name` is for people and globs, and not quite unique: `a@b` is a directory, or the workspace b of a.
     """
 
@@ -116,6 +117,7 @@ class StackRow(Base):
     last_good_at: Mapped[datetime | None]
     error: Mapped[dict[str, Any] | None]
     open_findings: Mapped[int] = mapped_column(server_default=text("0"))
+    allowed_age: Mapped[float | None]
 
 
 class CheckRow(Base):
@@ -148,12 +150,16 @@ class CheckRow(Base):
 
 
 class FindingRow(Base):
-    """One resource address of a stack that differs or once did; `document` is the finding as last seen."""
+    """One resource address of a stack that differs or once did; `document` is the finding as last seen.
+
+    The index over statuses holds all that a page is chosen by, so that choosing one reads no row.
+    """
 
     __tablename__ = "findings"
     __table_args__ = (
         UniqueConstraint("stack_id", "identity"),
-        Index(None, "status", "counted", "id"),
+        Index(None, "status", "id", "counted", "stack_id"),
+        Index(None, "until"),
         Index(None, "first_check_id"),
         Index(None, "last_check_id"),
     )
@@ -175,10 +181,19 @@ class FindingRow(Base):
     resolved_at: Mapped[datetime | None]
     resolution: Mapped[str | None]
     document: Mapped[dict[str, Any]]
+    opened_at: Mapped[datetime]
+    clean_at: Mapped[datetime | None]
+    until: Mapped[datetime | None]
+    acceptance: Mapped[dict[str, Any] | None]
+    turns: Mapped[list[Any] | None]
+    flapping_since: Mapped[datetime | None]
 
 
 class FindingEventRow(Base):
-    """One step in a finding's life, with the finding as it was then. A removed stack's has no check."""
+    """One step in a finding's life, with the finding as it was then, by whom and why.
+
+    What a person or the time did has no check, nor has the end of a removed stack's.
+    """
 
     __tablename__ = "finding_events"
     __table_args__ = (Index(None, "finding_id", "id"), Index(None, "check_id"))
@@ -186,9 +201,12 @@ class FindingEventRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     finding_id: Mapped[int] = mapped_column(ForeignKey("findings.id"))
     check_id: Mapped[int | None] = mapped_column(ForeignKey("checks.id"))
-    event: Mapped[EventKind]
+    event: Mapped[FindingEventKind]
     at: Mapped[datetime]
     document: Mapped[dict[str, Any]]
+    actor: Mapped[str] = mapped_column(server_default=DRIFTWATCH)
+    reason: Mapped[str | None]
+    until: Mapped[datetime | None]
 
 
 class JobRow(Base):

@@ -10,8 +10,15 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from driftwatch.model import Announcement, ErrorReport, Finding, StackId
-    from driftwatch.store.tables import EventKind
+    from driftwatch.model import (
+        Announcement,
+        ErrorReport,
+        Finding,
+        FindingEventKind,
+        FindingStatus,
+        StackId,
+        StoredFinding,
+    )
 
 Item = TypeVar("Item")
 
@@ -50,13 +57,27 @@ class Page(Generic[Item]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingEvent:
-    """One step in a finding's life, with the finding as it was then. `check_id`: None where none ran."""
+    """One step in a finding's life, with the finding as it was then. `check_id`: None where none ran.
+
+    `actor` is a person or driftwatch itself; `until` is when what it says ends.
+    """
 
     id: int
-    event: EventKind
+    event: FindingEventKind
     at: datetime
     check_id: int | None
     finding: Finding
+    actor: str
+    reason: str | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """What an action made of a finding. `was` is its status before."""
+
+    was: FindingStatus
+    finding: StoredFinding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -372,3 +372,38 @@ def assert_tame(text: str) -> None:
     assert "<" not in text
     assert ">" not in text
     assert re.fullmatch(r"(?:[^&]|&(?:amp|lt|gt);)*", text, re.DOTALL)
+
+
+def test_a_stale_stack_says_for_how_long_and_what_to_do(
+    an_announcement: Callable[..., Announcement],
+) -> None:
+    error = ErrorReport(code="stale", message="no good check for 2h", advice="See whether the daemon runs.")
+    told = an_announcement(TransitionKind.STALE, verdict=Verdict.IN_SYNC, error=error)
+
+    shown = whole(render.message(told))
+
+    assert render.headline(told).endswith(": nobody watches it any more")
+    assert "no good check for 2h" in shown
+    assert "*What to do:* See whether the daemon runs." in shown
+    assert "in sync" not in shown
+
+
+def test_a_reminder_shows_what_is_still_there(an_announcement: Callable[..., Announcement]) -> None:
+    told = an_announcement(TransitionKind.REMINDER, total=3, set_aside=2)
+
+    assert render.headline(told).endswith(": still drifted, 3 findings, 2 snoozed or accepted")
+
+
+def test_what_was_set_aside_does_not_make_a_stack_look_clean(
+    an_announcement: Callable[..., Announcement],
+) -> None:
+    told = an_announcement(TransitionKind.RESOLVED, verdict=Verdict.DRIFTED, set_aside=1)
+
+    assert render.headline(told).endswith(": resolved, 1 snoozed or accepted")
+
+
+def test_one_that_comes_and_goes_is_named_as_such(an_announcement: Callable[..., Announcement]) -> None:
+    told = an_announcement(TransitionKind.DRIFT_CHANGED, flapping=("aws_sqs_queue.<jobs>",))
+
+    assert "*Comes and goes:* `aws_sqs_queue.&lt;jobs&gt;`" in whole(render.message(told))
+    assert "`aws_sqs_queue.&lt;jobs&gt;`" in render.reply(told).text

@@ -109,7 +109,7 @@ def test_a_finding_that_is_gone_is_resolved_at_that_check(store: Store, record: 
     record(result(1, WEB, DNS))
     record(result(1, DNS, at=after(5)))
     active, resolved = store.findings().items
-    assert (resolved.status, resolved.resolved_at, resolved.resolution) == ("resolved", after(5), "gone")
+    assert (resolved.status, resolved.resolved_at, resolved.resolution) == ("resolved", after(5), "hand")
     assert resolved.last_seen == START
     assert (active.status, active.last_seen) == ("open", after(5))
     assert status(store).open_findings == 1

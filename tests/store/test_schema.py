@@ -39,7 +39,7 @@ import os, signal
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "{head}", None, None
 
 
 def upgrade():
@@ -53,12 +53,12 @@ def upgrade():
 
 
 def add_revision(monkeypatch: pytest.MonkeyPatch, directory: Path, *, fault: str = "pass") -> None:
-    """Makes this process a driftwatch whose newest schema is 0002."""
+    """Makes this process a driftwatch whose newest schema is 9999."""
     migrations = directory / "migrations"
     shutil.copytree(schema.MIGRATIONS, migrations)
-    (migrations / "versions" / "r0002_added.py").write_text(ADDED.format(fault=fault))
+    (migrations / "versions" / "r9999_added.py").write_text(ADDED.format(fault=fault, head=schema.HEAD))
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)
-    monkeypatch.setattr(schema, "HEAD", "0002")
+    monkeypatch.setattr(schema, "HEAD", "9999")
 
 
 def filled(place: Place) -> None:
@@ -175,19 +175,19 @@ def test_an_upgrade_keeps_every_row_and_a_copy_of_the_file(
 ) -> None:
     """Row 78 at the store: N to N+1."""
     filled(sqlite_place)
-    before = rows_of(sqlite_place)
+    before, head = rows_of(sqlite_place), schema.HEAD
     add_revision(monkeypatch, tmp_path)
     store = sqlite_place.open()
     store.close()
-    copy = sqlite_place.state_dir / f"{DATABASE_FILE}.0001"
-    assert (store.upgraded.before, store.upgraded.after, store.upgraded.copy) == ("0001", "0002", copy)
+    copy = sqlite_place.state_dir / f"{DATABASE_FILE}.{head}"
+    assert (store.upgraded.before, store.upgraded.after, store.upgraded.copy) == (head, "9999", copy)
     assert copy.stat().st_mode & 0o777 == 0o600
     assert {path.name for path in sqlite_place.state_dir.iterdir()} == {DATABASE_FILE, copy.name}
     upgraded = rows_of(sqlite_place)
     assert {name: len(rows) for name, rows in upgraded.items()} == {
         name: len(rows) for name, rows in before.items()
     }
-    assert upgraded["alembic_version"] == [("0002",)]
+    assert upgraded["alembic_version"] == [("9999",)]
     copy.rename(sqlite_place.state_dir / DATABASE_FILE)
     assert rows_of(sqlite_place) == before
 
@@ -204,9 +204,10 @@ def test_an_upgrade_of_postgresql_is_one_transaction(
         with pytest.raises(StoreError, match="no_such_function"):
             place.open()
     place.open().close()
+    head = schema.HEAD
     add_revision(monkeypatch, tmp_path)
     store = place.open()
-    assert (store.upgraded.before, store.upgraded.after) == ("0001", "0002")
+    assert (store.upgraded.before, store.upgraded.after) == (head, "9999")
     store.close()
 
 
@@ -214,7 +215,7 @@ UPGRADE_IN_ANOTHER_PROCESS = """
 import sys
 from pathlib import Path
 from driftwatch.store import Store, schema
-schema.MIGRATIONS, schema.HEAD = Path(sys.argv[2]), "0002"
+schema.MIGRATIONS, schema.HEAD = Path(sys.argv[2]), "9999"
 Store.open(state_dir=Path(sys.argv[1]), database=None)
 """
 
@@ -262,7 +263,7 @@ def test_a_newer_schema_is_refused_and_says_what_to_do(
         own_place.open().close()
     with pytest.raises(StoreNewerError) as caught:
         own_place.open()
-    assert f"has schema 0002 of driftwatch {__version__}" in caught.value.message
+    assert f"has schema 9999 of driftwatch {__version__}" in caught.value.message
     assert f"knows schemas up to {schema.HEAD}" in caught.value.message
     assert caught.value.advice is not None
     assert "Run the newer driftwatch" in caught.value.advice

@@ -128,7 +128,7 @@ def test_health_says_fresh_stale_or_blind_and_why(store: Store, record: Callable
     fresh, stale, blind, new = store.stacks(now=after(60), allowed_age=allowed)
     assert (fresh.health, fresh.health_reason) == (Health.FRESH, None)
     assert stale.health is Health.STALE
-    assert stale.health_reason == "no good check for 1:00:00, allowed are 0:45:00"
+    assert stale.health_reason == "no good check for 1h, allowed are 45m"
     assert (blind.health, blind.health_reason) == (Health.BLIND, "terraform plan failed")
     assert (new.health, new.health_reason) == (Health.STALE, "not checked yet")
 
