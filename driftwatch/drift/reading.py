@@ -12,7 +12,7 @@ from driftwatch.drift.breaker import mass_deletion
 from driftwatch.drift.causes import Comparison, is_default
 from driftwatch.drift.classify import findings_of, identity_of_check, verdict_of
 from driftwatch.drift.values import is_object
-from driftwatch.model import (  # noqa: TC001
+from driftwatch.model import (
     Cause,
     Commit,
     Finding,

@@ -31,6 +31,9 @@ Mask: TypeAlias = "bool | dict[str, Mask] | list[Mask]"
 MAX_VALUE_BYTES = 16 * 1024
 """A larger value (a user data script, a policy) is for no message and no row: a digest stands for it."""
 
+SENSITIVE = "sensitive:hmac-sha256:"
+"""How the digest begins that stands for a sensitive value."""
+
 _MIN_SECRET_LENGTH = 6
 """As in `driftwatch.log`: shorter values would blank out ordinary words in a sentence."""
 
@@ -42,7 +45,7 @@ class Digester:
         self._key = key
 
     def __call__(self, value: JsonValue) -> str:
-        return f"sensitive:hmac-sha256:{self.hex(value)}"
+        return f"{SENSITIVE}{self.hex(value)}"
 
     def hex(self, value: JsonValue) -> str:
         """The 16 hex digits alone, for comparing inputs that are never shown."""

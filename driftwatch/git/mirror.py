@@ -15,7 +15,7 @@ import shutil
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from driftwatch.git.command import HARDENING, Ending, Git, Output, failure, tran
 from driftwatch.git.lock import locked
 from driftwatch.git.remote import Remote
 from driftwatch.git.worktrees import Worktrees
+from driftwatch.model import KEPT_COMMITS, Commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,6 +50,10 @@ _LISTINGS_KEPT = 2
 """The newest commit, and the one that checks are still at."""
 _SUBMODULE_PROTOCOLS = "https:ssh"
 _MANY_PACKS = 40
+_LONGEST_WORDS = 200
+"""Characters of an author's name and of a subject that are kept."""
+_LARGEST_HISTORY = 1 << 20
+_HISTORIES_KEPT = 100
 _TIDY_EVERY = timedelta(days=7)
 
 _CORRUPT = re.compile(
@@ -108,6 +113,7 @@ class Mirror:
         self._git_dir = self._directory / "mirror.git"
         self._listing_lock = threading.Lock()
         self._listings: dict[str, Listing] = {}
+        self._histories: dict[tuple[object, ...], tuple[Commit, ...]] = {}
         self._swept = False
         self._too_large: str | None = None
         """The commit that did not fit. It is not fetched again and again at every poll."""
@@ -168,6 +174,25 @@ class Mirror:
     def tree(self, commit: str, paths: Sequence[str]) -> str:
         """A digest over what these paths hold and their symlinks lead to; the order does not matter."""
         return self.listing(commit).digest(paths)
+
+    def history(
+        self, base: str | None, commit: str, paths: Sequence[str], *, tree: str | None = None
+    ) -> tuple[Commit, ...]:
+        """The commits since `base` that touched these paths, the newest first, at most `KEPT_COMMITS`.
+
+        Where the branch was rewritten and `base` is gone, those since the paths last had the digest `tree`;
+        where they never had, or none is given, as many as are kept.
+        """
+        asked = (base, commit, tuple(paths), tree)
+        with self._listing_lock:
+            known = self._histories.get(asked)
+        if known is None:
+            known = self._history(base, commit, paths, tree)
+            with self._listing_lock:
+                self._histories[asked] = known
+                while len(self._histories) > _HISTORIES_KEPT:
+                    del self._histories[next(iter(self._histories))]
+        return known
 
     def submodules(self, commit: str) -> tuple[str, ...]:
         """The paths whose content is another repository's.
@@ -353,6 +378,30 @@ class Mirror:
     def _is_ancestor(self, older: str, newer: str) -> bool:
         return self._git().run("merge-base", "--is-ancestor", older, newer).succeeded
 
+    def _history(
+        self, base: str | None, commit: str, paths: Sequence[str], tree: str | None
+    ) -> tuple[Commit, ...]:
+        commit, base = _checked(commit), None if base is None else _checked(base)
+        known = base is not None and self._resolve(base) is not None
+        commits = self._log(f"{base}..{commit}" if known else commit, paths)
+        if known or tree is None:
+            return commits
+        new: list[Commit] = []
+        for each in commits:
+            if self._list(each.id).digest(paths) == tree:
+                break
+            new.append(each)
+        return tuple(new)
+
+    def _log(self, commits: str, paths: Sequence[str]) -> tuple[Commit, ...]:
+        printed = self._git().ask(
+            *("log", "-z", f"--max-count={KEPT_COMMITS}", "--format=%H%n%aI%n%an%n%s", commits, "--", *paths),
+            seconds=self._seconds,
+            limit=_LARGEST_HISTORY,
+        )
+        entries = printed.decode(errors="replace").split("\0")
+        return tuple(_commit(entry) for entry in entries if entry)
+
     def _list(self, commit: str) -> Listing:
         caps = listing.Caps(bytes=self._settings.max_size_mb << 20, files=self._settings.max_files)
         limit = (caps.files + 1000) * _BYTES_PER_ENTRY
@@ -453,6 +502,24 @@ def _checked(commit: str) -> str:
     if not _COMMIT.fullmatch(commit):
         raise UnsafeRepositoryError(f"{listing.printable(commit)} is not a full commit hash")
     return commit
+
+
+def _commit(entry: str) -> Commit:
+    """Reads hash, date, author and subject, a line each."""
+    name, at, author, subject = entry.split("\n", 3)
+    return Commit(id=name, author=_words(author), at=_date(at), subject=_words(subject))
+
+
+def _date(text: str) -> datetime:
+    """An author may date a commit as he likes, even in the year 20000; that one is as good as undated."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.fromtimestamp(0, UTC)
+
+
+def _words(text: str) -> str:
+    return log.redact(text)[:_LONGEST_WORDS]
 
 
 def _good(branch: str) -> str:

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from driftwatch import log, metrics
+from driftwatch.drift.reading import waits_for_a_commit, with_commits
 from driftwatch.errors import (
     DiskFullError,
     DriftwatchError,
     EngineInterruptedError,
+    RepositoryError,
     StoreLockedError,
     StoreUnavailableError,
     SubmoduleMissingError,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from driftwatch.drift import Reading
     from driftwatch.model import Job
     from driftwatch.pipeline.inventory import Inventory, Subject
     from driftwatch.pipeline.method import Examiner, Seen
@@ -150,10 +153,28 @@ def _question(
 
 
 def _examine(subject: Subject, question: Question, workshop: Workshop) -> Seen:
-    _expect_submodules(subject, workshop.checkouts[subject.stack.repository])
+    checkouts = workshop.checkouts[subject.stack.repository]
+    _expect_submodules(subject, checkouts)
     if account := subject.options.identity.aws_account:
         workshop.identities.expect({**workshop.inherited, **_environment(subject)}, account)
-    return workshop.examiner.examine(question)
+    seen = workshop.examiner.examine(question)
+    return replace(seen, reading=_with_history(seen.reading, subject, question.baseline, checkouts))
+
+
+def _with_history(
+    reading: Reading, subject: Subject, baseline: Inputs | None, checkouts: Checkouts
+) -> Reading:
+    """Adds who wrote what is not applied yet. Without it, the findings are as true."""
+    if baseline is None or not any(map(waits_for_a_commit, reading.findings)):
+        return reading
+    try:
+        commits = checkouts.history(baseline.commit, subject.commit, subject.reads, tree=baseline.tree)
+    except RepositoryError as problem:
+        logger.info(
+            f"The commits that are not applied yet cannot be named: {problem.message}", action="history"
+        )
+        return reading
+    return with_commits(reading, commits)
 
 
 def _expect_submodules(subject: Subject, checkouts: Checkouts) -> None:
@@ -221,6 +242,7 @@ class _Examination:
             inputs=reading.inputs,
             mass_deletion=reading.mass_deletion,
             disagreement=seen.disagreement,
+            unjudged=reading.unjudged,
         )
 
     def _failed(self, error: ErrorReport, started: float, trail: Trail) -> CheckResult:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from driftwatch.model import (
         Announcement,
         CheckResult,
+        Commit,
         ErrorReport,
         Inputs,
         Job,
@@ -48,6 +49,11 @@ class Checkouts(Protocol):
     def checkout(self, commit: str) -> AbstractContextManager[Path]: ...
 
     def submodules(self, commit: str) -> tuple[str, ...]: ...
+
+    def history(
+        self, base: str | None, commit: str, paths: Sequence[str], *, tree: str | None = None
+    ) -> tuple[Commit, ...]:
+        """What touched the paths since `base`, or where that is gone, since they had the digest `tree`."""
 
     def tree(self, commit: str, paths: Sequence[str]) -> str: ...
 

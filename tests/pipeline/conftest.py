@@ -17,6 +17,7 @@ from driftwatch.errors import StoreUnavailableError
 from driftwatch.git import Fetched, RootModule
 from driftwatch.model import (
     CheckResult,
+    Commit,
     Engine,
     ErrorReport,
     Inputs,
@@ -88,6 +89,19 @@ class FakeSource:
 
     def submodules(self, commit: str) -> tuple[str, ...]:  # noqa: ARG002  (the same in all commits)
         return self.borrowed
+
+    def history(
+        self,
+        base: str | None,
+        commit: str,
+        paths: Sequence[str],  # noqa: ARG002  (every commit touches all)
+        *,
+        tree: str | None = None,  # noqa: ARG002
+    ) -> tuple[Commit, ...]:
+        if base is None:
+            return ()
+        at = datetime(2026, 11, 23, tzinfo=UTC)
+        return (Commit(id=commit, author="Ada Example", at=at, subject="Open 8443"),)
 
     @contextmanager
     def checkout(self, commit: str) -> Iterator[Path]:
