@@ -295,8 +295,6 @@ FILE_FUNCTIONS = frozenset(
 _CALL_IN_TEXT = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 _BLOCK_IN_TEXT = re.compile(r'^[ \t]*([a-z_]+)(?:[ \t]+"?[\w-]+"?){0,2}[ \t]*\{', re.MULTILINE)
 _TYPE_IN_TEXT = re.compile(r'\b(?:resource|data|ephemeral)[ \t]+"([\w-]+)"')
-_CLIMBS = re.compile(r"(?:^|[^.\w])\.\.(?:[^.\w]|$)")
-_MODULE_SOURCE = re.compile(r'^[ \t]*"?source"?[ \t]*[=:][ \t]*"[^"]*"', re.MULTILINE)
 _HERE = ("path.module", "path.root")
 
 
@@ -307,8 +305,7 @@ class Uses:
     Of what cannot be parsed it says too much rather than too little. `functions` are the names of all that
     are called, `blocks` those of the outermost blocks, `types` those of resources and data sources. `paths`
     are what file functions are given, relative to the module, up to the first part that only a plan knows;
-    None stands for one of which nothing is known. `dynamic` is whether there is such a part in any, and
-    `climbs` whether any text could make it lead upwards.
+    None stands for one of which nothing is known. `dynamic` is whether there is such a part in any.
     """
 
     functions: frozenset[str] = frozenset()
@@ -316,7 +313,6 @@ class Uses:
     types: frozenset[str] = frozenset()
     paths: frozenset[str | None] = frozenset()
     dynamic: bool = False
-    climbs: bool = False
 
 
 @dataclass(slots=True)
@@ -328,7 +324,6 @@ class _Used:
     types: set[str] = field(default_factory=set)
     paths: set[str | None] = field(default_factory=set)
     dynamic: bool = False
-    climbs: bool = False
 
 
 def read_uses(files: Mapping[str, bytes]) -> Uses:
@@ -339,7 +334,6 @@ def read_uses(files: Mapping[str, bytes]) -> Uses:
             continue
         text = files[name].removeprefix(_BOM)
         root = None if name.endswith(".json") else _parse(text)
-        used.climbs |= bool(_CLIMBS.search(_MODULE_SOURCE.sub("", text.decode(errors="replace"))))
         if root is None or root.has_error:
             _use_text(text.decode(errors="replace"), used)
         else:
@@ -350,7 +344,6 @@ def read_uses(files: Mapping[str, bytes]) -> Uses:
         types=frozenset(used.types),
         paths=frozenset(used.paths),
         dynamic=used.dynamic,
-        climbs=used.climbs,
     )
 
 

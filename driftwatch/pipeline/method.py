@@ -10,13 +10,14 @@ one ran. Whatever goes wrong in the warm way ends in the plain plan, so that not
 
 from __future__ import annotations
 
+import random
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
@@ -26,6 +27,7 @@ from driftwatch.drift import Reading, read_plan
 from driftwatch.errors import (
     BackendRefusedError,
     CloudThrottledError,
+    CloudUnreachableError,
     CredentialsExpiredError,
     CredentialsMissingError,
     DiskFullError,
@@ -75,9 +77,15 @@ READS_SAME = "reads_same"
 READS_DIFFER = "reads_differ"
 SHADOW = "shadow"
 
+CROWDED_FOR = timedelta(hours=1)
+"""How long a stack that found the pool too small is planned without it."""
+
+STRIKES_WITHIN = timedelta(days=1)
+
 _NO_PROVIDERS = (
     BackendRefusedError,
     CloudThrottledError,
+    CloudUnreachableError,
     CredentialsExpiredError,
     CredentialsMissingError,
     DiskFullError,
@@ -228,6 +236,8 @@ class Examiner:
         self._facts = FactFinder(planner, house, stored_states) if house else None
         self._replays: dict[str, int] = {}
         self._timed_out: set[str] = set()
+        self._crowded: dict[str, datetime] = {}
+        self._struck: dict[str, datetime] = {}
         self._paces: dict[str, Pace] = {}
 
     def pace(self, stack: str) -> Pace:
@@ -238,15 +248,21 @@ class Examiner:
         """Raises what a plan does, and ReplayImpossibleError where only a replay would do."""
         house, approach = self._house, question.approach
         if approach is Approach.PLAIN:
-            return self._plain(question, FORCED)
+            return self._plain_for_a_person(question)
         if house is None:
             if approach is Approach.REPLAY:
                 raise _impossible(question, DISABLED)
             return self._plain(question, DISABLED)
         if approach is Approach.PLAN:
             return self._plan(house, question, _Refused(reason=FORCED))
-        if question.stack in self._timed_out and approach is Approach.AUTO:
+        return self._cheapest(house, question)
+
+    def _cheapest(self, house: House, question: Question) -> Seen:
+        approach = question.approach
+        if approach is Approach.AUTO and question.stack in self._timed_out:
             return self._plan_after_timeout(house, question)
+        if approach is Approach.AUTO and self._is_crowded(question.stack):
+            return self._plain(question, UNAVAILABLE)
         replayed = self._replay(house, question)
         if isinstance(replayed, Seen):
             return replayed
@@ -274,6 +290,19 @@ class Examiner:
         with question.checkout() as checkout:
             planned = self._planner.plan(question.request(checkout), question.stop, question.progress)
             return self._seen(question, planned)
+
+    def _plain_for_a_person(self, question: Question) -> Seen:
+        """A recording that says otherwise is not to be repeated after that."""
+        seen = self._plain(question, FORCED)
+        known = self._house.shelf.peek(question.stack) if self._house else None
+        if self._house and not (known and _agree(seen, replace(seen, reading=_reading_of(known)))):
+            self._house.shelf.forget(question.stack)
+        return seen
+
+    def _is_crowded(self, stack: str) -> bool:
+        """Whether a plan of this stack lately had more configurations than there is room for processes."""
+        since = self._crowded.get(stack)
+        return since is not None and self._clock() - since < CROWDED_FOR
 
     def _seen(self, question: Question, planned: Planned) -> Seen:
         inputs = replace(
@@ -352,7 +381,7 @@ class Examiner:
     ) -> Seen | _Refused:
         """The recorded verdict, and now and then what a plain plan says to it."""
         try:
-            reading = _readings().validate_json(known.reading)
+            reading = _reading_of(known)
         except ValidationError:
             return _Refused(reason=Refusal.RECORDING_VERSION)
         assert known.engine is not None  # noqa: S101  (it was put down with the reading)
@@ -367,11 +396,14 @@ class Examiner:
     # The shadow.
 
     def _is_shadowed(self, question: Question) -> bool:
-        """Every so many replays of a stack; where it begins to count depends on its name, to spread them."""
+        """Every so many replays of a stack; where it begins to count is left to chance.
+
+        So a fleet is not planned at once, and a daemon that is started often does not always begin anew.
+        """
         every = self._settings.shadow_every
         if every == 0 or question.approach is Approach.REPLAY:
             return False
-        count = self._replays.get(question.stack, crc32(question.stack.encode()) % every) + 1
+        count = self._replays.get(question.stack, random.randrange(every)) + 1  # noqa: S311  (no secret)
         self._replays[question.stack] = count
         return count % every == 0
 
@@ -381,7 +413,16 @@ class Examiner:
         Where it says otherwise the cloud may have moved since the replay: that is so if a replay now says so
         too, or if another plan agrees with the first replay.
         """
-        plain = self._plain(question, SHADOW)
+        try:
+            plain = self._plain(question, SHADOW)
+        except EngineInterruptedError:
+            raise
+        except (DriftwatchError, OSError) as problem:
+            logger.warning(
+                f"A replay could not be compared with a plan: {log.redact(str(problem))}.", action="shadow"
+            )
+            question.trail.method, question.trail.reason = Method.REPLAY, READS_SAME
+            return replayed
         metrics.SHADOWS.inc()
         if _agree(plain, replayed) or not self._still_same(house, question):
             return plain
@@ -391,11 +432,20 @@ class Examiner:
         return replace(again, disagreement=self._disagreement(house, question, known, replayed, again))
 
     def _still_same(self, house: House, question: Question) -> bool:
-        place = self._planner.standing(question.request(_NO_CODE))
-        if place is None:
+        """Whether the recording still may stand, and all that it holds is still answered the same."""
+        request = question.request(_NO_CODE)
+        try:
+            place = self._planner.standing(request)
+            known = house.remembered(question.stack, place.environment, place.directory) if place else None
+            if place is None or not isinstance(known, Remembered):
+                return False
+            if self._refusal(question, request, place, known) is not None:
+                return False  # an apply, say: the state is another one
+            return self._ask(house, question, known).answer is Answer.SAME
+        except EngineInterruptedError:
+            raise
+        except (DriftwatchError, OSError, RuntimeError, MemoryError):
             return False
-        known = house.remembered(question.stack, place.environment, place.directory)
-        return isinstance(known, Remembered) and self._ask(house, question, known).answer is Answer.SAME
 
     def _disagreement(
         self, house: House, question: Question, known: Remembered, replayed: Seen, plain: Seen
@@ -483,8 +533,10 @@ class Examiner:
         """The plain plan; where that works, what failed was ours or the provider's."""
         said = "; ".join(f"{each.code}: {each.message}" for each in attachment.faults) or str(problem)
         planned = self._planner.plan(request, question.stop, question.progress)
-        passes = isinstance(problem, _OF_THE_MACHINE)
+        passes = isinstance(problem, _OF_THE_MACHINE) or any(each.passes for each in attachment.faults)
         question.trail.reason = UNAVAILABLE if passes else FALLBACK
+        if any(each.code == PoolFullError.code for each in attachment.faults):
+            self._crowded[question.stack] = self._clock()
         logger.warning(
             f"A plan failed through warm providers and works without them: {log.redact(said)[:500]}",
             action="fall_back",
@@ -493,17 +545,28 @@ class Examiner:
         metrics.FALLBACKS.inc()
         house.shelf.forget(question.stack)
         if not passes and (attachment.faults or attachment.types is None):
-            house.isolate(attachment.suspects, "a plan failed through it and worked without")
+            certain = bool(attachment.faults) or isinstance(problem, WarmError)
+            blamed = [each for each in attachment.suspects if certain or self._again(each)]
+            house.isolate(blamed, "a plan failed through it and worked without")
         return self._seen(question, planned)
+
+    def _again(self, package: Package) -> bool:
+        """Whether it is not the first time in a while: networks fail, too, and say so through a provider."""
+        now, before = self._clock(), self._struck.get(package.digest)
+        self._struck[package.digest] = now
+        return before is not None and now - before < STRIKES_WITHIN
 
     def _plan_after_timeout(self, house: House, question: Question) -> Seen:
         """The last plan through the gateway had no end; if this one has, it was the gateway."""
         seen = self._plain(question, SUSPECT)
         self._timed_out.discard(question.stack)
-        place = self._planner.standing(question.request(_NO_CODE))
-        if place is not None:
-            selection = house.selected(place.data, place.lock_file)
-            house.isolate(selection.packages.values(), "a plan had no end through it, and had one without")
+        with suppress(DriftwatchError, OSError):  # the plan is good, whoever is to blame
+            place = self._planner.standing(question.request(_NO_CODE))
+            if place is not None:
+                selection = house.selected(place.data, place.lock_file)
+                house.isolate(
+                    selection.packages.values(), "a plan had no end through it, and had one without"
+                )
         return seen
 
     def _remember(self, house: House, question: Question, attachment: _Attachment, done: _Done) -> None:
@@ -512,7 +575,9 @@ class Examiner:
         if recording is None or selection is None or place is None:
             return
         assert self._facts is not None  # noqa: S101  (there is a house)
-        facts, read = self._facts.planned(done.request, question.inputs, done.planned, selection, recording)
+        facts, read = self._facts.planned(
+            done.request, question.inputs, done.planned, (selection, recording), question.stop
+        )
         remembered = Remembered(
             facts=facts,
             recording=recording,
@@ -591,6 +656,11 @@ def _difference(one: Seen, other: Seen) -> list[Finding]:
 
     first, second = by_content(one), by_content(other)
     return [each for key, each in {**first, **second}.items() if (key in first) != (key in second)]
+
+
+def _reading_of(known: Remembered) -> Reading:
+    """Raises ValidationError."""
+    return _readings().validate_json(known.reading)
 
 
 @cache

@@ -5,7 +5,7 @@ Nothing here changes infrastructure or state: the commands that could are not on
 """
 
 from driftwatch.terraform.engines import PIN_FILES, Binary
-from driftwatch.terraform.module import sources
+from driftwatch.terraform.module import Sources, sources
 from driftwatch.terraform.plain import Plain
 from driftwatch.terraform.plan import Planner
 from driftwatch.terraform.process import Ladder
@@ -22,6 +22,7 @@ __all__ = [
     "PlanRequest",
     "Planned",
     "Planner",
+    "Sources",
     "sources",
     "sweep",
 ]

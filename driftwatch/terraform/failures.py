@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from driftwatch.errors import (
     BackendRefusedError,
     CloudThrottledError,
+    CloudUnreachableError,
     ConfigurationInvalidError,
     CredentialsExpiredError,
     CredentialsMissingError,
@@ -292,6 +293,12 @@ _RULES = (
         r"|error downloading|unresolvable module version",
         "Check the module's source, and what its host needs to be reached.",
         of_code=True,
+    ),
+    _rule(
+        CloudUnreachableError,
+        r"dial tcp|connection re(?:set|fused)|no such host|i/o timeout|tls handshake timeout"
+        r"|use of closed network connection|network is unreachable",
+        "Check the network, and the proxy and the endpoints in the stack's `environment`.",
     ),
 )
 

@@ -23,7 +23,7 @@ from driftwatch.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from driftwatch.terraform.request import Place, PlanRequest
 
@@ -34,6 +34,7 @@ _INSTALLED_MODULES = "modules/modules.json"
 """Below the data directory (`internal/modsdir/manifest.go`)."""
 
 _LARGEST_TEMPLATE = 16 << 20
+_NO_TEMPLATES = (".git", ".terraform")
 
 _BACKEND_WORDS = (b"backend", b"cloud")
 _LOCAL_STATES = ("terraform.tfstate", "terraform.tfstate.d")
@@ -114,12 +115,29 @@ def read_module(request: PlanRequest) -> Module:
     )
 
 
-def sources(place: Place) -> dict[str, dict[str, bytes]]:
-    """All modules that a plan at `place` is made of, each with its files by name, by directory.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What a plan is made of. `modules` are directories with their configuration files by name.
 
-    Files below a module's directory are among them, since templates lie there, but no other module's code.
+    `templates` gives the content of every other file in or below any of them, when it is asked for.
+    `leads_out` is whether a module lies where no commit says what is in it.
     """
-    return {directory: dict(_all_files(place.directory / directory)) for directory in _installed(place)}
+
+    modules: Mapping[str, Mapping[str, bytes]]
+    templates: Callable[[], Iterator[bytes]]
+    leads_out: bool
+
+
+def sources(place: Place) -> Sources:
+    """Reads all modules of a plan at `place`. Raises InitFailedError where `init` left no list of them."""
+    directories = {name: place.directory / name for name in _installed(place)}
+    return Sources(
+        modules={name: _files(directory) for name, directory in directories.items()},
+        templates=lambda: (content for each in directories.values() for content in _contents(each)),
+        leads_out=not all(
+            each.resolve().is_relative_to(place.root.resolve()) for each in directories.values()
+        ),
+    )
 
 
 def _installed(place: Place) -> frozenset[str]:
@@ -133,16 +151,16 @@ def _installed(place: Place) -> frozenset[str]:
         raise InitFailedError(f"{_INSTALLED_MODULES} cannot be read: the stack needs a new init") from problem
 
 
-def _all_files(directory: Path) -> Iterator[tuple[str, bytes]]:
-    for parent, below, names in os.walk(directory):
-        below[:] = [name for name in below if not name.startswith(".")]
+def _contents(directory: Path) -> Iterator[bytes]:
+    """Of all files in and below a directory, hidden ones too, but for code and what `init` has put there."""
+    for parent, below, names in os.walk(directory, followlinks=True):
+        below[:] = [name for name in below if name not in _NO_TEMPLATES]
         for name in names:
             path = Path(parent, name)
-            nested = Path(parent) != directory
-            if (nested and hcl.is_configuration(name)) or not path.is_file():
+            if hcl.is_configuration(name) or not path.is_file():
                 continue
             if path.stat().st_size <= _LARGEST_TEMPLATE:
-                yield os.path.relpath(path, directory), path.read_bytes()
+                yield path.read_bytes()
 
 
 def _files(directory: Path) -> dict[str, bytes]:

@@ -130,6 +130,7 @@ class Planner:
         engine = self._engine_digest(self._engines.found(directory), request)
         return Place(
             directory=directory,
+            root=workdir.tree,
             data=directory / DATA_DIRECTORY,
             lock_file=directory / LOCK_FILE,
             environment=of_stack(self._environment, self._settings.inherit_environment, request.environment),

@@ -39,12 +39,14 @@ class PlanRequest:
 class Place:
     """Where a stack's terraform works, once it is initialised there, and with what.
 
-    `directory` is its working directory, `data` its data directory. `environment` is what its providers get,
-    without what is only one run's. `engine` is a digest over the programs that there are to choose from and
-    what the last `init` worked from; `binary` the one that was chosen, None before a plan has done so.
+    `directory` is its working directory, somewhere below `root`, and `data` its data directory. `environment`
+    is what its providers get, without what is only one run's. `engine` is a digest over the programs that
+    there are to choose from and names the last `init`; `binary` is the one that was chosen, None before a
+    plan has done so.
     """
 
     directory: Path
+    root: Path
     data: Path
     lock_file: Path
     environment: Mapping[str, str] = field(repr=False)

@@ -260,6 +260,7 @@ class _Session:
         work = self.work
         return Place(
             directory=self.place,
+            root=work.workdir.tree if self.place.is_relative_to(work.workdir.tree) else work.module.checkout,
             data=self.place / self.environment.get("TF_DATA_DIR", DATA_DIRECTORY),
             lock_file=self.place / LOCK_FILE,
             environment=self.lasting,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import secrets
 import shutil
 import time
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ class Workdir:
 
     @property
     def initialised_from(self) -> str | None:
-        """The digest of what the last successful `init` here worked from; None where there was none."""
+        """Names the last successful `init` here, another one each time; None where there was none."""
         try:
             return self._initialised.read_text(encoding="ascii")
         except FileNotFoundError:
@@ -62,10 +63,11 @@ class Workdir:
 
     def is_initialised(self, digest: str) -> bool:
         """Whether the last successful `init` here worked from the same inputs."""
-        return self.initialised_from == digest
+        return (self.initialised_from or "").partition(" ")[0] == digest
 
     def remember(self, digest: str) -> None:
-        self._initialised.write_text(digest, encoding="ascii")
+        """What it downloaded may be new, though all that it worked from is the same."""
+        self._initialised.write_text(f"{digest} {secrets.token_hex(8)}", encoding="ascii")
 
     def forget(self) -> None:
         """The next plan begins with an `init`."""

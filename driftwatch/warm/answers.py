@@ -1,7 +1,8 @@
 """Answers to calls that are pure functions of their request, remembered for when the same bytes come again.
 
-Keyed by the binary, the environment, the directory where that counts, the method and the request. Requests
-hold credentials, so that their digest stands for them. An answer with an error in it is not remembered.
+Keyed by the binary, the method and the request, and by the environment and the directory where those count:
+not for what the binary says of itself. Requests hold credentials, so that their digest stands for them. An
+answer with an error in it is not remembered.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class Answers:
 
 
 def _name(key: Key, method: str, request: bytes) -> bytes:
-    directory = None if wire.name_of(method) in wire.OF_THE_BINARY else key.directory
-    digest = hashlib.sha256(repr((key.package.digest, key.environment, directory, method)).encode())
+    where = None if wire.name_of(method) in wire.OF_THE_BINARY else (key.environment, key.directory)
+    digest = hashlib.sha256(repr((key.package.digest, where, method)).encode())
     digest.update(hashlib.sha256(request).digest())
     return digest.digest()
 

@@ -7,6 +7,7 @@ cannot see is found. What is not known is never equal to anything.
 
 from __future__ import annotations
 
+import json
 import posixpath
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -50,6 +51,12 @@ class Refusal(StrEnum):
     """One that terraform started by itself: what it read was not recorded."""
     QUARANTINED = "quarantined"
     """A provider of the stack's is out of warm service."""
+    PROVIDER_FUNCTION = "provider_function"
+    """One of a provider's own: what it depends on is not known."""
+    UNKNOWN_TEMPLATE = "unknown_template"
+    """A template that comes from elsewhere, and may call anything."""
+    FILES_ELSEWHERE = "files_elsewhere"
+    """No refusal by itself: the code reads files of the repository that are not its own."""
     UNREAD = "unread"
     """The plan did not read all that is in the state, or read it elsewhere."""
     DEFERRED = "deferred"
@@ -142,8 +149,9 @@ def _reasons(
 ) -> Iterator[Refusal]:
     if known.recording.version != VERSION:
         yield Refusal.RECORDING_VERSION
-    if known.recording.is_bound and not _same(known.facts.commit, present.commit):
-        yield Refusal.FILES_CHANGED  # what reads files may read any of the repository's
+    reads_others = known.recording.is_bound or Refusal.FILES_ELSEWHERE in present.blind
+    if reads_others and not _same(known.facts.commit, present.commit):
+        yield Refusal.FILES_CHANGED  # any of the repository's may be among them
     yield from _changes(known.facts, present)
     yield from _of_code(present)
     yield from of_recording(known.recording)
@@ -176,7 +184,7 @@ def _same(before: str | None, now: str | None) -> bool:
 
 
 def _of_code(facts: Facts) -> Iterator[Refusal]:
-    yield from sorted(facts.blind - {Refusal.REMOTE_STATE})
+    yield from sorted(facts.blind - {Refusal.REMOTE_STATE, Refusal.FILES_ELSEWHERE})
 
 
 def _upstream(before: Facts, now: Facts) -> Iterator[Refusal]:
@@ -245,6 +253,18 @@ class Upstream:
     backend: str
     config: Mapping[str, Any] = field(repr=False)
     workspace: str
+    outputs: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    """What the plan has read of it; not kept."""
+
+    def is_read_from(self, content: bytes) -> bool:
+        """Whether the plan has read the state that `content` is, and not an earlier one."""
+        try:
+            stored = json.loads(content).get("outputs") or {}
+            values = {name: each["value"] for name, each in stored.items()}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return False
+        read = self.outputs or {}
+        return all(name in read and read[name] == value for name, value in values.items())
 
 
 def upstreams(document: Mapping[str, Any]) -> tuple[Upstream, ...] | None:
@@ -262,6 +282,7 @@ def upstreams(document: Mapping[str, Any]) -> tuple[Upstream, ...] | None:
             backend=each["values"]["backend"],
             config=each["values"].get("config") or {},
             workspace=each["values"].get("workspace") or DEFAULT_WORKSPACE,
+            outputs=each["values"].get("outputs") or {},
         )
         for each in found
     )
@@ -280,37 +301,44 @@ def _resources_of(values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from module.get("resources") or ()
 
 
-def examine(modules: Mapping[str, Mapping[str, bytes]], *, texts: Iterable[str] = ()) -> frozenset[Refusal]:
+def examine(
+    modules: Mapping[str, Mapping[str, bytes]], *, templates: Iterable[bytes] = ()
+) -> frozenset[Refusal]:
     """What in a stack's code a replay cannot see.
 
-    `modules` are the root module and every module that it uses, by directory relative to the checkout (a
-    downloaded module's may be anything), each with all its files by name, not HCL's alone: templates call
-    functions too. `texts` are the stack's variables and var files, of which a path may be made.
+    `modules` are the root module and every module that it uses, by directory, each with its files by name.
+    `templates` are all files that a template could be, wherever they lie: templates call functions too.
     """
-    found = {directory: hcl.read_uses(files) for directory, files in modules.items()}
-    climbs = any(uses.climbs for uses in found.values()) or any(".." in text for text in texts)
-    return frozenset(
-        reason
-        for directory, uses in found.items()
-        for reason in _of_module(uses, modules[directory], climbs=climbs)
-    )
-
-
-def _of_module(uses: hcl.Uses, files: Mapping[str, bytes], *, climbs: bool) -> Iterator[Refusal]:
-    functions = set(uses.functions)
+    found = [hcl.read_uses(files) for files in modules.values()]
+    reasons = {reason for uses in found for reason in _of_module(uses)}
+    functions = {name for uses in found for name in uses.functions}
     if functions & _TEMPLATES:
-        for content in files.values():
-            functions |= hcl.functions_in_text(content.decode(errors="replace"))
-    yield from (reason for name in functions if (reason := _FUNCTIONS.get(name)))
+        reasons |= set(_of_templates(templates))
+    if "templatestring" in functions:
+        reasons.add(Refusal.UNKNOWN_TEMPLATE)
+    return frozenset(reasons)
+
+
+def _of_module(uses: hcl.Uses) -> Iterator[Refusal]:
+    yield from (reason for name in uses.functions if (reason := _FUNCTIONS.get(name)))
     yield from (_BLOCKS[block] for block in uses.blocks & _BLOCKS.keys())
     if _REMOTE_STATE in uses.types:
         yield Refusal.REMOTE_STATE
-    if any(map(_leads_out, uses.paths)) or (uses.dynamic and climbs):
+    if any(path is None or posixpath.isabs(path) for path in uses.paths):
         yield Refusal.OUTSIDE_FILES
+    elif uses.dynamic or any(map(_leads_out, uses.paths)):
+        yield Refusal.FILES_ELSEWHERE
+
+
+def _of_templates(templates: Iterable[bytes]) -> Iterator[Refusal]:
+    """From words that look like calls; a file that a template reads may be anywhere."""
+    for content in templates:
+        functions = hcl.functions_in_text(content.decode(errors="replace"))
+        yield from (reason for name in functions if (reason := _FUNCTIONS.get(name)))
+        if functions & hcl.FILE_FUNCTIONS:
+            yield Refusal.OUTSIDE_FILES
 
 
 def _leads_out(path: str | None) -> bool:
-    """Whether a file function reads what is not in its module's directory, as far as can be known."""
-    if path is None or posixpath.isabs(path):
-        return True
-    return posixpath.normpath(path or ".").startswith("..")
+    """Whether a file function reads what is not in its module's directory."""
+    return path is not None and posixpath.normpath(path or ".").startswith("..")

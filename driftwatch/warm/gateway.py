@@ -32,7 +32,7 @@ import grpc
 from driftwatch.errors import PoolUnavailableError, ProviderLostError, WarmError
 from driftwatch.log import redact
 from driftwatch.warm import wire
-from driftwatch.warm.location import Surroundings
+from driftwatch.warm.location import Surroundings, is_independent, is_stateless
 from driftwatch.warm.recording import Conversation, Read, Recording
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 18
 _BACKLOG = 64
 _CLOSE_SECONDS = 2.0
+_CONFIGURE_SECONDS = 120.0
+"""For configuring once more what terraform has configured already, in its own time."""
+
 _TRANSPORT = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -71,6 +74,9 @@ _HARMLESS = frozenset(
 )
 """Calls that a replay need not make again: they are functions of their requests, or it does make them."""
 
+_OF_THE_MACHINE = frozenset({"pool_full", "pool_unavailable", "no_connection", "strange_peer", "killed"})
+"""Codes of faults that are nobody's: too little room, or somebody who kills processes."""
+
 _UNSEEN = {
     "OpenEphemeralResource": "ephemeral",
     "RenewEphemeralResource": "ephemeral",
@@ -90,6 +96,11 @@ class Fault:
     provider: str
     code: str
     message: str
+
+    @property
+    def passes(self) -> bool:
+        """Whether it says nothing of the provider."""
+        return self.code in _OF_THE_MACHINE
 
 
 @dataclass(slots=True)
@@ -247,6 +258,7 @@ class _Provider:
         self.workers = workers
         self.limit = limit
         self.name = key.package.address
+        self.asked_again = wire.READS if is_stateless(self.name) else wire.READS | {wire.PLAN}
         self._stop = stop
         self._directory = directory
         self._surroundings = Surroundings(directory) if key.directory is None else None
@@ -404,6 +416,8 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
             )
         if name not in _HARMLESS:
             self._notes.refuse(_UNSEEN.get(name, "unknown_call"))
+        if name == "CallFunction" and not is_independent(self._provider.name):
+            self._notes.refuse("provider_function")
         return grpc.unary_unary_rpc_method_handler(
             lambda request, context: self._answer(method, name, request, context)
         )
@@ -418,7 +432,7 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
         if process is None:
             return b""
         response = self._forward(process, method, request, context)
-        if name in wire.READS:
+        if name in self._provider.asked_again:
             self._record(method, name, request, response)
         elif name in wire.CONFIGURE and not _is_good(response, wire.CONFIGURE_DIAGNOSTICS):
             process.spoil("not_configured")
@@ -457,8 +471,8 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
         if name in wire.STOP:
             return self._stopped()
         if self._process is None:
-            if name in wire.READS:
-                self._notes.refuse("not_configured")
+            if name in wire.READS:  # a spare process may have been configured by somebody else
+                raise ProviderLostError(f"{self._provider.name} was asked to read before it was configured")
             return self._provider.spare(self._provider.key_for(request, self._key))
         self._relocate(request)
         return self._process
@@ -486,7 +500,8 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
             process = self._provider.process_for(configure, key)
             process.configured = configure
             try:
-                answer = process.call(method)(configure)
+                with self._counted():
+                    answer = process.call(method)(configure, timeout=_CONFIGURE_SECONDS)
             except grpc.RpcError as problem:
                 process.spoil("lost")
                 raise _lost(self._provider.name, problem) from problem
@@ -524,7 +539,8 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
         if code in _TRANSPORT:
             process.spoil("lost")
             said = process.last_words[-300:]
-            self._notes.fault(self._provider.name, code.name.lower(), f"{problem.details()} {said}".strip())
+            word = "killed" if process.was_killed else code.name.lower()
+            self._notes.fault(self._provider.name, word, f"{problem.details()} {said}".strip())
         elif code is not grpc.StatusCode.UNIMPLEMENTED:
             self._notes.refuse("errors")
 
@@ -546,7 +562,7 @@ class _Connection(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
         if not self._notes.grow(len(request) + len(response), self._provider.limit):
             self._reads.clear()
             return
-        if not _is_good(response, wire.READ_DIAGNOSTICS):
+        if not _is_good(response, wire.DIAGNOSTICS[name]):
             self._notes.refuse("errors")
         elif wire.is_deferred(name, response):
             self._notes.refuse("deferred")

@@ -29,7 +29,20 @@ INDEPENDENT = frozenset(
 )
 """Providers that are worth it (hundreds of MB, seconds to start) and read files only where told to."""
 
+STATELESS = frozenset({"hashicorp/aws", "driftwatch/sandbox"})
+"""Providers of which it is known that they plan without asking anybody, and keep no answers between calls.
+
+Others' plans are asked for again in a replay, as some look things up (`helm_release`, the image of a
+`google_compute_instance_template`), and their processes live for minutes only, as some remember what they
+were told (azurerm's key vaults).
+"""
+
 _LONGEST_PATH = 4096
+
+
+def is_stateless(address: str) -> bool:
+    """As `is_independent`, for `STATELESS`."""
+    return address.partition("/")[2] in STATELESS
 
 
 def is_independent(address: str) -> bool:
@@ -38,17 +51,24 @@ def is_independent(address: str) -> bool:
 
 
 class Surroundings:
-    """What is in a working directory: whether a text could name something in it."""
+    """What is in a working directory: whether a text could name something in it, as it is just then.
+
+    A plan itself may put files there (`archive_file`), and have another resource read them.
+    """
 
     def __init__(self, directory: Path) -> None:
-        try:
-            self._names = frozenset(os.listdir(directory))  # noqa: PTH208  (names are all that is needed)
-        except OSError:
-            self._names = frozenset()
+        self._directory = directory
 
     def are_named_in(self, texts: Iterable[str]) -> bool:
         """True where any of these could be a relative path to something that is there, or leads out."""
-        return any(map(self._could_be_path, texts))
+        names = self._names()
+        return any(_could_be_path(text, names) for text in texts)
+
+    def _names(self) -> frozenset[str]:
+        try:
+            return frozenset(os.listdir(self._directory))  # noqa: PTH208  (names are all that is needed)
+        except OSError:
+            return frozenset()
 
     def are_named_in_environment(self, environment: Mapping[str, str]) -> bool:
         return self.are_named_in(
@@ -62,8 +82,9 @@ class Surroundings:
         except wire.MalformedMessageError:
             return True
 
-    def _could_be_path(self, text: str) -> bool:
-        if len(text) > _LONGEST_PATH or text.startswith("/"):
-            return False
-        first, slash, _ = text.partition("/")
-        return first in self._names or (first in (".", "..") and bool(slash)) or text in (".", "..")
+
+def _could_be_path(text: str, names: frozenset[str]) -> bool:
+    if len(text) > _LONGEST_PATH or text.startswith("/"):
+        return False
+    first, slash, _ = text.partition("/")
+    return first in names or (first in (".", "..") and bool(slash)) or text in (".", "..")

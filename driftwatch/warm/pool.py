@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import queue
@@ -23,7 +24,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from driftwatch import log, metrics
 from driftwatch.errors import PoolFullError, PoolUnavailableError
 from driftwatch.warm.answers import Answers
-from driftwatch.warm.location import Surroundings, is_independent
+from driftwatch.warm.location import Surroundings, is_independent, is_stateless
 from driftwatch.warm.process import ProviderProcess, environment_for_provider, launch
 
 if TYPE_CHECKING:
@@ -46,8 +47,11 @@ _MAINTENANCE_SECONDS = 5.0
 _SOCKET_PATH_LIMIT = 107
 """Bytes in `sockaddr_un.sun_path` on Linux, less the final zero."""
 
-_LONGEST_SOCKET_NAME = 40
-"""`/plugin` and the random number that go-plugin puts behind it, and more."""
+_LONGEST_SOCKET_NAME = 48
+"""The pool's directory, a process' own in it, `/plugin` and the random number that go-plugin adds."""
+
+_HOME_NAME = 16
+_HOME_SECONDS = 3600.0
 
 _OF_ONE_RUN = frozenset(
     {
@@ -77,7 +81,9 @@ class Limits:
     idle_seconds: float = 1800.0
     """Longer than the usual time between two checks of a stack, else nothing would ever be warm."""
     life_seconds: float = 3600.0
-    """A provider may keep answers of its cloud in memory, and leak; a new one costs a second or two."""
+    """A provider may leak; a new one costs a second or two."""
+    short_life_seconds: float = 300.0
+    """Of those that may keep answers of their cloud in memory: nobody may be told the same from there."""
     start_seconds: float = 60.0
     message_mb: int = 256
     """terraform's own limit (plugin6/grpc_provider.go)."""
@@ -161,7 +167,12 @@ def environment_identity(environment: Mapping[str, str]) -> str:
     A provider reads its credentials file once, when it is configured: another content is another identity.
     """
     home = environment.get("HOME")
-    named = [value for value in environment.values() if value.startswith("/")]
+    named = [
+        part
+        for name, value in environment.items()
+        if name != "PATH" and value.startswith("/")
+        for part in value.split(os.pathsep)
+    ]
     implied = [f"{home}/{name}" for name in _CREDENTIALS_AT_HOME] if home else []
     files = [(path, version) for path in sorted({*named, *implied}) if (version := _version(path))]
     return hashlib.sha256(json.dumps([sorted(environment.items()), files]).encode()).hexdigest()
@@ -192,11 +203,17 @@ class Pool:
         found = setpriv or shutil.which("setpriv")
         self._guard = (found, "--pdeathsig", "KILL", "--") if found else ()
         self.directory = _private_directory()
-        self._held = _hold(self.directory)
-        self._temporary = self.directory / "t"
+        self._homes = self.directory / "home"
         self._nowhere = self.directory / "nowhere"
-        self._temporary.mkdir(mode=0o700)
-        self._nowhere.mkdir(mode=0o500)
+        self._started = itertools.count()
+        try:
+            self._held = _hold(self.directory)
+            self._nowhere.mkdir(mode=0o500)
+        except OSError as problem:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise PoolUnavailableError(
+                f"nothing can be made in {self.directory}: {problem.strerror}"
+            ) from problem
         self._closed = threading.Event()
         self._spawns: queue.SimpleQueue[tuple[_Spawn, Future[subprocess.Popen[bytes]]] | None] = (
             queue.SimpleQueue()
@@ -218,8 +235,14 @@ class Pool:
         """
         kept = {name: value for name, value in plans.items() if name not in _OF_ONE_RUN}
         if "HOME" not in kept:
-            home = self.directory / "home" / environment_identity(kept)[:16]
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            home = self._homes / environment_identity(kept)[:_HOME_NAME]
+            try:
+                home.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.utime(home)
+            except OSError as problem:
+                raise PoolUnavailableError(
+                    f"there is no home for providers in {self._homes}: {problem.strerror}"
+                ) from problem
             kept["HOME"] = str(home)
         return kept
 
@@ -347,9 +370,22 @@ class Pool:
         self._end(idle, "idle")
         self._end(old, "age")
         self._bound_memory()
+        self._sweep_homes()
+
+    def _sweep_homes(self) -> None:
+        """Removes the homes of environments that nobody has used for long: credentials are renewed."""
+        with self._lock:
+            used = {member.key.environment[:_HOME_NAME] for member in self._members}
+        old = time.time() - _HOME_SECONDS
+        for home in self._homes.iterdir() if self._homes.is_dir() else ():
+            with suppress(OSError):
+                if home.name not in used and home.stat().st_mtime < old:
+                    shutil.rmtree(home, ignore_errors=True)
 
     def _is_old(self, member: _Member, now: datetime) -> bool:
-        return (now - member.started_at).total_seconds() > self.limits.life_seconds
+        stateless = is_stateless(member.key.package.address)
+        life = self.limits.life_seconds if stateless else self.limits.short_life_seconds
+        return (now - member.started_at).total_seconds() > life
 
     def close(self) -> None:
         """Ends every process, in use or not. The pool is of no use any more."""
@@ -413,18 +449,39 @@ class Pool:
         self, key: Key, environment: Mapping[str, str], seconds: float | None, stop: threading.Event
     ) -> ProviderProcess:
         limit = self.limits.start_seconds
-        process = launch(
+        temporary = self._temporary_directory()
+        with ExitStack() as failed:
+            failed.callback(shutil.rmtree, temporary, ignore_errors=True)
+            process = self._launched(
+                key, environment, temporary, limit if seconds is None else min(seconds, limit), stop
+            )
+            failed.pop_all()
+        process.temporary = temporary
+        self._protocols[key.package.digest] = process.protocol
+        return process
+
+    def _launched(
+        self, key: Key, environment: Mapping[str, str], temporary: Path, seconds: float, stop: threading.Event
+    ) -> ProviderProcess:
+        return launch(
             key.package,
-            environment=environment_for_provider(environment, self._temporary, key.package),
+            environment=environment_for_provider(environment, temporary, key.package),
             directory=key.directory.path if key.directory else self._nowhere,
             guard=self._guard,
-            seconds=limit if seconds is None else min(seconds, limit),
+            seconds=seconds,
             message_limit=self.limits.message_mb << 20,
             spawn=self._spawn,
             stop=stop,
         )
-        self._protocols[key.package.digest] = process.protocol
-        return process
+
+    def _temporary_directory(self) -> Path:
+        """One process' own, so that none finds what another has left; with a short path, for its socket."""
+        made = self.directory / f"t{next(self._started):x}"
+        try:
+            made.mkdir(mode=0o700)
+        except OSError as problem:
+            raise PoolUnavailableError(f"{made} cannot be made: {problem.strerror}") from problem
+        return made
 
     def _admit(self, process: ProviderProcess, key: Key) -> ProviderProcess:
         with self._lock:
@@ -470,7 +527,7 @@ class Pool:
             spawn, made = job
             try:
                 made.set_result(spawn())
-            except (OSError, subprocess.SubprocessError, ValueError) as problem:
+            except BaseException as problem:  # noqa: BLE001  (whoever waits must hear, and this thread live on)
                 made.set_exception(problem)
         self._refuse_the_rest()
 

@@ -9,8 +9,10 @@ ours; one that always speaks TLS says its certificate in the handshake.
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import selectors
+import shutil
 import signal
 import ssl
 import subprocess
@@ -23,7 +25,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import grpc
 
-from driftwatch.errors import ProviderNotStartedError, ProviderProtocolError
+from driftwatch.errors import PoolUnavailableError, ProviderNotStartedError, ProviderProtocolError
 from driftwatch.log import redact
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 COOKIE = ("TF_PLUGIN_MAGIC_COOKIE", "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2")
 """Terraform's way to tell a plugin that it is one (hashicorp/terraform, internal/plugin/serve.go)."""
+
+_OF_THE_MACHINE = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
+"""What keeps any program from being started just now."""
 
 PROTOCOLS = (5, 6)
 _CORE_PROTOCOL = "1"
@@ -131,6 +136,8 @@ class ProviderProcess:
         """The Configure request that it had; it never gets another one."""
         self.spoiled: str | None = None
         """Why nobody may use it again."""
+        self.temporary: Path | None = None
+        """Its own TMPDIR, which goes with it."""
         self._child = child
         self._said = said
         self._socket = handshake.socket
@@ -161,6 +168,13 @@ class ProviderProcess:
         return self.spoiled is None and self._child.poll() is None
 
     @property
+    def was_killed(self) -> bool:
+        """Whether somebody ended it from outside, such as a kernel that is out of memory."""
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(_TICK)
+        return self._child.returncode == -signal.SIGKILL
+
+    @property
     def cpu_seconds(self) -> float:
         return cpu_seconds(self.pid)
 
@@ -180,6 +194,8 @@ class ProviderProcess:
         end(self._child)
         with suppress(OSError):
             Path(self._socket).unlink(missing_ok=True)
+        if self.temporary is not None:
+            shutil.rmtree(self.temporary, ignore_errors=True)
 
 
 def _channel(handshake: Handshake, message_limit: int) -> grpc.Channel:
@@ -286,7 +302,8 @@ def launch(
             umask=0o077,
         )
     except OSError as problem:
-        raise ProviderNotStartedError(f"{name} cannot be started: {problem.strerror}") from problem
+        kind = PoolUnavailableError if problem.errno in _OF_THE_MACHINE else ProviderNotStartedError
+        raise kind(f"{name} cannot be started: {problem.strerror}") from problem
     said = Tail()
     assert child.stdout is not None and child.stderr is not None  # noqa: S101, PT018  (they are pipes)
     said.follow(child.stderr)

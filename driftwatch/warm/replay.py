@@ -231,14 +231,14 @@ def _compare(
 
     An error is asked about again, more slowly each time, as a cloud that throttles wants it.
     """
-    pause = _FIRST_PAUSE
+    pause, diagnostics = _FIRST_PAUSE, wire.DIAGNOSTICS[wire.name_of(read.method)]
     for attempt in range(_ATTEMPTS):
         response = _call(process, read.method, read.request, deadline)
         if response == read.response:
             return None
-        errors = wire.errors(response, wire.READ_DIAGNOSTICS)
+        errors = wire.errors(response, diagnostics)
         if not errors:
-            same = wire.canonical_read(response) == wire.canonical_read(read.response)
+            same = wire.canonical(response, diagnostics) == wire.canonical(read.response, diagnostics)
             return None if same else read.type_name or "?"
         if any(map(_THROTTLED.search, errors)):
             deadline.throttled.add(conversation.scope)
@@ -256,7 +256,10 @@ def _refused(conversation: Conversation, what: str, errors: tuple[str, ...]) -> 
 
 def _call(process: ProviderProcess, method: str, request: bytes, deadline: _Deadline) -> bytes:
     """Raises ProviderLostError where there is no answer, ProviderRefusedError for an error of gRPC's."""
-    call = process.call(method).future(request, timeout=deadline.left())
+    try:
+        call = process.call(method).future(request, timeout=deadline.left())
+    except ValueError as problem:  # gRPC's, of a channel that somebody has closed
+        raise ProviderLostError(f"{process.package.address} was ended") from problem
     try:
         while True:
             try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import replace
@@ -40,6 +41,7 @@ _SEAL = b"driftwatch recording 1\n"
 _VERSIONS = [VERSION, __version__]
 _NONCE_BYTES = 12
 _SUFFIX = ".recording"
+_BEING_WRITTEN_SECONDS = 3600.0
 
 logger = log.get("warm")
 
@@ -114,7 +116,12 @@ class Shelf:
         if self._directory is None or not self._directory.is_dir():
             return 0
         kept = {self._file(self._directory, stack) for stack in stacks}
-        gone = [file for file in self._directory.glob(f"*{_SUFFIX}*") if file not in kept]
+        young = time.time() - _BEING_WRITTEN_SECONDS
+        gone = [
+            file
+            for file in self._directory.glob(f"*{_SUFFIX}*")
+            if file not in kept and (file.suffix == _SUFFIX or file.stat().st_mtime < young)
+        ]
         for file in gone:
             file.unlink(missing_ok=True)
         return len(gone)
@@ -217,7 +224,7 @@ def _packed(remembered: Remembered) -> bytes:
 
 
 def _of_state(state: StateIdentity | None) -> list[Any] | None:
-    return None if state is None else [state.lineage, state.serial]
+    return None if state is None else [state.lineage, state.serial, state.digest]
 
 
 def _of_conversation(conversation: Conversation) -> dict[str, Any]:
@@ -267,7 +274,10 @@ def _unpacked(content: bytes) -> Remembered | Refusal:
 
 
 def _state(packed: list[Any] | None) -> StateIdentity | None:
-    return None if packed is None else StateIdentity(lineage=packed[0], serial=packed[1])
+    if packed is None:
+        return None
+    lineage, serial, digest = packed
+    return StateIdentity(lineage=lineage, serial=serial, digest=digest)
 
 
 _NOWHERE = Directory(path=Path(), device=0, inode=0)

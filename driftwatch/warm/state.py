@@ -6,6 +6,7 @@ Two states with the same lineage and serial are the same state. Reading it from 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +25,18 @@ _WORKSPACES = "terraform.tfstate.d"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateIdentity:
-    """Names one version of one state."""
+    """Names one version of one state. `digest` is of its content, None where only its name is known.
+
+    Lineage and serial name a state as long as everybody goes through terraform; somebody who edits the file
+    itself leaves both as they are.
+    """
 
     lineage: str
     serial: int
+    digest: str | None = None
+
+    def is_named_as(self, other: StateIdentity) -> bool:
+        return (self.lineage, self.serial) == (other.lineage, other.serial)
 
 
 class StateSource(Protocol):
@@ -70,16 +79,19 @@ class LocalState:
 
     path: Path
 
-    def identity(self) -> StateIdentity | None:
+    def read(self) -> bytes:
+        """What is in it, b"" where it is not there. Raises StateUnreadableError."""
         try:
-            content = self.path.read_bytes()
+            return self.path.read_bytes()
         except FileNotFoundError:
-            return None
+            return b""
         except OSError as problem:
             raise StateUnreadableError(
                 f"the state {self.path} cannot be read: {problem.strerror}"
             ) from problem
-        return identity_of(content, str(self.path))
+
+    def identity(self) -> StateIdentity | None:
+        return identity_of(self.read(), str(self.path))
 
 
 def local_state(backend: Backend, directory: Path, workspace: str) -> LocalState:
@@ -107,4 +119,4 @@ def identity_of(content: bytes, name: str) -> StateIdentity | None:
         raise StateUnreadableError(f"{name} is no state that driftwatch can read") from problem
     if not isinstance(lineage, str) or not isinstance(serial, int) or not lineage:
         raise StateUnreadableError(f"{name} says no lineage and serial of itself")
-    return StateIdentity(lineage=lineage, serial=serial)
+    return StateIdentity(lineage=lineage, serial=serial, digest=hashlib.sha256(content).hexdigest())

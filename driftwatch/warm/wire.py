@@ -42,6 +42,7 @@ OF_THE_BINARY = frozenset(
 CONFIGURE = frozenset({"Configure", "ConfigureProvider"})
 STOP = frozenset({"Stop", "StopProvider"})
 READS = frozenset({"ReadResource", "ReadDataSource"})
+PLAN = "PlanResourceChange"
 
 UNARY = frozenset(
     {
@@ -87,9 +88,11 @@ TYPED = frozenset(
 """Calls about one type of resource or data source, which is the first field of their requests."""
 
 CONFIGURE_DIAGNOSTICS = 1
-READ_DIAGNOSTICS = 2
-_READ_STATE = 1
-_DEFERRED = {"ReadResource": 4, "ReadDataSource": 3}
+DIAGNOSTICS = {"ReadResource": 2, "ReadDataSource": 2, PLAN: 4}
+"""Of what can be asked again: where in the response the diagnostics are."""
+
+_STATE = 1
+_DEFERRED = {"ReadResource": 4, "ReadDataSource": 3, PLAN: 6}
 
 _SEVERITY, _ERROR = 1, 1
 _SUMMARY, _DETAIL = 2, 3
@@ -205,8 +208,8 @@ def is_deferred(name: str, response: bytes) -> bool:
     return any(number == _DEFERRED[name] for number, _ in fields(response))
 
 
-def canonical_read(response: bytes) -> Any:
-    """A ReadResource's or ReadDataSource's response in a form that is equal where the meaning is.
+def canonical(response: bytes, diagnostics: int) -> Any:
+    """A response of what can be asked again in a form that is equal where the meaning is.
 
     Diagnostics are left out: errors are dealt with before, and warnings are not part of a verdict. A map's
     order has no meaning; a list's may, and of sets the wire says nothing, so that they are taken as lists.
@@ -214,10 +217,10 @@ def canonical_read(response: bytes) -> Any:
     return sorted(
         (
             number,
-            canonical_value(value) if number == _READ_STATE and isinstance(value, bytes) else repr(value),
+            canonical_value(value) if number == _STATE and isinstance(value, bytes) else repr(value),
         )
         for number, value in fields(response)
-        if number != READ_DIAGNOSTICS
+        if number != diagnostics
     )
 
 

@@ -164,7 +164,6 @@ BLIND = {
     "plantimestamp": ('output "x" { value = plantimestamp() }', "timestamp_function"),
     "uuid": ('output "x" { value = uuid() }', "random_function"),
     "bcrypt": ('output "x" { value = bcrypt("x") }', "random_function"),
-    "a file outside": ('output "x" { value = file("${path.module}/../outside.txt") }', "outside_files"),
     "a path of the machine": ('output "x" { value = fileexists("/etc/hostname") }', "outside_files"),
     "a pending import": (
         """import {
@@ -188,7 +187,6 @@ BLIND = {
 @pytest.mark.parametrize("name", BLIND)
 def test_what_a_replay_cannot_see_is_planned_each_time(stand: Stand, name: str) -> None:
     code, reason = BLIND[name]
-    (stand.repository / "outside.txt").write_text("outside")
     main = stand.repository / "stack/main.tf"
     if "from = sandbox_firewall.web" in code:
         firewall = 'resource "sandbox_firewall" "web"'
@@ -224,6 +222,17 @@ def test_a_template_is_looked_into(stand: Stand) -> None:
     )
     stand.check()
     assert stand.check().how == ("plan", "timestamp_function")
+
+
+def test_what_reads_files_of_others_is_planned_at_every_commit(stand: Stand) -> None:
+    """As far as its own commit goes it can be replayed."""
+    (stand.repository / "shared.txt").write_text("shared")
+    stand.write(more__tf='output "x" { value = file("${path.module}/../shared.txt") }\n')
+    stand.check()
+    assert stand.check().how == REPLAY
+    stand.commit = "2" * 40
+    assert stand.check().how == ("plan", "files_changed")
+    assert stand.check().how == REPLAY
 
 
 def upstream(stand: Stand, serial: int, value: str = "a") -> None:

@@ -84,7 +84,6 @@ def test_the_plugin_frameworks_own_calls_end_here(
     [
         ("OpenEphemeralResource", "ephemeral"),
         ("ImportResourceState", "pending_import"),
-        ("ReadResource", "not_configured"),
         ("SomethingNew", "unknown_call"),
     ],
 )
@@ -102,3 +101,29 @@ def test_what_a_provider_does_not_know_passes_as_such(
         assert caught.value.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNKNOWN)
         assert gateway.faults == ()
         assert reason in gateway.recording().unusable
+
+
+def test_a_read_before_a_configuration_is_never_answered_by_somebody_elses(stack: Stack, pool: Pool) -> None:
+    """A spare process may have been configured for another stack."""
+    with stack.gateway(pool) as gateway:
+        (provider,) = gateway._providers.values()
+        with (
+            grpc.insecure_channel(f"unix:{provider.address}") as channel,
+            pytest.raises(grpc.RpcError) as caught,
+        ):
+            channel.unary_unary("/tfplugin6.Provider/ReadResource")(b"")
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert [fault.code for fault in gateway.faults] == ["provider_lost"]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_function_of_a_provider_that_nothing_is_known_of_cannot_be_replayed(
+    stack: Stack, pool: Pool, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    """It may look at the clock, or at a file."""
+    monkeypatch.setattr("driftwatch.warm.gateway.is_independent", lambda _: is_known)
+    with stack.gateway(pool) as gateway:
+        (provider,) = gateway._providers.values()
+        with grpc.insecure_channel(f"unix:{provider.address}") as channel:
+            channel.unary_unary("/tfplugin6.Provider/CallFunction")(b"")
+        assert ("provider_function" in gateway.recording().unusable) is not is_known

@@ -117,24 +117,16 @@ def test_a_full_plan_is_due_in_time_and_when_the_clock_went_back() -> None:
         ('ephemeral "random_password" "x" {}', {Refusal.EPHEMERAL}),
         ('locals { a = file("policy.json") }', set()),
         ('locals { a = file("${path.module}/policies/a.json") }', set()),
-        ('locals { a = file("${path.module}/../shared/a.json") }', {Refusal.OUTSIDE_FILES}),
-        ('locals { a = file("../a.json") }', {Refusal.OUTSIDE_FILES}),
+        ('locals { a = file("${path.module}/../shared/a.json") }', {Refusal.FILES_ELSEWHERE}),
+        ('locals { a = file("../a.json") }', {Refusal.FILES_ELSEWHERE}),
         ('locals { a = filemd5("/etc/hosts") }', {Refusal.OUTSIDE_FILES}),
         ('locals { a = file("~/.ssh/id") }', {Refusal.OUTSIDE_FILES}),
         ('locals { a = file(pathexpand("x")) }', {Refusal.OUTSIDE_FILES}),
         ("locals { a = file(var.path) }", {Refusal.OUTSIDE_FILES}),
         ('locals { a = file("${var.path}/x") }', {Refusal.OUTSIDE_FILES}),
-        ('locals { a = { for f in fileset(path.module, "p/*.json") : f => 1 } }', set()),
-        ('locals { a = fileset(path.module, "../*.json") }', {Refusal.OUTSIDE_FILES}),
-        ('locals { a = file("${path.module}/p/${each.key}.json") }', set()),
-        (
-            'locals {\n  up = "../.."\n  a = file("${path.module}/p/${local.up}/x.json")\n}',
-            {Refusal.OUTSIDE_FILES},
-        ),
-        (
-            'module "m" {\n  source = "../m"\n}\nlocals { a = file("${path.module}/p/${each.key}") }',
-            set(),
-        ),
+        ('locals { a = fileset(path.module, "../*.json") }', {Refusal.FILES_ELSEWHERE}),
+        ('locals { a = file("${path.module}/p/${each.key}.json") }', {Refusal.FILES_ELSEWHERE}),
+        ("locals { a = templatestring(data.a.b.c, {}) }", {Refusal.UNKNOWN_TEMPLATE}),
         ('locals { a = timestamp() \n resource "broken', {Refusal.TIMESTAMP_FUNCTION}),
     ],
 )
@@ -243,17 +235,35 @@ def test_only_what_could_ever_be_replayed_is_proved() -> None:
     assert provable(facts=dataclasses.replace(FACTS, **followed))
 
 
-def test_modules_templates_json_and_variables_count_too() -> None:
-    calls = b'resource "x" "y" { a = templatefile("${path.module}/t.tftpl", {}) }'
+def test_modules_and_json_count_too() -> None:
     assert examine({".": {}, "m": {"main.tf": b"locals { a = uuid() }"}}) == {Refusal.RANDOM_FUNCTION}
-    assert examine({".": {"main.tf": calls, "t.tftpl": b"${timestamp()}"}}) == {Refusal.TIMESTAMP_FUNCTION}
-    assert examine({".": {"main.tf": calls, "t.tftpl": b"hello"}}) == set()
     assert examine({".": {"a.tf.json": b'{"locals": {"a": "${timestamp()}"}}'}}) == {
         Refusal.TIMESTAMP_FUNCTION
     }
     assert examine({".": {"a.tf.json": b'{"data": {"terraform_remote_state": {"n": {}}}}'}}) == {
         Refusal.REMOTE_STATE
     }
-    dynamic = {".": {"main.tf": b'locals { a = file("${path.module}/p/${var.x}") }'}}
-    assert examine(dynamic) == set()
-    assert examine(dynamic, texts=["../../etc/passwd"]) == {Refusal.OUTSIDE_FILES}
+
+
+@pytest.mark.parametrize(
+    ("template", "reasons"),
+    [
+        (b"hello ${name}", set()),
+        (b"${timestamp()}", {Refusal.TIMESTAMP_FUNCTION}),
+        (b'${file("/etc/motd")}', {Refusal.OUTSIDE_FILES}),
+    ],
+)
+def test_templates_are_looked_into_where_there_is_any(template: bytes, reasons: set[Refusal]) -> None:
+    """Whichever file it is that one is made of: its name may be computed."""
+    calls = {".": {"main.tf": b'resource "x" "y" { a = templatefile("${path.module}/t.tftpl", {}) }'}}
+    assert examine(calls, templates=[b"another", template]) == reasons
+    assert examine({".": {"main.tf": b"locals { a = 1 }"}}, templates=[template]) == set()
+
+
+def test_code_that_reads_files_elsewhere_is_only_good_for_its_own_commit() -> None:
+    """A name may come from a data file, or from the cloud."""
+    facts = dataclasses.replace(FACTS, commit="1", blind=frozenset({Refusal.FILES_ELSEWHERE}))
+    known = dataclasses.replace(KNOWN, facts=facts)
+    assert decide(known, facts) is None
+    assert decide(known, dataclasses.replace(facts, commit="2")) is Refusal.FILES_CHANGED
+    assert is_provable(dataclasses.replace(known, proved=False))

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -167,7 +168,7 @@ def test_an_old_one_goes_also_where_it_is_always_in_use(
 ) -> None:
     """It may hold answers of its cloud in memory; nobody may be told the same from there for ever."""
     now = [datetime(2026, 11, 23, tzinfo=UTC)]
-    with Pool(Limits(life_seconds=60, idle_seconds=600), lambda: now[0]) as pool:
+    with Pool(Limits(short_life_seconds=60, idle_seconds=600), lambda: now[0]) as pool:
         first = take(pool, listening, tmp_path)
         pool.give_back(first)
         now[0] += timedelta(seconds=59)
@@ -330,18 +331,20 @@ def test_another_content_of_a_credentials_file_is_another_environment(tmp_path: 
 
 
 def test_what_a_killed_pool_left_is_swept_and_what_lives_is_not(
-    limits: Limits, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    limits: Limits, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("driftwatch.warm.pool._places", lambda: (tmp_path,))
-    killed = tmp_path / "dw-warm-killed"
-    killed.mkdir()
-    (killed / "lock").touch()
-    (tmp_path / "dw-warm-being-made").mkdir()
-    with Pool(limits, clock) as alive:
-        sweep()
-        assert not killed.exists()
-        assert alive.directory.exists()
-    assert (tmp_path / "dw-warm-being-made").exists()
+    with tempfile.TemporaryDirectory(prefix="dw-") as short:
+        place = Path(short)
+        monkeypatch.setattr("driftwatch.warm.pool._places", lambda: (place,))
+        killed, being_made = place / "dw-warm-killed", place / "dw-warm-being-made"
+        killed.mkdir()
+        (killed / "lock").touch()
+        being_made.mkdir()
+        with Pool(limits, clock) as alive:
+            sweep()
+            assert not killed.exists()
+            assert alive.directory.exists()
+        assert being_made.exists()
 
 
 def test_providers_are_told_to_keep_their_traces_to_themselves(tmp_path: Path) -> None:

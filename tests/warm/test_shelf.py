@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -184,10 +185,14 @@ def test_stacks_that_are_gone_leave_nothing(new: Callable[..., Shelf], tmp_path:
     shelf = new()
     for stack in ("a", "b", "c"):
         shelf.put(stack, remembered())
-    (tmp_path / "recordings/left.recording.draft").write_bytes(b"a crash's")
+    left, being_written = (tmp_path / f"recordings/{name}.recording.draft" for name in ("left", "now"))
+    for draft in (left, being_written):
+        draft.write_bytes(b"half of one")
+    os.utime(left, (0, 0))
     assert shelf.retain({"b"}) == 3
     assert [get(new(), stack) is not None for stack in ("a", "b", "c")] == [False, True, False]
     assert get(shelf, "a") is None
+    assert being_written.exists()
 
 
 def test_a_full_disk_costs_a_plan_and_never_leaves_an_older_recording(

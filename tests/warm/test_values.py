@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import pytest
@@ -30,6 +30,10 @@ VALUES = st.recursive(
 )
 
 
+def canonical(message: bytes) -> Any:
+    return wire.canonical(message, wire.DIAGNOSTICS["ReadResource"])
+
+
 def read_response(value: object, **more: object) -> bytes:
     state = pb.DynamicValue(msgpack=msgpack.packb(value))
     return pb.ReadResource.Response(new_state=state, **more).SerializeToString()
@@ -40,7 +44,7 @@ def test_no_bytes_break_the_reader(message: bytes) -> None:
     try:
         list(wire.fields(message))
         wire.errors(message, 2)
-        wire.canonical_read(message)
+        canonical(message)
         list(wire.strings(message))
     except wire.MalformedMessageError:
         pass
@@ -55,7 +59,7 @@ def test_a_value_equals_itself_however_maps_are_ordered(value: object) -> None:
             return {key: turned(inner) for key, inner in reversed(each.items())}
         return [turned(inner) for inner in each] if isinstance(each, list) else each
 
-    assert wire.canonical_read(read_response(value)) == wire.canonical_read(read_response(turned(value)))
+    assert canonical(read_response(value)) == canonical(read_response(turned(value)))
 
 
 @pytest.mark.parametrize(
@@ -63,21 +67,21 @@ def test_a_value_equals_itself_however_maps_are_ordered(value: object) -> None:
     [(1, True), (0, False), (1, 1.0), ("1", 1), (None, ""), ([], {}), (["a", "b"], ["b", "a"]), (b"a", "a")],
 )
 def test_values_that_are_not_the_same_differ(one: object, other: object) -> None:
-    assert wire.canonical_read(read_response({"x": one})) != wire.canonical_read(read_response({"x": other}))
+    assert canonical(read_response({"x": one})) != canonical(read_response({"x": other}))
 
 
 def test_private_data_counts_and_warnings_do_not() -> None:
     warning = pb.Diagnostic(severity=pb.Diagnostic.WARNING, summary="deprecated")
     plain, warned = read_response({"x": 1}), read_response({"x": 1}, diagnostics=[warning])
     assert plain != warned
-    assert wire.canonical_read(plain) == wire.canonical_read(warned)
-    assert wire.canonical_read(plain) != wire.canonical_read(read_response({"x": 1}, private=b"p"))
-    assert wire.errors(warned, wire.READ_DIAGNOSTICS) == ()
+    assert canonical(plain) == canonical(warned)
+    assert canonical(plain) != canonical(read_response({"x": 1}, private=b"p"))
+    assert wire.errors(warned, wire.DIAGNOSTICS["ReadResource"]) == ()
 
 
 def test_errors_are_found() -> None:
     error = pb.Diagnostic(severity=pb.Diagnostic.ERROR, summary="denied", detail="by policy")
-    assert wire.errors(read_response({}, diagnostics=[error]), wire.READ_DIAGNOSTICS) == (
+    assert wire.errors(read_response({}, diagnostics=[error]), wire.DIAGNOSTICS["ReadResource"]) == (
         "denied: by policy",
     )
 
@@ -126,7 +130,9 @@ def test_a_package_is_taken_only_with_a_hash_that_the_lock_file_allows(stack: St
 def test_a_states_identity_is_read_from_its_file(stack: Stack) -> None:
     state = local_state(backend_of(stack.root / "data"), stack.module, "default")
     known = json.loads((stack.module / "terraform.tfstate").read_text())
-    assert state.identity() == StateIdentity(lineage=known["lineage"], serial=known["serial"])
+    found = state.identity()
+    assert found
+    assert found.is_named_as(StateIdentity(lineage=known["lineage"], serial=known["serial"]))
 
 
 def test_no_state_is_none_and_a_broken_one_an_error(tmp_path: Path) -> None:
