@@ -45,8 +45,11 @@ if TYPE_CHECKING:
 BURST_SECONDS = 5.0
 """What a budget saves up: enough to use a round that came late, too little to be a burst for the cloud."""
 
-PER_WORKER = 2
-"""Owed or under way for each worker: one that runs, and one for when that ends within a round."""
+PER_WORKER = 4
+"""Room for each worker, in replays: so many take a fraction of the time to the next round."""
+
+ROOM_OF_A_PLAN = 2
+"""In replays: of plans there is one that runs, and one for when that ends within a round."""
 
 TAKEN_SECONDS = 5.0
 """By then an idle worker of ours would have a job from the queue: it looks every 2 s, and we ring for it."""
@@ -274,7 +277,7 @@ class Pacer:
         self._fill_scopes(now)
         ripe = sorted(self._ripe(kinds, now), key=attrgetter("checked_at"))
         if self._cpu.level < 0:
-            room = 1
+            room = min(room, 1)
         return [self._start(pace, now) for pace in self._affordable(ripe, room, now)]
 
     def begun(self, stack: StackId, now: float) -> None:
@@ -327,7 +330,13 @@ class Pacer:
             self._queued = {
                 stack: since for stack, since in self._queued.items() if now - since < TAKEN_SECONDS
             }
-        return PER_WORKER * self._limits.workers - len(self._running) - len(self._queued)
+        taken = sum(map(self._size, (*self._running, *self._queued)))
+        return PER_WORKER * self._limits.workers - taken
+
+    def _size(self, stack: StackId) -> int:
+        """The room that a check takes; of what others have asked for nothing is known."""
+        pace = self._paces.get(stack)
+        return 1 if pace is not None and pace.replayable else ROOM_OF_A_PLAN
 
     def _fill_scopes(self, now: float) -> None:
         """Also forgets some: credentials come and go, and their scopes with them."""
@@ -370,8 +379,8 @@ class Pacer:
             for name, number in reads.items():
                 self._scopes[name].take(number)
             yield pace
-            room -= 1
-            if room == 0:
+            room -= 1 if pace.replayable else ROOM_OF_A_PLAN
+            if room <= 0:
                 return
 
     def _wait(self, reads: Mapping[str, int], places: Mapping[str, _Place], now: float) -> float:

@@ -312,7 +312,7 @@ def test_one_that_runs_here_is_waited_for_however_long_it_takes() -> None:
 def test_what_another_daemon_has_taken_makes_room() -> None:
     """The queue is served in order: where a later one begins here, the earlier ones have been taken."""
     stacks = fleet(10)
-    paces = pacer(stacks, checked=replay())
+    paces = pacer(stacks, checked=plan())
     assert started(paces, 0) == stacks[:4]
     paces.begun(stacks[2], 1)
     assert started(paces, 1) == stacks[4:6]
@@ -322,7 +322,7 @@ def test_what_another_daemon_has_taken_makes_room() -> None:
 
 def test_what_no_idle_worker_has_taken_is_with_another_daemon() -> None:
     stacks = fleet(10)
-    paces = pacer(stacks, checked=replay())
+    paces = pacer(stacks, checked=plan())
     assert started(paces, 0) == stacks[:4]
     paces.begun(stacks[0], 1)
     assert started(paces, TAKEN_SECONDS - 1) == []
@@ -330,10 +330,10 @@ def test_what_no_idle_worker_has_taken_is_with_another_daemon() -> None:
 
 
 def test_a_worker_between_two_checks_is_not_idle() -> None:
-    paces = pacer(fleet(10), limits(workers=1), checked=replay())
+    paces = pacer(fleet(10), limits(workers=1), checked=plan())
     one, two = started(paces, 0)
     paces.begun(one, 1)
-    paces.checked(one, replay(), 20)
+    paces.checked(one, plan(), 20)
     assert len(started(paces, 20)) == 1
     paces.begun(two, 20)
     assert len(started(paces, 21)) == 0
@@ -341,12 +341,12 @@ def test_a_worker_between_two_checks_is_not_idle() -> None:
 
 def test_while_all_workers_are_busy_what_is_owed_is_in_the_queue() -> None:
     stacks = fleet(10)
-    paces = pacer(stacks, checked=replay())
+    paces = pacer(stacks, checked=plan())
     paces.decide(0, 0)
     paces.begun(stacks[0], 1)
     paces.begun(stack("by cron"), 1)
     assert started(paces, 60) == []
-    paces.checked(stacks[0], replay(), 60)
+    paces.checked(stacks[0], plan(), 60)
     paces.begun(stacks[1], 60)
     assert started(paces, 61) == []
     paces.checked(stack("by cron"), None, 62)
@@ -356,10 +356,11 @@ def test_while_all_workers_are_busy_what_is_owed_is_in_the_queue() -> None:
 
 def test_other_checks_take_room_too() -> None:
     """A commit that touches many stacks is not followed by continuous checks in the queue."""
-    paces = pacer(fleet(10), limits(workers=4), checked=replay())
-    for number in range(4):
-        paces.begun(stack(f"by commit {number}"), 0)
-    assert len(started(paces, 1)) == 4
+    for checked, others in ((plan(), 4), (replay(), 8)):
+        paces = pacer(fleet(10), limits(workers=4), checked=checked)
+        for number in range(4):
+            paces.begun(stack(f"by commit {number}"), 0)
+        assert len(started(paces, 1)) == others
 
 
 def test_a_stack_with_more_reads_than_the_budget_is_checked_and_paid_off() -> None:
@@ -554,14 +555,14 @@ def test_scopes_that_nobody_reads_are_forgotten() -> None:
 
 
 def test_no_check_starts_while_driftwatch_takes_more_than_its_share() -> None:
-    paces = pacer(fleet(9), limits(cpu=1), checked=replay())
+    paces = pacer(fleet(17), limits(cpu=1), checked=replay())
     first = started(paces, 0, cpu=0)
-    assert len(first) == 4
+    assert len(first) == 8
     for one in first:
         paces.checked(one, replay(), 1)
     assert started(paces, 1, cpu=9) == [], "9 s of CPU in 1 s: that second's, the 5 saved up, and 3 more"
     assert started(paces, 3.9, cpu=9) == []
-    assert len(started(paces, 4.1, cpu=9)) == 4
+    assert len(started(paces, 4.1, cpu=9)) == 8
 
 
 def test_a_check_starts_now_and_then_however_busy_the_machine_is() -> None:
@@ -616,7 +617,7 @@ def test_replays_keep_to_the_share_of_cpu(size: int, cost: float, share: float) 
     held = limits(cpu=share, min_interval=2)
     days = Days(checks, held).go_on(600)
     now_and_then = 600 / STARVING_SECONDS[True] * cost if cost > share * STARVING_SECONDS[True] else 0
-    assert days.cpu <= share * 600 + share * BURST_SECONDS + 4 * cost + now_and_then
+    assert days.cpu <= share * 600 + share * BURST_SECONDS + 8 * cost + now_and_then
 
 
 def test_after_a_restart_the_old_order_goes_on() -> None:
