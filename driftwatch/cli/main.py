@@ -39,6 +39,8 @@ stacks_app = typer.Typer(help="The stacks that are watched.", no_args_is_help=Tr
 findings_app = typer.Typer(help="What differs between code, state and cloud.", no_args_is_help=True)
 app.add_typer(stacks_app, name="stacks")
 app.add_typer(findings_app, name="findings")
+rules_app = typer.Typer(help="What is noise, what counts, and how much it matters.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(db_commands.app, name="db")
 bench_app = typer.Typer(help="Measure on stacks of your own.", no_args_is_help=True)
@@ -271,6 +273,32 @@ def findings_show(
     from driftwatch.cli.findings import show_finding as command
 
     raise typer.Exit(command(config, finding, output))
+
+
+@rules_app.command("list")
+def rules_list(config: ConfigOption = DEFAULT_CONFIG, output: ListingOption = Listing.TABLE) -> None:
+    """List the rules, one's own and the shipped ones, with what each says."""
+    from driftwatch.cli.rules import list_rules as command
+
+    raise typer.Exit(command(config, output))
+
+
+@rules_app.command("test")
+def rules_test(
+    rule: Annotated[
+        Optional[str],  # noqa: UP045  (Typer evaluates it)
+        typer.Option("--rule", metavar="ID", help="Only this rule.", show_default=False),
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Show what each rule would have hidden, raised or graded of the findings that are stored.
+
+    Rules that fit none, and rules that have expired, are named. Exit code: 0.
+    """
+    from driftwatch.cli.rules import try_rules as command
+
+    raise typer.Exit(command(config, rule, output))
 
 
 def main() -> None:
