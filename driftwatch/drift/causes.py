@@ -134,7 +134,8 @@ class Comparison:
             return False
         if (now.source, now.digest) != (then.source, then.digest):
             return True
-        return None if now.opaque and self.code_moved else False
+        may_have = self.code_moved or self._input_moved(None, "")
+        return None if now.opaque and may_have else False
 
     def evidence(self, address: str, source: str | None) -> Evidence | None:
         """What moved and may concern a resource; `source` is its provider, None for what has none."""

@@ -18,7 +18,7 @@ STACK = ("envs/prod",)
 def test_only_commits_since_the_baseline_that_touched_the_paths_are_told(
     upstream: Upstream, mirror: Mirror
 ) -> None:
-    """Newest first, with author, date and subject; a commit elsewhere in the repository is nobody's reason."""
+    """Newest first, with author, date and subject; a commit elsewhere is nobody's reason."""
     upstream.commit({"envs/prod/old.tf": "# old\n"})
     base = upstream.head()
     first = upstream.commit({"envs/prod/more.tf": "# more\n"})
@@ -62,7 +62,7 @@ def test_where_history_was_rewritten_those_since_the_same_files_are_told(
 def test_a_base_that_is_still_there_though_it_was_forced_away_is_compared_with(
     upstream: Upstream, mirror: Mirror
 ) -> None:
-    """What the abandoned commit had is not applied again; what the new history has beyond the fork is told."""
+    """What the new history has beyond the fork is told."""
     abandoned = upstream.commit({"envs/prod/more.tf": "# abandoned\n"})
     mirror.fetch()
     upstream.git("reset", "--quiet", "--hard", "HEAD~1")
