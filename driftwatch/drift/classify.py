@@ -157,6 +157,11 @@ def identity_of_check(address: str) -> str:
     return f"{FindingKind.CHECK_FAILED}:{address}"
 
 
+def is_unjudged(identity: str, unjudged: Iterable[str]) -> bool:
+    """Whether a finding is among those that a check could say nothing of, by itself or with all instances."""
+    return bool({identity, without_indexes(identity)} & set(unjudged))
+
+
 def verdict_of(findings: Iterable[Finding]) -> Verdict:
     """What the findings mean together; those that do not count mean nothing."""
     counted = [finding for finding in findings if finding.counted]
