@@ -15,6 +15,7 @@ from tests.acceptance.aws.mutations.changes.kinds import (
     document,
     policy,
     tags,
+    trust,
 )
 
 if TYPE_CHECKING:
@@ -43,17 +44,6 @@ def key(lab: Lab) -> str:
 def put_parameter(lab: Lab, **more: Any) -> None:
     lab.client("ssm").put_parameter(
         **{"Name": "/shop/flag", "Value": "off", "Type": "String", "Overwrite": True, **more}
-    )
-
-
-def trust(*services: str) -> str:
-    return json.dumps(
-        policy(
-            *(
-                {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}}
-                for service in services
-            )
-        )
     )
 
 
@@ -93,24 +83,6 @@ def policy_gets_a_new_version(lab: Lab) -> None:
     )
 
 
-@changes.of("aws_iam_policy", Kind.POLICY)
-def policy_goes_back_to_another_form(lab: Lab) -> None:
-    """Of the same list one action more."""
-    lab.client("iam").create_policy_version(
-        PolicyArn=POLICY,
-        PolicyDocument=json.dumps(
-            policy(
-                {
-                    "Effect": "Allow",
-                    "Action": ["s3:GetObject", "s3:DeleteObject"],
-                    "Resource": "arn:aws:s3:::shop-assets/*",
-                }
-            )
-        ),
-        SetAsDefault=True,
-    )
-
-
 @changes.of("aws_iam_role_policy_attachment", Kind.DELETED)
 def policy_is_detached(lab: Lab) -> None:
     lab.client("iam").detach_role_policy(RoleName=ROLE, PolicyArn=POLICY)
@@ -120,13 +92,6 @@ def policy_is_detached(lab: Lab) -> None:
 def worker_is_described_otherwise(lab: Lab) -> None:
     lab.client("iam").update_role(
         RoleName=ROLE, Description="Works through the orders ", MaxSessionDuration=3600
-    )
-
-
-@changes.of("aws_iam_role", Kind.ATTRIBUTE)
-def worker_stays_longer(lab: Lab) -> None:
-    lab.client("iam").update_role(
-        RoleName=ROLE, Description="Works through the orders", MaxSessionDuration=43200
     )
 
 
@@ -178,19 +143,9 @@ def clerk_is_recreated_alike(lab: Lab) -> None:
     lab.client("iam").create_user(UserName=USER, Path="/staff/", Tags=tags(team="shop"))
 
 
-@changes.of("aws_iam_user", Kind.DELETED)
-def clerk_is_deleted(lab: Lab) -> None:
-    lab.client("iam").delete_user(UserName=USER)
-
-
 @changes.of("aws_kms_key", Kind.ATTRIBUTE)
 def key_is_rotated(lab: Lab) -> None:
     lab.client("kms").enable_key_rotation(KeyId=key(lab))
-
-
-@changes.of("aws_kms_key", Kind.ATTRIBUTE)
-def key_is_described_otherwise(lab: Lab) -> None:
-    lab.client("kms").update_key_description(KeyId=key(lab), Description="Whose?")
 
 
 @changes.of("aws_kms_key", Kind.TAG_ADDED)
@@ -221,11 +176,6 @@ def alias_points_elsewhere(lab: Lab) -> None:
 @changes.of("aws_kms_alias", Kind.DELETED)
 def alias_is_deleted(lab: Lab) -> None:
     lab.client("kms").delete_alias(AliasName=ALIAS)
-
-
-@changes.of("aws_secretsmanager_secret", Kind.ATTRIBUTE)
-def token_is_described_otherwise(lab: Lab) -> None:
-    lab.client("secretsmanager", US).update_secret(SecretId=SECRET, Description="Ask Ada")
 
 
 @changes.of("aws_secretsmanager_secret", Kind.TAG_CHANGED)
@@ -260,13 +210,6 @@ def flag_is_described_otherwise(lab: Lab) -> None:
     put_parameter(lab, Description="Closed by hand")
 
 
-@changes.of("aws_ssm_parameter", Kind.TAG_ADDED)
-def flag_is_tagged(lab: Lab) -> None:
-    lab.client("ssm").add_tags_to_resource(
-        ResourceType="Parameter", ResourceId="/shop/flag", Tags=tags(note="by hand")
-    )
-
-
 @changes.of("aws_ssm_parameter", Kind.ATTRIBUTE)
 def password_is_changed(lab: Lab) -> None:
     lab.client("ssm", US).put_parameter(
@@ -279,11 +222,6 @@ def flag_is_recreated(lab: Lab) -> None:
     """Of another type."""
     lab.client("ssm").delete_parameter(Name="/shop/flag")
     put_parameter(lab, Value="on", Type="StringList", Overwrite=False)
-
-
-@changes.of("aws_ssm_parameter", Kind.DELETED)
-def flag_is_deleted(lab: Lab) -> None:
-    lab.client("ssm").delete_parameter(Name="/shop/flag")
 
 
 @changes.of("aws_ssm_parameter", Kind.DELETED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -35,9 +36,9 @@ class Kind(StrEnum):
 class Effect(StrEnum):
     """What a plan says of a change, in comparison with the plan before it."""
 
-    UNDONE = "it would be undone"
-    KEPT = "it is seen in the state's refresh, and left as it is"
-    INPUT = "an input changed, and nothing that is managed"
+    COUNTED = "what counts as drift or as pending is another"
+    KEPT = "it is seen, and would be left as it is"
+    INPUT = "an input is another, and nothing that is managed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class Changes:
         return iter(self._changes)
 
     def of(
-        self, resource_type: str, kind: Kind, effect: Effect = Effect.UNDONE
+        self, resource_type: str, kind: Kind, effect: Effect = Effect.COUNTED
     ) -> Callable[[Callable[[Lab], object]], Callable[[Lab], object]]:
         """Takes a function in; its name is the change's."""
 
@@ -89,3 +90,12 @@ def document(action: str, resource: str = "*", **more: object) -> dict[str, obje
 
 def policy(*statements: dict[str, object]) -> dict[str, object]:
     return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def trust(*services: str) -> str:
+    """A role's policy that lets them take it on, as JSON."""
+    statements: list[dict[str, object]] = [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}}
+        for service in services
+    ]
+    return json.dumps(policy(*statements))

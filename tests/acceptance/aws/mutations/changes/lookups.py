@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from tests.acceptance.aws.mutations.changes.kinds import EU, US, Changes, Effect, Kind, policy, tags
+from tests.acceptance.aws.mutations.changes.kinds import EU, US, Changes, Effect, Kind, tags, trust
 
 if TYPE_CHECKING:
     from tests.acceptance.aws.conftest import Lab
@@ -29,7 +28,7 @@ def prepare(lab: Lab) -> None:
         TagSpecifications=[{"ResourceType": "vpc", "Tags": tags(Name="others-shared")}],
     )
     lab.client("iam").create_role(
-        RoleName="others-auditor", AssumeRolePolicyDocument=json.dumps(trust("ec2.amazonaws.com"))
+        RoleName="others-auditor", AssumeRolePolicyDocument=trust("ec2.amazonaws.com")
     )
     point_alias(lab, "create_alias")
 
@@ -38,10 +37,6 @@ def put_settings(lab: Lab, body: bytes, **more: object) -> None:
     lab.client("s3").put_object(
         Bucket="others-settings", Key="settings.json", Body=body, ContentType="application/json", **more
     )
-
-
-def trust(service: str) -> dict[str, object]:
-    return policy({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}})
 
 
 def point_alias(lab: Lab, operation: str) -> None:
@@ -77,7 +72,7 @@ def inbox_is_retagged(lab: Lab) -> None:
 @changes.of("aws_iam_role", Kind.LOOKUP, Effect.INPUT)
 def auditor_trusts_others(lab: Lab) -> None:
     lab.client("iam").update_assume_role_policy(
-        RoleName="others-auditor", PolicyDocument=json.dumps(trust("lambda.amazonaws.com"))
+        RoleName="others-auditor", PolicyDocument=trust("lambda.amazonaws.com")
     )
 
 
@@ -86,7 +81,7 @@ def auditor_is_recreated_alike(lab: Lab) -> None:
     """But for its unique id."""
     lab.client("iam").delete_role(RoleName="others-auditor")
     lab.client("iam").create_role(
-        RoleName="others-auditor", AssumeRolePolicyDocument=json.dumps(trust("lambda.amazonaws.com"))
+        RoleName="others-auditor", AssumeRolePolicyDocument=trust("lambda.amazonaws.com")
     )
 
 

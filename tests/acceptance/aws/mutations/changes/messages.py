@@ -13,7 +13,6 @@ from tests.acceptance.aws.mutations.changes.kinds import (
     Effect,
     Kind,
     document,
-    tags,
 )
 
 if TYPE_CHECKING:
@@ -89,11 +88,6 @@ def topic_is_renamed_for_people(lab: Lab) -> None:
     )
 
 
-@changes.of("aws_sns_topic", Kind.TAG_CHANGED)
-def topic_changes_hands(lab: Lab) -> None:
-    lab.client("sns", US).tag_resource(ResourceArn=TOPIC, Tags=tags(team="nobody"))
-
-
 @changes.of("aws_sns_topic", Kind.POLICY, Effect.KEPT)
 def anybody_may_publish(lab: Lab) -> None:
     """Of the topic's policy the code says nothing."""
@@ -145,13 +139,6 @@ def books_are_left_open(lab: Lab) -> None:
     lab.client("events").disable_rule(Name=RULE)
 
 
-@changes.of("aws_cloudwatch_event_rule", Kind.TAG_ADDED)
-def rule_is_tagged(lab: Lab) -> None:
-    lab.client("events").tag_resource(
-        ResourceARN=f"arn:aws:events:{EU}:{ACCOUNT}:rule/{RULE}", Tags=tags(note="by hand")
-    )
-
-
 @changes.of("aws_cloudwatch_event_target", Kind.ATTRIBUTE)
 def target_is_told_otherwise(lab: Lab) -> None:
     set_target(lab, Input=json.dumps({"close": False}))
@@ -189,11 +176,6 @@ def clicks_are_recreated(lab: Lab) -> None:
     streams = lab.client("kinesis")
     streams.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
     streams.create_stream(StreamName=STREAM, ShardCount=2)
-
-
-@changes.of("aws_kinesis_stream", Kind.DELETED)
-def clicks_are_deleted(lab: Lab) -> None:
-    lab.client("kinesis").delete_stream(StreamName=STREAM)
 
 
 @changes.of("aws_sqs_queue", Kind.DELETED)

@@ -94,16 +94,6 @@ def way_out_is_removed(lab: Lab) -> None:
     lab.client("ec2").delete_route(RouteTableId=public_routes(lab), DestinationCidrBlock="0.0.0.0/0")
 
 
-@changes.of("aws_route_table", Kind.TAG_ADDED)
-def routes_are_tagged(lab: Lab) -> None:
-    lab.client("ec2").create_tags(Resources=[public_routes(lab)], Tags=tags(note="by hand"))
-
-
-@changes.of("aws_internet_gateway", Kind.TAG_CHANGED)
-def gateway_is_renamed(lab: Lab) -> None:
-    lab.client("ec2").create_tags(Resources=[gateway(lab)], Tags=tags(Name="Shop"))
-
-
 @changes.of("aws_internet_gateway", Kind.ATTRIBUTE)
 def gateway_is_detached(lab: Lab) -> None:
     lab.client("ec2").detach_internet_gateway(InternetGatewayId=gateway(lab), VpcId=vpc(lab))
@@ -137,11 +127,6 @@ def group_may_call_out(lab: Lab) -> None:
     lab.client("ec2").authorize_security_group_egress(
         GroupId=web(lab), IpPermissions=[tcp(25, ["192.0.2.0/24"], "mail")]
     )
-
-
-@changes.of("aws_security_group", Kind.TAG_REMOVED)
-def group_loses_its_tag(lab: Lab) -> None:
-    lab.client("ec2").delete_tags(Resources=[web(lab)], Tags=[{"Key": "team"}])
 
 
 @changes.of("aws_security_group", Kind.RECREATED)

@@ -90,11 +90,6 @@ def bucket_changes_hands(lab: Lab) -> None:
     tag_bucket(lab, team="nobody", stage="production")
 
 
-@changes.of("aws_s3_bucket", Kind.TAG_ADDED)
-def bucket_is_tagged(lab: Lab) -> None:
-    tag_bucket(lab, team="nobody", stage="production", note="by hand")
-
-
 @changes.of("aws_s3_bucket", Kind.TAG_REMOVED)
 def bucket_loses_its_tags(lab: Lab) -> None:
     lab.client("s3").delete_bucket_tagging(Bucket=BUCKET)
@@ -194,16 +189,12 @@ def carts_are_protected(lab: Lab) -> None:
     lab.client("dynamodb").update_table(TableName=TABLE, DeletionProtectionEnabled=True)
 
 
-@changes.of("aws_dynamodb_table", Kind.ATTRIBUTE)
+@changes.of("aws_dynamodb_table", Kind.ATTRIBUTE, Effect.KEPT)
 def carts_expire(lab: Lab) -> None:
+    """Of a time to live the code says nothing."""
     lab.client("dynamodb").update_time_to_live(
         TableName=TABLE, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"}
     )
-
-
-@changes.of("aws_dynamodb_table", Kind.TAG_CHANGED)
-def carts_change_hands(lab: Lab) -> None:
-    lab.client("dynamodb").tag_resource(ResourceArn=TABLE_ARN, Tags=tags(team="nobody"))
 
 
 @changes.of("aws_dynamodb_table", Kind.BLOCK_ADDED)
@@ -259,20 +250,6 @@ def all_images_are_kept(lab: Lab) -> None:
 @changes.of("aws_ecr_repository", Kind.ATTRIBUTE)
 def images_may_be_replaced(lab: Lab) -> None:
     lab.client("ecr").put_image_tag_mutability(repositoryName=REPOSITORY, imageTagMutability="MUTABLE")
-
-
-@changes.of("aws_ecr_repository", Kind.ATTRIBUTE)
-def images_are_scanned(lab: Lab) -> None:
-    lab.client("ecr").put_image_scanning_configuration(
-        repositoryName=REPOSITORY, imageScanningConfiguration={"scanOnPush": True}
-    )
-
-
-@changes.of("aws_ecr_repository", Kind.TAG_CHANGED)
-def images_change_hands(lab: Lab) -> None:
-    lab.client("ecr").tag_resource(
-        resourceArn=f"arn:aws:ecr:{EU}:{ACCOUNT}:repository/{REPOSITORY}", tags=tags(team="nobody")
-    )
 
 
 @changes.of("aws_ecr_repository", Kind.DELETED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.acceptance.aws.mutations.changes.kinds import ACCOUNT, EU, US, Changes, Kind, tags
+from tests.acceptance.aws.mutations.changes.kinds import ACCOUNT, EU, US, Changes, Kind
 
 if TYPE_CHECKING:
     from tests.acceptance.aws.conftest import Lab
@@ -41,11 +41,6 @@ def logs_change_hands(lab: Lab) -> None:
     lab.client("logs", US).tag_log_group(logGroupName=LOG, tags={"team": "nobody"})
 
 
-@changes.of("aws_cloudwatch_log_group", Kind.TAG_REMOVED)
-def logs_lose_their_tag(lab: Lab) -> None:
-    lab.client("logs", US).untag_log_group(logGroupName=LOG, tags=["team"])
-
-
 @changes.of("aws_cloudwatch_log_group", Kind.RECREATED)
 def logs_are_recreated(lab: Lab) -> None:
     """Kept for ever, as a service makes them that finds none."""
@@ -64,20 +59,8 @@ def alarm_is_blunted(lab: Lab) -> None:
 
 
 @changes.of("aws_cloudwatch_metric_alarm", Kind.ATTRIBUTE)
-def alarm_is_silenced(lab: Lab) -> None:
-    set_alarm(lab, Threshold=100.5, ActionsEnabled=False)
-
-
-@changes.of("aws_cloudwatch_metric_alarm", Kind.ATTRIBUTE)
 def alarm_tells_somebody_else(lab: Lab) -> None:
-    set_alarm(lab, ActionsEnabled=False, AlarmActions=[f"arn:aws:sns:{EU}:{ACCOUNT}:others-pager"])
-
-
-@changes.of("aws_cloudwatch_metric_alarm", Kind.TAG_ADDED)
-def alarm_is_tagged(lab: Lab) -> None:
-    lab.client("cloudwatch").tag_resource(
-        ResourceARN=f"arn:aws:cloudwatch:{EU}:{ACCOUNT}:alarm:shop-backlog", Tags=tags(note="by hand")
-    )
+    set_alarm(lab, Threshold=100.5, AlarmActions=[f"arn:aws:sns:{EU}:{ACCOUNT}:others-pager"])
 
 
 @changes.of("aws_cloudwatch_metric_alarm", Kind.DELETED)

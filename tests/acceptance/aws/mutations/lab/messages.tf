@@ -28,6 +28,7 @@ resource "aws_cloudwatch_event_rule" "nightly" {
   name                = "shop-nightly"
   description         = "Closes the books"
   schedule_expression = "rate(1 day)"
+  state               = "ENABLED"
 }
 
 resource "aws_cloudwatch_event_target" "nightly" {

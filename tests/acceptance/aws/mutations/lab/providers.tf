@@ -10,6 +10,7 @@ terraform {
   backend "local" {}
 }
 
+# The stand-in for AWS now and then hangs up in the middle of an answer: hence the retries.
 provider "aws" {
   region                      = "eu-west-1"
   access_key                  = "testing"
@@ -18,7 +19,7 @@ provider "aws" {
   skip_credentials_validation = true
   skip_metadata_api_check     = true
   skip_requesting_account_id  = true
-  max_retries                 = 1
+  max_retries                 = 5
 }
 
 provider "aws" {
@@ -30,5 +31,5 @@ provider "aws" {
   skip_credentials_validation = true
   skip_metadata_api_check     = true
   skip_requesting_account_id  = true
-  max_retries                 = 1
+  max_retries                 = 5
 }
