@@ -206,9 +206,14 @@ def _now(told: Told, occasion: Occasion, steps: Sequence[Step]) -> Told:
 
 
 def _prints(step: Step) -> frozenset[str]:
-    """A finding as it is now and as it was before this step: people may have heard of either."""
+    """A finding as people may have heard of it: as it is now, and as it was before this step.
+
+    Where a check found that only what was accepted is left, the rest that they heard of has ended.
+    """
     now = frozenset({step.finding.fingerprint})
-    return now | {step.before.finding.fingerprint} if step.before else now
+    if step.before is None or step.event is FindingEventKind.ACCEPTED:
+        return now
+    return now | {step.before.finding.fingerprint}
 
 
 def _flapping(told: Told, steps: Sequence[Step]) -> frozenset[str]:
@@ -239,12 +244,14 @@ def _drift_kinds(told: Told, now: Told, steps: Sequence[Step]) -> Iterator[Trans
             yield TransitionKind.DRIFT_FOUND
     elif now.episode is None:
         yield TransitionKind.RESOLVED
-    elif _more(told, now) or _fewer(told, now, steps):
+    elif _more(told, now, steps) or _fewer(told, now, steps):
         yield TransitionKind.DRIFT_CHANGED
 
 
-def _more(told: Told, now: Told) -> bool:
-    return bool(now.counted - told.counted or now.flapping - told.flapping)
+def _more(told: Told, now: Told, steps: Sequence[Step]) -> bool:
+    """Something is open that was not told of, or that somebody had put aside since."""
+    back = any(_is_back(step) and step.identity not in told.flapping for step in steps)
+    return bool(back or now.counted - told.counted or now.flapping - told.flapping)
 
 
 def _fewer(told: Told, now: Told, steps: Sequence[Step]) -> bool:
@@ -310,7 +317,11 @@ def _is_old(step: Step, told: Told) -> bool:
     """People know of it as it is; one that comes and goes they know of in whatever state it is just now."""
     if step.identity in told.flapping and step.event is not FindingEventKind.SETTLED:
         return step.flapping_since is not None
-    return step.is_loud and step.finding.fingerprint in told.counted
+    return step.is_loud and step.finding.fingerprint in told.counted and not _is_back(step)
+
+
+def _is_back(step: Step) -> bool:
+    return step.is_loud and step.event is FindingEventKind.REOPENED
 
 
 def _is_change(step: Step) -> bool:

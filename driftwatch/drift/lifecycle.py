@@ -241,7 +241,7 @@ def _met(before: StoredFinding, finding: Finding, course: _Course) -> Step:
     lost = finding.kind.is_removal and finding.kind is not before.finding.kind
     acceptance = None if lost else _lasting(before.acceptance, course.at)
     stays = replace(standing(before), finding=finding, acceptance=acceptance)
-    same = before.finding.fingerprint == finding.fingerprint and not lost
+    same = before.finding.fingerprint == finding.fingerprint
     if acceptance is not None and covers(acceptance, finding):
         return _covered(stays, acceptance)
     if before.status.is_quiet:
