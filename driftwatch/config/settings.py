@@ -586,6 +586,41 @@ class ContinuousSettings(Section):
     )
 
 
+class FindingsSettings(Section):
+    """When people hear again of findings, and when a stack counts as watched by nobody."""
+
+    allowed_age: PositiveDuration | None = Field(
+        default=None,
+        description="Longest time without a good check before a stack is stale; a duration. Default none: "
+        "`allowed_periods` of its schedule, which fits a continuous one and a weekly one alike.",
+    )
+    allowed_periods: Whole = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="So many periods of its schedule may pass without a good check before a stack is "
+        "stale; at least 15 minutes. Default 3: one check that fails and one that is late are no alarm yet.",
+    )
+    remind_after: Duration = Field(
+        default=timedelta(days=3),
+        description="People are reminded of open findings that nobody has acknowledged, snoozed or "
+        "accepted, when they last heard of them so long ago; a duration, 0s for never. Default 3d: long "
+        "enough to repair it, short enough not to forget it.",
+    )
+    flapping_turns: Whole = Field(
+        default=3,
+        ge=2,
+        le=100,
+        description="A finding that comes back so many times within `flapping_within` is told as one that "
+        "comes and goes, and not at every turn. Default 3: twice may be chance.",
+    )
+    flapping_within: PositiveDuration = Field(
+        default=timedelta(hours=24),
+        description="See `flapping_turns`; also how long such a finding must stay, or stay away, to have "
+        "settled; a duration. Default 24h: what somebody switches on and off every day is seen.",
+    )
+
+
 class WindowSettings(Section):
     """When repairs may be applied without a person, or must not be. Has no effect in this version."""
 
@@ -698,6 +733,10 @@ class Settings(Section):
     continuous: ContinuousSettings = Field(
         default=ContinuousSettings(),
         description="Limits of `schedule: continuous`. Default: see each key.",
+    )
+    findings: FindingsSettings = Field(
+        default=FindingsSettings(),
+        description="When people hear again of findings, and when a stack is stale. Default: see each key.",
     )
 
     @field_validator("database")

@@ -1,8 +1,12 @@
 """Housekeeping: what nobody asks for and everybody misses.
 
 Once a minute, checks that were given up are recorded as errors: a stack whose check kills its worker each
-time must not look as if it were merely late. Once a day, history is thinned: runs of checks that said the
-same keep their first and last, and what is older than `HISTORY` goes, but for what findings still refer to.
+time must not look as if it were merely late. Snoozes and acceptances that are over end, people are reminded
+of what they have not heard of for long, and told of stacks that nobody watches any more: nothing else would
+say that checks have stopped coming.
+
+Once a day, history is thinned: runs of checks that said the same keep their first and last, and what is older
+than `HISTORY` goes, but for what findings still refer to.
 """
 
 from __future__ import annotations
@@ -10,15 +14,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from driftwatch import log
+from driftwatch import log, metrics
+from driftwatch.config.settings import ContinuousSettings, FindingsSettings
+from driftwatch.drift.health import LEAST_AGE, allowed_age
 from driftwatch.errors import DriftwatchError, UnknownStackError
 from driftwatch.model import CheckResult, ErrorReport, Method, StackDeclaration, Verdict
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from driftwatch.model import Job
+    from driftwatch.model import Announcement, Job, StackId
     from driftwatch.pipeline.check import Workshop
 
 ROUND = timedelta(minutes=1)
@@ -49,19 +55,47 @@ class Archive(Protocol):
     def prune_messages(self, before: datetime) -> int: ...
 
 
+class Watch(Protocol):
+    """What the store tells of between checks."""
+
+    def allow_ages(self, ages: Mapping[StackId, timedelta]) -> None: ...
+
+    def reopen_ended(self, *, at: datetime, channels: Sequence[str]) -> Sequence[Announcement]: ...
+
+    def remind(
+        self, *, at: datetime, after: timedelta, channels: Sequence[str]
+    ) -> Sequence[Announcement]: ...
+
+    def tell_stale(
+        self, *, at: datetime, since: datetime, fallback: timedelta, channels: Sequence[str]
+    ) -> Sequence[Announcement]: ...
+
+
+class Books(Archive, Watch, Protocol):
+    """The store, as housekeeping sees it."""
+
+
 class Housekeeping:
     """Runs beside the daemon's other parts until it is told to stop."""
 
     def __init__(
         self,
-        archive: Archive,
+        archive: Books,
         workshop: Workshop,
         *,
         clock: Callable[[], datetime],
         forget: Callable[[], int] | None = None,
+        findings: FindingsSettings | None = None,
+        continuous: ContinuousSettings | None = None,
     ) -> None:
-        """`forget` drops what is kept of stacks that are gone, and says how much that was."""
+        """`forget` drops what is kept of stacks that are gone, and says how much that was.
+
+        `findings` and `continuous` are those sections of the configuration.
+        """
         self._forget = forget
+        self._findings = findings or FindingsSettings()
+        self._plan_interval = (continuous or ContinuousSettings()).plan_interval
+        self._since = clock()
         self._archive = archive
         self._workshop = workshop
         self._clock = clock
@@ -76,9 +110,31 @@ class Housekeeping:
         for job in self._archive.given_up():
             self._record_given_up(job)
         now = self._clock()
+        self._speak(now)
         if self._thinned_at is None or now - self._thinned_at >= DAY:
             self._thin(now)
             self._thinned_at = now
+
+    def _speak(self, now: datetime) -> None:
+        """Tells what no check tells. A stack of which no schedule is known must not be silent either."""
+        rules, channels = self._findings, self._workshop.channels
+        schedules = self._workshop.inventory.schedules()
+        self._archive.allow_ages(
+            {
+                stack: allowed_age(schedule, rules, self._plan_interval)
+                for stack, schedule in schedules.items()
+            }
+        )
+        said = [*self._archive.reopen_ended(at=now, channels=channels)]
+        if rules.remind_after:
+            said += self._archive.remind(at=now, after=rules.remind_after, channels=channels)
+        fallback = rules.allowed_age or max(LEAST_AGE, self._plan_interval * rules.allowed_periods)
+        said += self._archive.tell_stale(at=now, since=self._since, fallback=fallback, channels=channels)
+        for announcement in said:
+            metrics.TRANSITIONS.labels(announcement.kind).inc()
+            logger.info(
+                f"Told without a check: {announcement.kind}.", action="tell", stack=announcement.stack
+            )
 
     def _thin(self, now: datetime) -> None:
         gone = (

@@ -97,6 +97,7 @@ def test_the_example_loads_and_its_defaults_are_the_defaults(
     assert settings.rules.noise == fresh.rules.noise
     assert settings.warm == fresh.warm
     assert settings.continuous == fresh.continuous
+    assert settings.findings == fresh.findings
     assert settings.web == fresh.web
     assert settings.repository_may_set == fresh.repository_may_set
     assert settings.state_dir == shipped.parent / "state"
