@@ -22,6 +22,7 @@ from driftwatch.model import Severity, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     from driftwatch.model import (
         AttributeChange,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         StackStatus,
         StoredFinding,
     )
+    from driftwatch.store import FindingEvent
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _SARIF_LEVELS = {
@@ -132,6 +134,45 @@ def stored(item: StoredFinding) -> dict[str, Any]:
         "last_seen": timestamp(item.last_seen),
         **_finding(item.finding),
     }
+
+
+def life_document(item: StoredFinding) -> dict[str, Any]:
+    """What `findings show --format json` adds to a finding: how it stands, and how long it took."""
+    accepted = item.acceptance
+    return {
+        "opened_at": timestamp(item.opened_at),
+        "resolved_at": timestamp(item.resolved_at),
+        "resolution": item.resolution and item.resolution.value,
+        "until": timestamp(item.until),
+        "flapping_since": timestamp(item.flapping_since),
+        "seconds_to_detect": _seconds(item.time_to_detect),
+        "seconds_to_resolve": _seconds(item.time_to_resolve),
+        "acceptance": accepted
+        and {
+            "by": accepted.by,
+            "at": timestamp(accepted.at),
+            "reason": accepted.reason,
+            "owner": accepted.owner,
+            "expires": timestamp(accepted.expires),
+            "attributes": sorted(accepted.values),
+        },
+    }
+
+
+def event_document(event: FindingEvent) -> dict[str, Any]:
+    """One step of a finding's life."""
+    return {
+        "event": event.event.value,
+        "at": timestamp(event.at),
+        "check": event.check_id,
+        "actor": event.actor,
+        "reason": event.reason,
+        "until": timestamp(event.until),
+    }
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else span.total_seconds()
 
 
 def timestamp(moment: datetime | None) -> str | None:

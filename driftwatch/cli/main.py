@@ -55,6 +55,15 @@ OptionalConfig = Annotated[
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print the result.")]
 ListingOption = Annotated[Listing, typer.Option("--format", "-f", help="How to print it.")]
+FindingArgument = Annotated[int, typer.Argument(metavar="ID", help="The finding's id.")]
+ReasonOption = Annotated[
+    Optional[str],  # noqa: UP045  (Typer evaluates it)
+    typer.Option("--reason", metavar="WORDS", help="Why, for the record.", show_default=False),
+]
+AsOption = Annotated[
+    Optional[str],  # noqa: UP045  (Typer evaluates it)
+    typer.Option("--as", metavar="NAME", help="Who says it; by default your user name.", show_default=False),
+]
 DEFAULT_CONFIG = Path("driftwatch.yaml")
 
 
@@ -244,7 +253,11 @@ def findings_list(
         typer.Option("--stack", "-s", help="Only of these stacks (id or glob).", show_default=False),
     ] = None,
     status: Annotated[
-        str, typer.Option(help="open, changed, reopened, resolved; `active` for the first three; `all`.")
+        str,
+        typer.Option(
+            help="open, changed, reopened, acknowledged, flapping: `active` for these; snoozed, accepted: "
+            "`unresolved` for these too; resolved; `all`."
+        ),
     ] = "active",
     noise: Annotated[bool, typer.Option("--noise", help="Also those that are not counted.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
@@ -273,6 +286,97 @@ def findings_show(
     from driftwatch.cli.findings import show_finding as command
 
     raise typer.Exit(command(config, finding, output))
+
+
+@findings_app.command("ack")
+def findings_ack(
+    finding: FindingArgument,
+    reason: ReasonOption = None,
+    name: AsOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Say that you look after a finding: nobody is reminded of it until it changes."""
+    from driftwatch.cli.findings import acknowledge as command
+
+    raise typer.Exit(command(config, finding, reason=reason, name=name, form=output))
+
+
+@findings_app.command("snooze")
+def findings_snooze(
+    finding: FindingArgument,
+    until: Annotated[
+        Optional[str],  # noqa: UP045  (Typer evaluates it)
+        typer.Option(metavar="TIME", help="When it ends: 2026-12-31, or with a time.", show_default=False),
+    ] = None,
+    span: Annotated[
+        Optional[str],  # noqa: UP045  (Typer evaluates it)
+        typer.Option("--for", metavar="DURATION", help="How long it lasts: 2h, 3d.", show_default=False),
+    ] = None,
+    reason: ReasonOption = None,
+    name: AsOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Put a finding aside for a while; it comes back then, or as soon as it changes."""
+    from driftwatch.cli.findings import snooze as command
+
+    raise typer.Exit(command(config, finding, until=until, span=span, reason=reason, name=name, form=output))
+
+
+@findings_app.command("accept")
+def findings_accept(
+    finding: FindingArgument,
+    reason: Annotated[str, typer.Option(metavar="WORDS", help="Why it may be; for who reads it later.")],
+    owner: Annotated[
+        Optional[str],  # noqa: UP045  (Typer evaluates it)
+        typer.Option(metavar="WHO", help="Who answers for it.", show_default=False),
+    ] = None,
+    expires: Annotated[
+        Optional[str],  # noqa: UP045  (Typer evaluates it)
+        typer.Option(metavar="DATE", help="When it is to be looked at again.", show_default=False),
+    ] = None,
+    attribute: Annotated[
+        Optional[list[str]],  # noqa: UP045  (Typer evaluates it)
+        typer.Option(
+            metavar="POINTER",
+            help="Only this attribute, such as /tags/Name. May be given again.",
+            show_default=False,
+        ),
+    ] = None,
+    name: AsOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Let a difference be, with exactly its present values: any other one is told again."""
+    from driftwatch.cli.findings import accept as command
+
+    raise typer.Exit(
+        command(
+            config,
+            finding,
+            reason=reason,
+            owner=owner,
+            expires=expires,
+            attributes=attribute or [],
+            name=name,
+            form=output,
+        )
+    )
+
+
+@findings_app.command("reopen")
+def findings_reopen(
+    finding: FindingArgument,
+    reason: ReasonOption = None,
+    name: AsOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Take back what was said of a finding: it is open again."""
+    from driftwatch.cli.findings import reopen as command
+
+    raise typer.Exit(command(config, finding, reason=reason, name=name, form=output))
 
 
 @rules_app.command("list")

@@ -6,6 +6,7 @@ import getpass
 import os
 import socket
 from fnmatch import fnmatchcase
+from functools import partial
 from glob import escape
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from driftwatch.cli.formats import (
     timestamp,
     to_json,
 )
+from driftwatch.drift.health import configured_age
 from driftwatch.errors import Exit, UnknownStackError, UsageError
 from driftwatch.model import FindingStatus, Trigger
 from driftwatch.service import last_holder
@@ -33,13 +35,15 @@ if TYPE_CHECKING:
     from driftwatch.model import StackStatus
     from driftwatch.store import Store
 
-ACTIVE = tuple(status for status in FindingStatus if status.is_active)
+ACTIVE = tuple(status for status in FindingStatus if status.is_open)
+"""What waits for somebody: neither resolved nor put aside."""
 
 
 def list_stacks(config: Path, patterns: Sequence[str], form: Listing) -> int:
     """Prints the stacks that the database knows; a pattern that matches none is an error."""
-    with opened_store(read_settings(config, os.environ)) as store:
-        stacks = matching(store, patterns)
+    settings = read_settings(config, os.environ)
+    with opened_store(settings) as store:
+        stacks = matching(store, patterns, settings)
     if form is Listing.JSON:
         print_json(stacks_document(stacks))
     elif stacks:
@@ -54,8 +58,9 @@ def list_stacks(config: Path, patterns: Sequence[str], form: Listing) -> int:
 
 def show_stack(config: Path, stack: str, form: Listing) -> int:
     """Prints all that is known of one stack."""
-    with opened_store(read_settings(config, os.environ)) as store:
-        status = _one(store, stack)
+    settings = read_settings(config, os.environ)
+    with opened_store(settings) as store:
+        status = _one(store, stack, settings)
         page = store.findings(stack=escape(str(status.id)), statuses=ACTIVE)
     if form is Listing.JSON:
         print_json({**shown_stack(status), **findings_document(page.items, page.next)})
@@ -82,7 +87,7 @@ def trigger(config: Path, pattern: str, form: Listing) -> int:
     with opened_store(settings) as store:
         queued = [
             (status.id, store.enqueue(status.id, Trigger.MANUAL, requested_by=getpass.getuser(), at=now()))
-            for status in matching(store, [pattern])
+            for status in matching(store, [pattern], settings)
         ]
     if form is Listing.JSON:
         jobs = [{"stack": str(stack), "job": job.job_id, "created": job.created} for stack, job in queued]
@@ -124,9 +129,12 @@ def print_json(document: dict[str, object]) -> None:
     print(to_json(document))  # noqa: T201  (this is what the command is for)
 
 
-def matching(store: Store, patterns: Sequence[str]) -> list[StackStatus]:
-    """The known stacks that any of `patterns` names; all without one. Raises UnknownStackError."""
-    stacks = store.stacks(now=now())
+def matching(store: Store, patterns: Sequence[str], settings: Settings) -> list[StackStatus]:
+    """The known stacks that any of `patterns` names; all without one. Raises UnknownStackError.
+
+    How old a good check may be, a daemon has noted; where none ran yet, the configuration says it.
+    """
+    stacks = store.stacks(now=now(), allowed_age=partial(configured_age, settings=settings))
     ids = expect_all([str(status.id) for status in stacks], patterns)
     return [status for status in stacks if str(status.id) in ids]
 
@@ -151,8 +159,8 @@ def matches(name: str, pattern: str) -> bool:
     return name == pattern or fnmatchcase(name, pattern)
 
 
-def _one(store: Store, pattern: str) -> StackStatus:
-    found = matching(store, [pattern])
+def _one(store: Store, pattern: str, settings: Settings) -> StackStatus:
+    found = matching(store, [pattern], settings)
     exact = [status for status in found if str(status.id) == pattern]
     if len(exact or found) > 1:
         raise UsageError(

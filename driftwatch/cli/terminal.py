@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.text import Text
 
-from driftwatch.cli.formats import brief, plain, visible
-from driftwatch.model import Cause, FindingKind, Severity, Verdict
+from driftwatch.cli.formats import brief, plain, timestamp, visible
+from driftwatch.model import Cause, FindingKind, FindingStatus, Health, Severity, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from driftwatch.errors import DriftwatchError
     from driftwatch.model import (
+        Acceptance,
         AttributeChange,
         CheckResult,
         ErrorReport,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         StackStatus,
         StoredFinding,
     )
+    from driftwatch.store import FindingEvent
 
 SHOWN_ATTRIBUTES = 12
 """Per finding, in a table; `--format json` has them all."""
@@ -42,6 +45,7 @@ VERDICT_STYLES = {
     Verdict.ERROR: "bold white on red",
     Verdict.SKIPPED: "dim",
 }
+HEALTH_STYLES = {Health.FRESH: "", Health.STALE: "yellow", Health.BLIND: "bold red"}
 SEVERITY_STYLES = {
     Severity.INFO: "dim",
     Severity.LOW: "cyan",
@@ -212,12 +216,19 @@ def stacks_list(stacks: Sequence[StackStatus], now: datetime) -> Group:
 def _stack_cells(status: StackStatus, now: datetime) -> list[Text]:
     return [
         Text(plain(str(status.id))),
-        Text(words(status.verdict), VERDICT_STYLES[status.verdict] if status.verdict else "dim"),
-        Text(status.health),
+        Text(words(status.verdict), _verdict_style(status)),
+        Text(status.health, HEALTH_STYLES[status.health]),
         Text(str(status.open_findings)),
         Text(ago(status.checked_at, now)),
         Text("suspended" if status.suspended else ahead(status.next_due_at, now)),
     ]
+
+
+def _verdict_style(status: StackStatus) -> str:
+    """Nothing is green that nobody knows any more."""
+    if status.verdict is None or (status.verdict is Verdict.IN_SYNC and status.health is not Health.FRESH):
+        return "dim"
+    return VERDICT_STYLES[status.verdict]
 
 
 def _in_columns(cells: Sequence[Text], widths: Sequence[int]) -> Text:
@@ -242,8 +253,60 @@ def _finding_lines(item: StoredFinding, now: datetime) -> tuple[Text, Text]:
         (plain(finding.address), "bold"),
         f"  {finding.kind.replace('_', ' ')}, {causes}",
     )
-    where = f"{'':17}{plain(str(item.stack))} · {item.status} · first seen {ago(item.first_seen, now)}"
-    return head, Text(where, "dim")
+    since = f"first seen {ago(item.first_seen, now)}"
+    return head, Text(f"{'':17}{plain(str(item.stack))} · {standing(item)} · {since}", "dim")
+
+
+def standing(item: StoredFinding) -> str:
+    """How a finding stands: its status, by what it was resolved, until when it is put aside."""
+    if item.resolution:
+        return f"{item.status} ({item.resolution.replace('_', ' ')})"
+    return f"{item.status}{deadline(item)}"
+
+
+def deadline(item: StoredFinding) -> str:
+    """Until when a person has put a finding aside; empty where nobody has."""
+    if item.until is not None:
+        return f" until {minute(item.until)}"
+    return " for good" if item.status is FindingStatus.ACCEPTED else ""
+
+
+def acceptance(accepted: Acceptance) -> str:
+    """What was accepted, by whom, for how long and why."""
+    what = ", ".join(accepted.values) or accepted.kind.replace("_", " ")
+    owner = f", owned by {accepted.owner}" if accepted.owner else ""
+    ends = f"until {minute(accepted.expires)}" if accepted.expires else "for good"
+    return plain(f"{what} {ends}, by {accepted.by}{owner}: {accepted.reason}")
+
+
+def times(item: StoredFinding) -> list[str]:
+    """How long it took to be detected and to be resolved, where that is known."""
+    lines = []
+    if item.time_to_detect is not None:
+        lines.append(
+            f"detected within {span(item.time_to_detect.total_seconds())} of the last check without it"
+        )
+    if item.time_to_resolve is not None:
+        lines.append(f"resolved after {span(item.time_to_resolve.total_seconds())}")
+    if item.flapping_since is not None:
+        lines.append(f"comes and goes since {minute(item.flapping_since)}")
+    return lines
+
+
+def event_line(event: FindingEvent) -> Text:
+    """One step of a finding's life: when, what, by whom, why."""
+    said = f"  {event.event.replace('_', ' ')}"
+    if event.until is not None:
+        said += f" until {minute(event.until)}"
+    said += f" by {event.actor}" + (f", check {event.check_id}" if event.check_id is not None else "")
+    if event.reason:
+        said += f": {event.reason}"
+    return Text.assemble("  ", (str(timestamp(event.at)), "dim"), plain(said))
+
+
+def minute(moment: datetime) -> str:
+    """A time to the minute, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

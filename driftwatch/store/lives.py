@@ -7,9 +7,11 @@ The counterpart of `checks.record` for all that no check does.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from driftwatch.drift import Occasion, Refused, act, expire, standing
+from driftwatch.log import redact
 from driftwatch.model import ErrorReport, StackDeclaration, Trigger, Verdict
 from driftwatch.store import findings, stacks, told
 from driftwatch.store.codec import load_optional
@@ -35,7 +37,7 @@ def press(connection: Connection, finding_id: int, pressed: Press) -> Acted | Re
     stacks.hold_row(connection, stack_id)
     found = findings.one(connection, finding_id)
     assert found is not None  # noqa: S101  (findings are never deleted)
-    step = act(found, pressed)
+    step = act(found, replace(pressed, reason=redact(pressed.reason) if pressed.reason else None))
     if isinstance(step, Refused):
         return step
     findings.put(connection, step, at=pressed.at)
