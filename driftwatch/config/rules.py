@@ -6,7 +6,7 @@ shipped rules are written in the same words (see `driftwatch.config.rule_files`)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping  # noqa: TC003  (pydantic reads annotations at run time)
+from collections.abc import Callable, Iterator, Mapping  # noqa: TC003  (pydantic reads annotations at run time)
 from datetime import date
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -15,17 +15,27 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 from driftwatch.config import cel, patterns
 from driftwatch.config.problems import KeyPath  # noqa: TC001
 from driftwatch.config.section import Contradiction, Name, Section, StackPattern, Text
-from driftwatch.model import JsonValue  # noqa: TC001
+from driftwatch.model import JsonValue
 
 MOST_RULES = 1000
 """Of one sort: more were not written by people, and every finding is held against all of them."""
 
-Scalar: TypeAlias = bool | int | float | str
+
+def _listed(check: Callable[[str], str]) -> BeforeValidator:
+    """One text stands for a list of it; what is wrong with it is then told without a place."""
+    return BeforeValidator(lambda value: (check(value),) if isinstance(value, str) else value)
 
 
-def _listed(value: object) -> object:
-    """One text stands for a list of it."""
-    return (value,) if isinstance(value, str) else value
+def _some(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not items:
+        raise ValueError("must have at least one item")
+    return items
+
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("must be a text, a number, true or false")  # noqa: TRY004  (pydantic collects only it)
+    return value
 
 
 def _checked_cel(text: str) -> str:
@@ -53,18 +63,27 @@ def _schema_of(item: str) -> WithJsonSchema:
 
 AddressGlobs = Annotated[
     tuple[Annotated[str, AfterValidator(patterns.address_glob)], ...],
-    BeforeValidator(_listed),
+    _listed(patterns.address_glob),
     _schema_of("A glob of resource addresses, or several."),
 ]
 TypeGlobs = Annotated[
     tuple[Annotated[str, AfterValidator(patterns.type_glob)], ...],
-    BeforeValidator(_listed),
+    _listed(patterns.type_glob),
     _schema_of("A glob of resource types, or several."),
 ]
 Pointers = Annotated[
     tuple[Annotated[str, AfterValidator(patterns.attribute_pointer)], ...],
-    BeforeValidator(_listed),
+    _listed(patterns.attribute_pointer),
     _schema_of("A pointer to an attribute, or several."),
+]
+Scalars = Annotated[
+    tuple[
+        Annotated[
+            JsonValue, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
+        ],
+        ...,
+    ],
+    AfterValidator(_some),
 ]
 Day = Annotated[
     date,
@@ -103,24 +122,21 @@ class Condition(Section):
         description="A regular expression for the whole text, of at most 500 characters; no looking around, "
         "at most two repetitions without limit. Default none, as for `equals`.",
     )
-    contains: tuple[Scalar, ...] | None = Field(
+    contains: Scalars | None = Field(
         default=None,
-        min_length=1,
         description="Values of which one must be in it, at any depth. Default none, as for `equals`.",
     )
     empty: bool | None = Field(
         default=None,
         description='Whether it must be null, `{}`, `[]` or "". Default none, as for `equals`.',
     )
-    gains: tuple[Scalar, ...] | None = Field(
+    gains: Scalars | None = Field(
         default=None,
-        min_length=1,
         description="Values of which one must be in `to`, at any depth, and not in `from`. Default none, as "
         "for `equals`.",
     )
-    widens: tuple[Literal["action", "principal"], ...] | None = Field(
+    widens: Annotated[tuple[Literal["action", "principal"], ...], AfterValidator(_some)] | None = Field(
         default=None,
-        min_length=1,
         description="`to` is an IAM policy that allows every action, or everybody, as `from` does not. "
         "Default none, as for `equals`.",
     )
