@@ -131,8 +131,8 @@ TOLD: dict[str, tuple[Finding, tuple[str, ...]]] = {
         _finding(kind=FindingKind.DELETED, action="create", causes=(HAND,)),
         (
             (
-                "Somebody deleted it outside of Terraform: the state remembers it, the cloud no longer has it,"
-                " and the code wants it."
+                "Somebody deleted it outside of Terraform: the state remembers it, the cloud no longer has"
+                " it, and the code wants it."
             ),
         ),
     ),
@@ -163,8 +163,9 @@ TOLD: dict[str, tuple[Finding, tuple[str, ...]]] = {
         ),
         (
             (
-                "2 commits that touched the stack's files are not applied yet, the newest 3f2a91c (Ada Example,"
-                " 23 Nov 2026, “Open 8443”): the code wants it, and the cloud does not have it yet."
+                "2 commits that touched the stack's files are not applied yet, the newest 3f2a91c"
+                " (Ada Example, 23 Nov 2026, “Open 8443”):"
+                " the code wants it, and the cloud does not have it yet."
             ),
             "Before it: aaaaaaa (Ada Example, 23 Nov 2026, “Prepare”).",
         ),
