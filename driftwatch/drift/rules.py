@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from driftwatch.drift.fingerprint import fingerprint_of
 from driftwatch.drift.rules_noise import NoiseAt, noise_rules
-from driftwatch.drift.rules_selection import is_in_force, names, names_whole, selects
+from driftwatch.drift.rules_selection import ByType, is_in_force, names, names_whole, selects
 from driftwatch.drift.severity import Scale
 from driftwatch.drift.values import same
 from driftwatch.model import AttributeChange, Cause, Finding, FindingKind
@@ -66,18 +66,18 @@ class Fit:
 class Rules:
     """All rules in force, compiled once; `Rules.compile` makes them."""
 
-    noise: tuple[NoiseAt, ...]
-    ignore: tuple[IgnoreRule, ...]
-    watch: tuple[WatchRule, ...]
+    noise: ByType[NoiseAt]
+    ignore: ByType[IgnoreRule]
+    watch: ByType[WatchRule]
     scale: Scale
 
     @classmethod
     def compile(cls, settings: RulesSettings, shipped: Shipped) -> Rules:
         """The rules of a configuration, beside the shipped ones."""
         return cls(
-            noise=tuple(noise_rules(shipped.noise, settings.noise)),
-            ignore=tuple(sorted(settings.ignore, key=lambda rule: rule.id)),
-            watch=tuple(sorted(settings.watch, key=lambda rule: rule.id)),
+            noise=ByType(noise_rules(shipped.noise, settings.noise)),
+            ignore=ByType(sorted(settings.ignore, key=lambda rule: rule.id)),
+            watch=ByType(sorted(settings.watch, key=lambda rule: rule.id)),
             scale=Scale.of(shipped.severity, settings.severity),
         )
 
@@ -132,8 +132,9 @@ class Rules:
         self, finding: Finding, stack: str, today: date | None
     ) -> tuple[tuple[WatchRule, ...], tuple[IgnoreRule, ...]]:
         """The watch and the ignore rules that may act on this finding."""
-        ignore = self.ignore if finding.kind in _HIDEABLE else ()
-        return _acting(self.watch, finding, stack, today), _acting(ignore, finding, stack, today)
+        watch, ignore = self.watch.of(finding.type), self.ignore.of(finding.type)
+        hiding = ignore if finding.kind in _HIDEABLE else ()
+        return _acting(watch, finding, stack, today), _acting(hiding, finding, stack, today)
 
     def _hiding(
         self, ignoring: tuple[IgnoreRule, ...], attribute: AttributeChange, finding: Finding
@@ -141,7 +142,7 @@ class Rules:
         """One's own rules first: they have a reason and an owner."""
         yield from _naming(ignoring, attribute, finding)
         if finding.kind in _HIDEABLE:
-            yield from (rule.id for rule in self.noise if rule.fits(attribute, finding))
+            yield from (rule.id for rule in self.noise.of(finding.type) if rule.fits(attribute))
 
 
 def _acting(rules: tuple[R, ...], finding: Finding, stack: str, today: date | None) -> tuple[R, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from driftwatch.config.patterns import matches_text
 from driftwatch.drift.policies import same_document, same_policy
 from driftwatch.drift.rules_conditions import is_readable, leaves
 from driftwatch.drift.rules_selection import points_at
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from driftwatch.config.rule_files import NoiseFile
     from driftwatch.config.rules import NoiseSwitches
-    from driftwatch.model import AttributeChange, Finding, JsonValue
+    from driftwatch.model import AttributeChange, JsonValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +29,13 @@ class NoiseAt:
     """One noise rule at one glob of types."""
 
     id: str
-    type: str
+    type: tuple[str]
     pointers: tuple[str, ...]
     compare: str
 
-    def fits(self, attribute: AttributeChange, finding: Finding) -> bool:
-        """Whether this attribute's difference means nothing."""
-        return (
-            matches_text(self.type, finding.type)
-            and points_at(self.pointers, attribute)
-            and _means_nothing(self.compare, attribute)
-        )
+    def fits(self, attribute: AttributeChange) -> bool:
+        """Whether this difference, at a resource of the type, means nothing."""
+        return points_at(self.pointers, attribute) and _means_nothing(self.compare, attribute)
 
 
 def noise_rules(file: NoiseFile, switches: NoiseSwitches) -> Iterator[NoiseAt]:
@@ -50,7 +45,7 @@ def noise_rules(file: NoiseFile, switches: NoiseSwitches) -> Iterator[NoiseAt]:
         if rule.compare == "reading" or (rule.switch is not None and not wanted[rule.switch]):
             continue
         for type_, pointers in rule.attributes.items():
-            yield NoiseAt(id=f"noise:{rule.id}", type=type_, pointers=pointers, compare=rule.compare)
+            yield NoiseAt(id=f"noise:{rule.id}", type=(type_,), pointers=pointers, compare=rule.compare)
 
 
 def _means_nothing(compare: str, attribute: AttributeChange) -> bool:

@@ -6,17 +6,49 @@ The same for rules of all sorts. A selector that a rule does not have selects ev
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from driftwatch.config.patterns import matches_pointer, matches_text
 from driftwatch.drift.rules_conditions import holds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
     from driftwatch.config.rules import Rule
     from driftwatch.model import AttributeChange, Finding
+
+
+_MOST_TYPES = 4096
+"""How many types are remembered: more than all providers of a large fleet have together."""
+
+
+class _Typed(Protocol):
+    @property
+    def type(self) -> tuple[str, ...]: ...
+
+
+R = TypeVar("R", bound=_Typed)
+
+
+class ByType(Generic[R]):
+    """Rules, found by the type of a finding. Most are about a few types, and many findings have one."""
+
+    def __init__(self, rules: Iterable[R]) -> None:
+        self._rules = tuple(rules)
+        self._known: dict[str, tuple[R, ...]] = {}
+
+    def __iter__(self) -> Iterator[R]:
+        return iter(self._rules)
+
+    def of(self, type_: str) -> tuple[R, ...]:
+        """Those that may be about such a resource, in their order."""
+        found = self._known.get(type_)
+        if found is None:
+            if len(self._known) >= _MOST_TYPES:
+                self._known.clear()
+            found = self._known[type_] = tuple(rule for rule in self._rules if _any(rule.type, type_))
+        return found
 
 
 def is_in_force(rule: Rule, today: date | None) -> bool:
@@ -25,11 +57,9 @@ def is_in_force(rule: Rule, today: date | None) -> bool:
 
 
 def selects(rule: Rule, finding: Finding, stack: str) -> bool:
-    """Whether the rule is about this resource of this stack."""
-    return (
-        _any(rule.type, finding.type)
-        and _any(rule.address, finding.address)
-        and (not rule.stacks or any(stack == glob or fnmatchcase(stack, glob) for glob in rule.stacks))
+    """Whether a rule, found by type, is about this resource of this stack."""
+    return _any(rule.address, finding.address) and (
+        not rule.stacks or any(stack == glob or fnmatchcase(stack, glob) for glob in rule.stacks)
     )
 
 

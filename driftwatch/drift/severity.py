@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from driftwatch.drift.rules_selection import is_in_force, names, names_whole, selects
+from driftwatch.drift.rules_selection import ByType, is_in_force, names, names_whole, selects
 from driftwatch.model import Cause, Finding, FindingKind, Severity
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Scale:
 
     kinds: Mapping[FindingKind, Severity]
     sensitive: Severity
-    shipped: tuple[ShippedSeverityRule, ...]
-    own: tuple[SeverityRule, ...] = ()
+    shipped: ByType[ShippedSeverityRule]
+    own: ByType[SeverityRule]
 
     @classmethod
     def of(cls, file: SeverityFile, own: Sequence[SeverityRule] = ()) -> Scale:
@@ -64,16 +64,16 @@ class Scale:
         return cls(
             kinds={FindingKind(kind): Severity(grade) for kind, grade in file.kinds.items()},
             sensitive=Severity(file.sensitive),
-            shipped=file.rules,
-            own=tuple(own),
+            shipped=ByType(file.rules),
+            own=ByType(own),
         )
 
     def grade(self, finding: Finding, *, stack: str, today: date | None) -> Grade:
         """The severity of a finding; one that does not count weighs nothing."""
         if not finding.counted:
             return Grade(severity=Severity.INFO, rule=None, used=frozenset())
-        shipped = self._selected(self.shipped, finding, stack, today)
-        own = self._selected(self.own, finding, stack, today)
+        shipped = _selected(self.shipped.of(finding.type), finding, stack, today)
+        own = _selected(self.own.of(finding.type), finding, stack, today)
         weighed = [self._weigh(part, finding, shipped, own) for part in _parts(finding)]
         heaviest = _heaviest(weight for weight, _ in weighed)
         return Grade(
@@ -84,16 +84,11 @@ class Scale:
 
     def fits(self, finding: Finding, *, stack: str, today: date | None) -> Iterator[tuple[str, Part]]:
         """Every rule that fits a part of a finding that counts, whether or not it decides."""
-        shipped = self._selected(self.shipped, finding, stack, today)
-        own = self._selected(self.own, finding, stack, today)
+        shipped = _selected(self.shipped.of(finding.type), finding, stack, today)
+        own = _selected(self.own.of(finding.type), finding, stack, today)
         for part in _parts(finding) if finding.counted else ():
             yield from ((_shipped_id(rule), part) for rule in shipped if _fits(rule, part, finding))
             yield from ((rule.id, part) for rule in own if _fits(rule, part, finding))
-
-    def _selected(
-        self, rules: Iterable[R], finding: Finding, stack: str, today: date | None
-    ) -> tuple[R, ...]:
-        return tuple(rule for rule in rules if is_in_force(rule, today) and _selects(rule, finding, stack))
 
     def _weigh(
         self,
@@ -147,6 +142,10 @@ def _shipped_scale() -> Scale:
     from driftwatch.config.rule_files import shipped  # reads files that are a part of the program
 
     return Scale.of(shipped().severity)
+
+
+def _selected(rules: Iterable[R], finding: Finding, stack: str, today: date | None) -> tuple[R, ...]:
+    return tuple(rule for rule in rules if is_in_force(rule, today) and _selects(rule, finding, stack))
 
 
 def _parts(finding: Finding) -> tuple[Part, ...]:
