@@ -43,7 +43,7 @@ def _sentences(finding: Finding) -> Iterator[str]:
     for cause in Cause:
         if cause in finding.causes and cause not in _NOT_IN_SENTENCES:
             yield from _in_code(finding, cause)
-    yield from _of_place(finding.evidence)
+    yield from _of_place(finding)
     yield from _uncounted(finding)
 
 
@@ -167,8 +167,9 @@ def _why_unknown(evidence: Evidence | None) -> str:
     return f"Why is not known, as nothing that driftwatch follows{but} has moved since the stack was in sync"
 
 
-def _of_place(evidence: Evidence | None) -> Iterator[str]:
-    for moved in _of(evidence, InputKind.PROVIDER_CONFIGURATION):
+def _of_place(finding: Finding) -> Iterator[str]:
+    """A resource that is to be made elsewhere leaves one behind where it was."""
+    for moved in _of(finding.evidence, InputKind.PROVIDER_CONFIGURATION):
         if moved.before == moved.after:
             yield f"The provider configuration {moved.after} has changed: it is looked for somewhere else."
         else:
@@ -176,6 +177,8 @@ def _of_place(evidence: Evidence | None) -> Iterator[str]:
                 f"Its provider configuration was {moved.before} and is {moved.after}:"
                 " it is looked for where it never was."
             )
+        if finding.kind is FindingKind.CREATED:
+            yield "The one that is where it was stays there, and after an apply no state knows of it."
 
 
 def _wanted_as_a_whole(finding: Finding) -> str:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from driftwatch.drift import Digester, read_plan
 from driftwatch.drift.explain import explain
-from driftwatch.model import Cause, FindingKind, Verdict
+from driftwatch.model import Cause, FindingKind, Inputs, Verdict
 from driftwatch.sandbox.cloud import Cloud, Kind
+from driftwatch.sandbox.mirror import cli_config
+from tests.acceptance.aws.conftest import aws_endpoint, aws_mirror  # noqa: F401  (fixtures)
 from tests.acceptance.causes_estate import (
     BY_HAND,
     LOGS,
@@ -27,6 +30,8 @@ from tests.acceptance.causes_estate import (
     Estate,
     build,
 )
+from tests.drift import aws_scenario
+from tests.drift.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -555,3 +560,38 @@ def test_a_check_that_waits_for_an_apply_is_unknown_and_not_passed(estate: Estat
     assert finding.identity not in {each.identity for each in put_off.findings}
     assert put_off.unjudged == (finding.identity,)
     assert put_off.verdict is PENDING
+
+
+@pytest.mark.slow
+@pytest.mark.aws
+def test_a_commit_that_moves_a_region_deletes_nothing_by_hand(
+    terraform_binary: Path,
+    aws_mirror: Path,  # noqa: F811  (a fixture)
+    aws_endpoint: str,  # noqa: F811  (a fixture)
+    tmp_path: Path,
+) -> None:
+    """With the AWS provider, all of a region looks deleted in the next one, but a global bucket."""
+    config = tmp_path / "terraform.rc"
+    config.write_text(cli_config(aws_mirror))
+    recorder = Recorder(
+        binary=terraform_binary,
+        cli_config=config,
+        root=tmp_path / "it",
+        environment={"AWS_ENDPOINT_URL": aws_endpoint, "NO_PROXY": "127.0.0.1"},
+    )
+    recorder.write({"main.tf": aws_scenario.CODE})
+    recorder.run("init", "-input=false")
+    recorder.run("apply", "-auto-approve", "-input=false")
+    digest = Digester(b"k" * 32)
+    before = read_plan(recorder.plan(), digest=digest, inputs=Inputs(commit="1", tree="1"), baseline=None)
+    recorder.write({"main.tf": aws_scenario.CODE.replace('"eu-west-1"', '"us-west-2"')})
+
+    after = read_plan(
+        recorder.plan(), digest=digest, inputs=Inputs(commit="2", tree="2"), baseline=before.inputs
+    )
+
+    counted = {each.address: each for each in after.findings if each.counted}
+    assert (before.verdict, after.verdict) == (IN_SYNC, PENDING)
+    assert {each.causes for each in counted.values()} == {(COMMIT,)}
+    assert counted["aws_sqs_queue.orders"].kind is CREATED
+    assert "was aws (eu-west-1) and is aws (us-west-2)" in explain(counted["aws_sqs_queue.orders"])[1]

@@ -270,6 +270,7 @@ TOLD: dict[str, tuple[Finding, tuple[str, ...]]] = {
                 "Its provider configuration was aws (eu-west-1) and is aws.west (us-west-2):"
                 " it is looked for where it never was."
             ),
+            "The one that is where it was stays there, and after an apply no state knows of it.",
         ),
     ),
     "noise, and noise by a rule": (
