@@ -300,6 +300,27 @@ def test_watching_what_counts_changes_nothing() -> None:
     assert result.fingerprint == finding.fingerprint
 
 
+def test_watching_keeps_the_cause_of_what_would_have_been_hidden() -> None:
+    pending = by_code("/note", "a", "b")
+    under = rules(ignore=[ignore(type="aws_*")], watch=[{"id": "w", "attribute": "/note"}])
+    assert one(under, found(pending)).attributes == (replace(pending, rule="w"),)
+
+
+def test_what_reading_the_plan_made_noise_keeps_no_name_of_a_rule() -> None:
+    """It would be noise without the rule, too."""
+    finding = found(noise("/port", 1, 2))
+    governed = apply(rules(ignore=[ignore(type="aws_*")]), finding)
+    assert governed.findings == (finding,)
+    assert governed.used == {"mine"}
+
+
+def test_the_way_a_value_moved_is_told_by_the_values_of_noise_too() -> None:
+    watch = {"id": "w", "attribute": "/port"}
+    assert one(rules(watch=[{**watch, "when": {"equals": 22}}]), found(noise("/port", 80, 22))).counted
+    cosmetic = replace(noise("/port", None, None), after=[])
+    assert one(rules(watch=[{**watch, "when": {"equals": []}}]), found(cosmetic)).counted
+
+
 def test_a_resource_that_is_gone_from_both_counts_only_where_it_is_watched_as_a_whole() -> None:
     gone = found(kind=FindingKind.DELETED, action="no-op")
     assert not one(rules(watch=[{"id": "w", "attribute": "/port"}]), gone).counted

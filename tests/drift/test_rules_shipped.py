@@ -11,9 +11,13 @@ import pytest
 from driftwatch.config.rule_files import shipped
 from driftwatch.drift.severity import severity_of
 from driftwatch.model import UNKNOWN_VALUE, Cause, Finding, FindingKind, Severity
-from tests.drift.rule_samples import STACK, apply, by_code, by_hand, found, one, rules
+from tests.drift.rule_samples import STACK, apply, by_code, by_hand, found, one, rules, verdict
+from tests.drift.test_corpus import MEANING, read_scenario
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from driftwatch.drift import Reading
     from driftwatch.drift.rules import Rules
     from driftwatch.model import JsonValue
 
@@ -592,3 +596,15 @@ def test_no_noise_rule_compares_digests() -> None:
 def test_a_tag_without_a_value_is_left_to_reading() -> None:
     """Null against an empty text means nothing but in a map, which only reading the plan can tell apart."""
     assert one(ALL_ON, changed("aws_instance", "/tags/by", None, "")).counted
+
+
+@pytest.mark.parametrize("name", MEANING)
+def test_the_shipped_rules_change_no_verdict_of_a_real_plan(
+    name: str, reading: Callable[..., Reading]
+) -> None:
+    """Nor a severity that reading it gave: what they are for is not in the corpus."""
+    result = read_scenario(reading, name)
+    governed = apply(SHIPPED, *result.findings)
+    assert verdict(governed) is result.verdict
+    for was, now in zip(result.findings, governed.findings, strict=True):
+        assert replace(now, rule=None) == was
