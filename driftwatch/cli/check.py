@@ -22,8 +22,11 @@ from rich.text import Text
 from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
 from driftwatch.cli.formats import Format, exit_code, plain, render
+from driftwatch.config.rule_files import shipped
+from driftwatch.config.rules import RulesSettings
 from driftwatch.config.settings import TerraformSettings, WarmSettings
 from driftwatch.drift import Digester
+from driftwatch.drift.rules import Rules
 from driftwatch.errors import UsageError
 from driftwatch.git import describe
 from driftwatch.model import DEFAULT_WORKSPACE, Approach, StackId
@@ -85,6 +88,7 @@ def check_directory(
                 stack=_name(directory, working_copy, workspace),
                 commit=working_copy.commit if working_copy else None,
                 examiner=examiner,
+                rules=Rules.compile(RulesSettings(), shipped()),
                 clock=now,
                 stop=stop,
                 approach=approach,

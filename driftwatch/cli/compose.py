@@ -11,7 +11,9 @@ from driftwatch import log
 from driftwatch.aws import AwsIdentities, S3State
 from driftwatch.cli.clock import now
 from driftwatch.config.loading import load_with_warnings
+from driftwatch.config.rule_files import shipped
 from driftwatch.drift import Digester
+from driftwatch.drift.rules import Rules
 from driftwatch.errors import UsageError
 from driftwatch.git import Mirror
 from driftwatch.notify import channels
@@ -191,6 +193,7 @@ def application(settings: Settings, environment: Mapping[str, str]) -> Iterator[
                 identities=AwsIdentities(),
                 ledger=store,
                 spool=spool,
+                rules=Rules.compile(settings.rules, shipped()),
                 work=rooms.work,
                 inherited={
                     name: environment[name]

@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from driftwatch.drift.classify import verdict_of
 from driftwatch.drift.fingerprint import fingerprint_of
 from driftwatch.drift.rules_noise import NoiseAt, noise_rules
 from driftwatch.drift.rules_selection import ByType, is_in_force, names, names_whole, selects
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from driftwatch.config.rule_files import Shipped
     from driftwatch.config.rules import IgnoreRule, Rule, RulesSettings, WatchRule
+    from driftwatch.drift.reading import Reading
     from driftwatch.model import StackId
 
     R = TypeVar("R", bound=Rule)
@@ -91,6 +93,11 @@ class Rules:
             findings=tuple(finding for finding, _ in done),
             used=frozenset().union(*(used for _, used in done)),
         )
+
+    def govern(self, reading: Reading, *, stack: StackId, now: datetime) -> Reading:
+        """The same reading as these rules would have it, its verdict too."""
+        findings = self.apply(reading.findings, stack=stack, now=now).findings
+        return replace(reading, findings=findings, verdict=verdict_of(findings))
 
     def fits(self, finding: Finding, *, stack: StackId, today: date | None) -> Iterator[Fit]:
         """Every rule that fits a finding, whether or not it decides; without a day, expired ones too.

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from driftwatch.drift import Reading
+    from driftwatch.drift.rules import Rules
     from driftwatch.model import Job
     from driftwatch.pipeline.inventory import Inventory, Subject
     from driftwatch.pipeline.method import Examiner, Seen
@@ -68,6 +69,7 @@ class Workshop:
     identities: Identities
     ledger: Ledger
     spool: Spool
+    rules: Rules
     work: Path
     inherited: Mapping[str, str]
     """What plans get of the daemon's own environment, by `terraform.inherit_environment`."""
@@ -113,6 +115,7 @@ def check_directory(
     stack: StackId,
     commit: str | None,
     examiner: Examiner,
+    rules: Rules,
     clock: Callable[[], datetime],
     stop: threading.Event,
     approach: Approach = Approach.AUTO,
@@ -120,21 +123,23 @@ def check_directory(
 ) -> CheckResult:
     """The same examination of a directory on disk: nothing to compare with and nothing kept."""
     examination = _Examination(stack=stack, commit=commit, trigger=Trigger.MANUAL, started_at=clock())
-    return examination.run(
-        lambda trail: examiner.examine_once(
-            Question(
-                stack=str(stack),
-                inputs=Inputs(commit=commit),
-                baseline=None,
-                request=lambda _checkout: request,
-                checkout=lambda: nullcontext(request.checkout),
-                stop=stop,
-                approach=approach,
-                trail=trail,
-                progress=progress,
-            )
+
+    def examine(trail: Trail) -> Seen:
+        question = Question(
+            stack=str(stack),
+            inputs=Inputs(commit=commit),
+            baseline=None,
+            request=lambda _checkout: request,
+            checkout=lambda: nullcontext(request.checkout),
+            stop=stop,
+            approach=approach,
+            trail=trail,
+            progress=progress,
         )
-    )
+        seen = examiner.examine_once(question)
+        return replace(seen, reading=rules.govern(seen.reading, stack=stack, now=clock()))
+
+    return examination.run(examine)
 
 
 def _question(
@@ -158,7 +163,9 @@ def _examine(subject: Subject, question: Question, workshop: Workshop) -> Seen:
     if account := subject.options.identity.aws_account:
         workshop.identities.expect({**workshop.inherited, **_environment(subject)}, account)
     seen = workshop.examiner.examine(question)
-    return replace(seen, reading=_with_history(seen.reading, subject, question.baseline, checkouts))
+    # After a replay too: a rule that was written or ran out since acts on what was recorded.
+    reading = workshop.rules.govern(seen.reading, stack=subject.stack, now=workshop.clock())
+    return replace(seen, reading=_with_history(reading, subject, question.baseline, checkouts))
 
 
 def _with_history(

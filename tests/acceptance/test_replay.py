@@ -118,3 +118,18 @@ def test_the_daemon_replays_and_says_how_often(house: House) -> None:
     assert house.stop(daemon) == 0
     said = house.driftwatch("doctor", "--config", str(house.config)).stdout
     assert "no daemon answers" in said
+
+
+def test_a_rule_that_is_written_or_runs_out_acts_on_what_was_recorded(house: House) -> None:
+    """No plan is needed for it: rules are applied to every reading, also to one that a replay repeats."""
+    watch_everything(house)
+    how(house)
+    colleague.meddle(house.cloud)
+    assert how(house) == ("plan", "reads_differ", "drifted")
+    assert how(house) == ("replay", "reads_same", "drifted")
+    text = house.config.read_text()
+    rule = "{id: billing, type: sandbox_bucket, attribute: /tags, reason: known, owner: ada, expires: %s}"
+    house.config.write_text(f"{text}rules: {{ignore: [{rule % '2999-01-01'}]}}\n")
+    assert how(house) == ("replay", "reads_same", "in_sync")
+    house.config.write_text(f"{text}rules: {{ignore: [{rule % '2020-01-01'}]}}\n")
+    assert how(house) == ("replay", "reads_same", "drifted")

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from driftwatch.config.rule_files import shipped
 from driftwatch.config.settings import Settings
 from driftwatch.drift import Digester
+from driftwatch.drift.rules import Rules
 from driftwatch.errors import StoreUnavailableError
 from driftwatch.git import Fetched, RootModule
 from driftwatch.model import (
@@ -232,6 +234,7 @@ def worlds(tmp_path: Path, **stack: object) -> Worlds:
         identities=identities,
         ledger=ledger,
         spool=ledger,
+        rules=Rules.compile(settings.rules, shipped()),
         work=tmp_path / "work",
         inherited={"AWS_REGION": "eu-west-1"},
         channels=["slack"],
