@@ -8,7 +8,7 @@ More than one input may have moved. The precedence, the most telling first:
 1. `provider_upgrade`, where the resource's provider moved (its version; the lock file where no version is
    known) and the code did not, or where both moved and the code says nothing of that attribute: the new
    defaults of a new provider show in what nobody wrote down. A lock file lies in the code's own tree, so that
-   an upgrade nearly always moves both.
+   an upgrade nearly always moves both. Not where the code sets the attribute from an input that moved.
 2. `unapplied_commit`, where the code moved: the tree that the stack reads, or, with none known, the commit.
    Not where the attribute has a text of a data source that it reads, which says something else than before
    to the same question: then it is an `input_change`.
@@ -85,8 +85,11 @@ class Comparison:
         data sources.
         """
         upgraded = self._provider_moved(provider)
-        if upgraded and not (self.code_moved and configured):
+        if upgraded and not configured:
             return Cause.PROVIDER_UPGRADE
+        if upgraded and not self.code_moved:
+            by_input = self._is_seen_through(references, module) and self._input_moved(references, module)
+            return Cause.INPUT_CHANGE if by_input else Cause.PROVIDER_UPGRADE
         if self.code_moved:
             reads = self._answered_otherwise(references, module)
             return Cause.INPUT_CHANGE if reads and says(reads) else Cause.UNAPPLIED_COMMIT
@@ -184,15 +187,17 @@ class Comparison:
         names = {f"var.{name}" for name in self._variables} | set(self._reads)
         return any(_overlap(reference, name) for reference in _whole(references) for name in names)
 
-    def _is_seen_through(self, references: frozenset[str], module: str) -> bool:
+    def _is_seen_through(self, references: frozenset[str] | None, module: str) -> bool:
         """Whether all that it reads is known by name. A module's variables are set by whoever calls it."""
+        if references is None or module:
+            return False
         told = None not in (
             self.inputs.variable_digests,
             self._then.variable_digests,
             self.inputs.read_digests,
             self._then.read_digests,
         )
-        return told and not module and all(each.startswith(_SEEN_THROUGH) for each in references)
+        return told and all(each.startswith(_SEEN_THROUGH) for each in references)
 
     def _answered_otherwise(self, references: frozenset[str] | None, module: str) -> tuple[str, ...]:
         """The data sources that an expression refers to and that were asked the same and answer otherwise."""

@@ -265,6 +265,12 @@ ROWS: Mapping[str, Row] = {
         kinds={ORDERS_AT: REPLACED},
         says=("an apply would delete it and make another one",),
     ),
+    "a commit changes the default of a variable": Row(
+        happens=commit(('"platform"', '"payments"')),
+        verdict=PENDING,
+        found={TEAM_AT: {"/tags/team": COMMIT}, WEB_AT: {"/description": COMMIT}},
+        slow=True,
+    ),
     "a commit changes a secret": Row(
         happens=commit((f'"{SECRET}"', f'"{SECRET_IN_CODE}"')),
         verdict=PENDING,

@@ -111,6 +111,27 @@ def test_only_an_input_that_an_attribute_can_have_read_is_its_cause(
     assert cause is (Cause.INPUT_CHANGE if moves_it else Cause.STATE_EDIT)
 
 
+@pytest.mark.parametrize(
+    ("references", "cause"),
+    [
+        ({"var.team"}, Cause.INPUT_CHANGE),
+        ({"var.size"}, Cause.PROVIDER_UPGRADE),
+        ({"local.it"}, Cause.PROVIDER_UPGRADE),
+        (set(), Cause.PROVIDER_UPGRADE),
+        (None, Cause.PROVIDER_UPGRADE),
+    ],
+)
+def test_an_upgrade_does_not_explain_what_the_code_takes_from_an_input_that_moved(
+    references: set[str] | None, cause: Cause
+) -> None:
+    """Where the input is named; what is hidden is more likely the provider's doing."""
+    now = replace(KNOWN, engine=UPGRADED, **TEAM)
+    named = None if references is None else frozenset(references)
+
+    assert Comparison(now, KNOWN).cause(AWS, references=named) is cause
+    assert Comparison(now, KNOWN).cause(AWS, references=named, configured=False) is Cause.PROVIDER_UPGRADE
+
+
 def test_a_modules_variable_may_hide_any_input() -> None:
     now = replace(KNOWN, state_serial=8, **TEAM)
 
