@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _ACTIVE = tuple(status for status in FindingStatus if status.is_active)
 _OPEN = tuple(status for status in FindingStatus if status.is_open)
+_LARGEST_ID = 2**63 - 1
+"""What a person types may be larger than what a database takes."""
+
 _BEGINNINGS = (FindingEventKind.OPENED, FindingEventKind.REOPENED, FindingEventKind.FLAPPING)
 
 
@@ -193,7 +196,7 @@ def _chosen(
         if counted is not None:
             query = query.where(FindingRow.counted == counted)
         if after is not None:
-            query = query.where(FindingRow.id < after)
+            query = query.where(FindingRow.id < min(after, _LARGEST_ID))
         if within is not None:
             query = query.where(FindingRow.stack_id.in_(select(within.c.id)))
         newest.append(query.order_by(FindingRow.id.desc()).limit(limit).subquery())
@@ -203,6 +206,8 @@ def _chosen(
 
 def one(connection: Connection, finding_id: int) -> StoredFinding | None:
     """The finding of that id."""
+    if finding_id > _LARGEST_ID:
+        return None
     row = connection.execute(_query().where(FindingRow.id == finding_id)).first()
     return _stored(row) if row else None
 
@@ -229,6 +234,8 @@ def events(connection: Connection, finding_id: int) -> list[FindingEvent]:
 
 def stack_of(connection: Connection, finding_id: int) -> int | None:
     """The row id of the stack that a finding is of."""
+    if finding_id > _LARGEST_ID:
+        return None
     found: int | None = connection.scalar(select(FindingRow.stack_id).where(FindingRow.id == finding_id))
     return found
 

@@ -136,7 +136,7 @@ def allow_ages(connection: Connection, ages: Mapping[StackId, timedelta]) -> Non
 
 def all_unwatched(connection: Connection, *, at: datetime, since: datetime, fallback: timedelta) -> list[int]:
     """The ids of the stacks that `unwatched` says something of."""
-    rows = connection.execute(select(StackRow).where(StackRow.removed_at.is_(None)))
+    rows = connection.execute(select(StackRow).where(StackRow.removed_at.is_(None)).order_by(StackRow.name))
     return [row.id for row in rows if unwatched(row, at=at, since=since, fallback=fallback)]
 
 

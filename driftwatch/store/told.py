@@ -98,9 +98,9 @@ def heard(connection: Connection, stack_id: int) -> Told:
 def running(connection: Connection) -> dict[int, Told]:
     """What was last heard of the stacks with a story that goes on, by the stack's row id."""
     rows = connection.execute(
-        select(ToldRow.stack_id, ToldRow.document).where(
-            ToldRow.episode.is_not(None) | ToldRow.outage.is_not(None)
-        )
+        select(ToldRow.stack_id, ToldRow.document)
+        .where(ToldRow.episode.is_not(None) | ToldRow.outage.is_not(None))
+        .order_by(ToldRow.stack_id)
     )
     return {row.stack_id: load(Told, row.document) for row in rows}
 
