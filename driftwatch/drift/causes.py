@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-KEPT_MOVEMENTS = 30
+KEPT_MOVEMENTS = 10
 """Of a stack with a thousand variables whose key was changed, nobody reads the thousandth name."""
 
 _REMOTE_STATE = "data.terraform_remote_state."
@@ -140,11 +140,22 @@ class Comparison:
         may_have = self.code_moved or self._input_moved(None, "")
         return None if now.opaque and may_have else False
 
-    def evidence(self, address: str, source: str | None) -> Evidence | None:
-        """What moved and may concern a resource; `source` is its provider, None for what has none."""
+    def evidence(
+        self,
+        address: str,
+        source: str | None,
+        *,
+        references: frozenset[str] | None = None,
+        module: str = "",
+    ) -> Evidence | None:
+        """What moved and may concern a resource; `source` is its provider, None for what has none.
+
+        `references` and `module` are as for `cause`, for all that differs of it.
+        """
         if self.baseline is None:
             return None
-        found = [*self._of_code(source), *self._of_place(address, source), *self._of_inputs]
+        inputs = self._inputs_of(references, module)
+        found = [*self._of_code(source), *self._of_place(address, source), *inputs]
         kept = tuple(islice(found, KEPT_MOVEMENTS))
         state = (self._of_state(),) if self.state_moved else ()
         return Evidence(movements=(*kept, *state), more=len(found) - len(kept))
@@ -182,10 +193,14 @@ class Comparison:
         reads = _moved(self.inputs.data_reads, self._then.data_reads)
         if not (variables or reads) or (references is not None and not references):
             return False
+        return not self._is_seen_through(references, module) or bool(self._inputs_of(references, module))
+
+    def _inputs_of(self, references: frozenset[str] | None, module: str) -> tuple[Movement, ...]:
+        """The variables and data sources that moved and that an expression can have read."""
         if references is None or not self._is_seen_through(references, module):
-            return True
-        names = {f"var.{name}" for name in self._variables} | set(self._reads)
-        return any(_overlap(reference, name) for reference in _whole(references) for name in names)
+            return self._of_inputs
+        read = _whole(references)
+        return tuple(each for each in self._of_inputs if any(_overlap(one, _reference(each)) for one in read))
 
     def _is_seen_through(self, references: frozenset[str] | None, module: str) -> bool:
         """Whether all that it reads is known by name. A module's variables are set by whoever calls it."""
@@ -273,6 +288,11 @@ def _overlap(reference: str, name: str) -> bool:
     """Whether one of two paths lies at or below the other; instances count as all of their resource."""
     one, other = without_indexes(reference), without_indexes(name)
     return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+def _reference(moved: Movement) -> str:
+    """How code refers to an input."""
+    return f"var.{moved.name}" if moved.input is InputKind.VARIABLE else str(moved.name)
 
 
 def _kind_of_read(name: str) -> InputKind:

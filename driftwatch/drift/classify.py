@@ -402,7 +402,12 @@ class _Context:
             attributes=attributes,
             causes=(*whole, *_causes(attributes)),
             message=_REASONS.get(draft.resource.reason or ""),
-            evidence=self._comparison.evidence(draft.configuration, draft.resource.provider),
+            evidence=self._comparison.evidence(
+                draft.configuration,
+                draft.resource.provider,
+                references=None if draft.whole or draft.elsewhere else _read_by(draft.judged),
+                module=draft.module,
+            ),
         )
 
     def output_finding(self, name: str, change: Change) -> Finding | None:
@@ -421,7 +426,7 @@ class _Context:
             action=_action(change),
             attributes=attributes,
             causes=_causes(attributes),
-            evidence=self._comparison.evidence(f"output.{name}", None),
+            evidence=self._comparison.evidence(f"output.{name}", None, references=read),
         )
 
     def _judged_attribute(self, draft: _Draft, judged: _Judged) -> AttributeChange:
@@ -589,6 +594,13 @@ def _with(value: JsonValue, then: str, now: str) -> JsonValue:
     if is_list(value):
         return [_with(element, then, now) for element in value]
     return value.replace(then, now) if isinstance(value, str) else value
+
+
+def _read_by(judged: Iterable[_Judged]) -> frozenset[str] | None:
+    """All that the code refers to where something differs; None where a part of it is not known."""
+    known = [each.references for each in judged if each.origin is not Origin.NOISE]
+    read = [each for each in known if each is not None]
+    return frozenset[str]().union(*read) if len(read) == len(known) else None
 
 
 def _texts(value: JsonValue) -> Iterator[str]:

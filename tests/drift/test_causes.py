@@ -229,6 +229,22 @@ def test_evidence_says_what_moved_from_what_to_what() -> None:
     ]
 
 
+def test_evidence_names_only_inputs_that_may_have_been_read() -> None:
+    """Of two variables that changed, the one that the attribute is set from."""
+    now = replace(KNOWN, variables="v2", variable_digests={"team": "2", "size": "2"})
+    comparison = Comparison(now, KNOWN)
+
+    def named(references: set[str], module: str = "") -> list[str | None]:
+        evidence = comparison.evidence("a.b", AWS, references=frozenset(references), module=module)
+        assert evidence is not None
+        return [each.name for each in evidence.movements]
+
+    assert named({"var.size"}) == ["size"]
+    assert named({"var.size", "local.it"}) == ["size", "team"]
+    assert named({"var.size"}, "module.m.") == ["size", "team"]
+    assert named(set()) == []
+
+
 def test_evidence_leaves_out_what_concerns_another_provider_and_is_none_without_a_baseline() -> None:
     now = replace(BASELINE, engine=replace(UPGRADED, version="1.12.0"))
     (engine,) = evidence.movements if (evidence := Comparison(now, BASELINE).evidence("g.it", GOOGLE)) else ()
