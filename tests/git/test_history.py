@@ -35,6 +35,22 @@ def test_only_commits_since_the_baseline_that_touched_the_paths_are_told(
     assert mirror.history(second, second, STACK) == ()
 
 
+def test_a_stack_at_the_repositorys_root_is_touched_by_every_commit(
+    upstream: Upstream, mirror: Mirror
+) -> None:
+    """A merge is told where it changed something itself, and what it brought is."""
+    base = upstream.head()
+    upstream.git("checkout", "--quiet", "-b", "topic")
+    topic = upstream.commit({"topic.tf": "# topic\n"})
+    upstream.git("checkout", "--quiet", "main")
+    main = upstream.commit({"main.tf": "# main\n"})
+    upstream.git("merge", "--quiet", "--no-edit", "topic")
+    commit = mirror.fetch().commit
+
+    assert {each.id for each in mirror.history(base, commit, (".",))} >= {topic, main}
+    assert [each.id for each in mirror.history(base, commit, ("topic.tf",))] == [topic]
+
+
 def test_at_most_so_many_are_told(upstream: Upstream, mirror: Mirror) -> None:
     base = upstream.head()
     for number in range(KEPT_COMMITS + 2):
