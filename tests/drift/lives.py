@@ -167,14 +167,16 @@ class Life:
         before = step.before
         if step.event != SEEN:
             self.events.append((step.identity, step.event, step.actor, step.reason))
-        begun = by_check and step.status.is_active and not (before and before.status.is_active)
+        born = before is None or step.event == FindingEventKind.OPENED
+        begun = born or (by_check and step.status.is_active and not before.status.is_active)
+        seen = by_check and step.status.is_active
         ended = step.event == FindingEventKind.RESOLVED
         self.rows[step.identity] = StoredFinding(
             id=before.id if before else len(self.rows) + 1,
             stack=STACK,
             status=step.status,
-            first_seen=before.first_seen if before else self.now,
-            last_seen=self.now if by_check else before.last_seen if before else self.now,
+            first_seen=self.now if before is None or born else before.first_seen,
+            last_seen=self.now if before is None or seen else before.last_seen,
             finding=step.finding,
             resolved_at=self.now if ended else before.resolved_at if before and not begun else None,
             resolution=step.resolution if step.status is FindingStatus.RESOLVED else None,

@@ -225,4 +225,4 @@ class Findings(RuleBasedStateMachine):
 
 
 TestFindings = Findings.TestCase
-TestFindings.settings = settings(max_examples=120, stateful_step_count=30, deadline=None, derandomize=True)
+TestFindings.settings = settings(max_examples=300, stateful_step_count=30, deadline=None, derandomize=True)
