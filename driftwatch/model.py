@@ -181,11 +181,12 @@ class Resolution(StrEnum):
     """What ended a finding, as far as the check that no longer saw it shows."""
 
     REPAIR = "repair"
-    """An apply: the state moved and the code is the same."""
+    """An apply: driftwatch's own, or one that moved the state while the code is the same."""
     CODE = "code"
     """A commit that changed the stack's files."""
     HAND = "hand"
-    """Neither code nor state moved: somebody put the cloud back."""
+    """Neither code nor state moved: somebody put the cloud back. It may have been an apply elsewhere, since
+    terraform writes no state that it finds as it remembers it."""
     GONE = "gone"
     """The resource is no more, as the code wanted it."""
     NOISE = "noise"

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from driftwatch.cli.formats import brief, plain, timestamp, visible
-from driftwatch.model import Cause, FindingKind, FindingStatus, Health, Severity, Verdict
+from driftwatch.model import Cause, FindingKind, FindingStatus, Health, Resolution, Severity, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +71,16 @@ CAUSE_WORDS = {
     Cause.STATE_EDIT: "state edited",
     Cause.NOISE: "noise",
     Cause.UNDETERMINED: "not applied",
+}
+
+RESOLUTION_WORDS = {
+    Resolution.REPAIR: "by an apply",
+    Resolution.CODE: "by a commit",
+    Resolution.HAND: "put back outside driftwatch",
+    Resolution.GONE: "the resource is gone",
+    Resolution.NOISE: "what is left is noise",
+    Resolution.STACK_REMOVED: "stack removed",
+    Resolution.UNDETERMINED: "nobody knows how",
 }
 
 stdout = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -260,7 +270,7 @@ def _finding_lines(item: StoredFinding, now: datetime) -> tuple[Text, Text]:
 def standing(item: StoredFinding) -> str:
     """How a finding stands: its status, by what it was resolved, until when it is put aside."""
     if item.resolution:
-        return f"{item.status} ({item.resolution.replace('_', ' ')})"
+        return f"{item.status} ({RESOLUTION_WORDS[item.resolution]})"
     return f"{item.status}{deadline(item)}"
 
 

@@ -37,6 +37,7 @@ from driftwatch.model import (
     Inputs,
     Resolution,
     StoredFinding,
+    Trigger,
 )
 
 if TYPE_CHECKING:
@@ -153,7 +154,13 @@ def advance(
     """
     if not result.verdict.is_good:
         return ()
-    course = _Course(at=result.started_at, last=last, now=result.inputs, flapping=flapping or Flapping())
+    course = _Course(
+        at=result.started_at,
+        trigger=result.trigger,
+        last=last,
+        now=result.inputs,
+        flapping=flapping or Flapping(),
+    )
     by_identity = {stored.finding.identity: stored for stored in known}
     current = {finding.identity: finding for finding in result.findings}
     steps = [*_seen(by_identity, current, course), *_gone(by_identity, current, course)]
@@ -208,6 +215,7 @@ class _Course:
     """What all findings of one check have in common."""
 
     at: datetime
+    trigger: Trigger
     last: Inputs | None
     now: Inputs
     flapping: Flapping
@@ -354,7 +362,7 @@ def _stayed_away(before: StoredFinding, course: _Course) -> bool:
 
 def _resolution(finding: Finding, left: Finding | None, course: _Course) -> Resolution:
     """By what it ended: what moved between the last check that saw it and this one."""
-    applied = _applied(course.last, course.now)
+    applied = course.trigger is Trigger.POST_APPLY or _applied(course.last, course.now)
     if finding.kind is FindingKind.DESTROYED and applied:
         return Resolution.GONE
     if _recoded(course.last, course.now):

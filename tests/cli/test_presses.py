@@ -158,7 +158,7 @@ def test_what_is_over_cannot_be_put_aside(
         ran = press(*words)
         assert (ran.code, ran.out) == (Exit.USAGE, "")
         assert "finding 1 is resolved" in ran.err
-    assert "resolved (undetermined)" in press("show", 1).out
+    assert "resolved (nobody knows how)" in press("show", 1).out
 
 
 @pytest.mark.row(69)

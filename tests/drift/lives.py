@@ -85,13 +85,18 @@ def finding(
     )
 
 
-def check(*findings: Finding, verdict: Verdict | None = None, inputs: Inputs | None = None) -> CheckResult:
+def check(
+    *findings: Finding,
+    verdict: Verdict | None = None,
+    inputs: Inputs | None = None,
+    trigger: Trigger = Trigger.SCHEDULE,
+) -> CheckResult:
     """The verdict is that of the findings unless another one is given."""
     drifted = any(each.counted for each in findings)
     return CheckResult(
         stack=STACK,
         commit="c1",
-        trigger=Trigger.SCHEDULE,
+        trigger=trigger,
         verdict=verdict or (Verdict.DRIFTED if drifted else Verdict.IN_SYNC),
         method=Method.PLAN,
         method_reason="no_recording",

@@ -18,6 +18,7 @@ from driftwatch.model import (
     Inputs,
     Resolution,
     TransitionKind,
+    Trigger,
     Verdict,
 )
 from tests.drift.lives import DECLARATION, START, Life, finding
@@ -421,6 +422,13 @@ def test_by_what_a_finding_was_resolved(life: Life, now: Inputs, resolution: Res
     life.check(finding(), inputs=BASE)
     life.check(inputs=now)
     assert life.row().resolution is resolution
+
+
+def test_what_driftwatch_applied_itself_is_a_repair_whatever_became_of_the_state(life: Life) -> None:
+    """An apply that puts back what the state remembers writes no new state."""
+    life.check(finding(), inputs=BASE)
+    life.check(inputs=BASE, trigger=Trigger.POST_APPLY)
+    assert life.row().resolution is Resolution.REPAIR
 
 
 def test_a_resource_that_is_destroyed_as_the_code_wants_is_gone() -> None:
