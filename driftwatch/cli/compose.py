@@ -12,7 +12,7 @@ from driftwatch.aws import AwsIdentities, S3State
 from driftwatch.cli.clock import now
 from driftwatch.config.loading import load_with_warnings
 from driftwatch.config.rule_files import shipped
-from driftwatch.drift import Digester
+from driftwatch.drift import Digester, Flapping
 from driftwatch.drift.rules import Rules
 from driftwatch.errors import UsageError
 from driftwatch.git import Mirror
@@ -142,7 +142,8 @@ def warm_house(settings: WarmSettings, rooms: Rooms, key: bytes) -> House:
 def opened_store(settings: Settings) -> Iterator[Store]:
     """The database, for commands that only look or queue."""
     database = settings.database.get_secret_value() if settings.database else None
-    store = Store.open(state_dir=settings.state_dir, database=database)
+    flapping = Flapping(turns=settings.findings.flapping_turns, within=settings.findings.flapping_within)
+    store = Store.open(state_dir=settings.state_dir, database=database, flapping=flapping)
     try:
         yield store
     finally:

@@ -24,6 +24,7 @@ from driftwatch.cli.moments import length, moment
 from driftwatch.cli.stacks import ACTIVE, matching, print_json
 from driftwatch.config.values import plain_text
 from driftwatch.drift import Accept, Acknowledge, Press, Refused, Reopen, Snooze
+from driftwatch.drift.explain import explain
 from driftwatch.errors import Exit, UsageError
 from driftwatch.model import FindingStatus
 
@@ -211,6 +212,8 @@ def _show(item: StoredFinding) -> None:
         out.print(Text(f"  accepted  {terminal.acceptance(item.acceptance)}"))
     if finding.message:
         out.print(terminal.indented(Text(visible(finding.message)), 2))
+    for sentence in explain(finding):
+        out.print(terminal.indented(Text(visible(sentence)), 2))
     for change in finding.attributes:
         out.print(terminal.indented(terminal.attribute_line(change), 2))
     first, last = terminal.ago(item.first_seen, now()), terminal.ago(item.last_seen, now())

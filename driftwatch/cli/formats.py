@@ -16,6 +16,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from driftwatch import __version__
+from driftwatch.drift.explain import explain
 from driftwatch.errors import Exit
 from driftwatch.log import redact
 from driftwatch.model import Severity, Verdict
@@ -137,9 +138,10 @@ def stored(item: StoredFinding) -> dict[str, Any]:
 
 
 def life_document(item: StoredFinding) -> dict[str, Any]:
-    """What `findings show --format json` adds to a finding: how it stands, and how long it took."""
+    """What `findings show --format json` adds to a finding: why it is, how it stands, how long it took."""
     accepted = item.acceptance
     return {
+        "explanation": list(explain(item.finding)),
         "opened_at": timestamp(item.opened_at),
         "resolved_at": timestamp(item.resolved_at),
         "resolution": item.resolution and item.resolution.value,

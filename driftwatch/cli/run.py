@@ -92,7 +92,16 @@ def run(config: Path) -> int:
         app.house.observe()
         daemon.attach(Ending(app.ending))
         daemon.attach(Server(partial(create_app, daemon.health), app.settings.web.listen))
-        daemon.attach(Housekeeping(app.store, app.workshop, clock=now, forget=partial(_forget_removed, app)))
+        daemon.attach(
+            Housekeeping(
+                app.store,
+                app.workshop,
+                clock=now,
+                forget=partial(_forget_removed, app),
+                findings=app.settings.findings,
+                continuous=app.settings.continuous,
+            )
+        )
         return daemon.run()
 
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from driftwatch.drift.classify import is_unjudged
 from driftwatch.drift.fingerprint import accepted_values, covers
 from driftwatch.model import (
     DRIFTWATCH,
@@ -160,6 +161,7 @@ def advance(
         last=last,
         now=result.inputs,
         flapping=flapping or Flapping(),
+        unjudged=result.unjudged,
     )
     by_identity = {stored.finding.identity: stored for stored in known}
     current = {finding.identity: finding for finding in result.findings}
@@ -219,6 +221,8 @@ class _Course:
     last: Inputs | None
     now: Inputs
     flapping: Flapping
+    unjudged: tuple[str, ...]
+    """What the check could say nothing of: it stays as it was."""
 
 
 def _seen(known: dict[str, StoredFinding], current: dict[str, Finding], course: _Course) -> Iterator[Step]:
@@ -333,6 +337,10 @@ def _gone(known: dict[str, StoredFinding], current: dict[str, Finding], course: 
     for identity, before in known.items():
         now = current.get(identity)
         if now is not None and (now.counted or not before.finding.counted):
+            continue
+        if now is None and is_unjudged(identity, course.unjudged):
+            if before.status.is_active:
+                yield standing(before)
             continue
         if before.status.is_active:
             yield Step(

@@ -30,7 +30,7 @@ from driftwatch.drift.values import same
 from driftwatch.model import AttributeChange, Cause, Finding, FindingKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date, datetime
 
     from driftwatch.config.rule_files import Shipped
@@ -171,7 +171,7 @@ def _decided(
         cause = _cause_unhidden(attribute) if is_noise else attribute.cause
         return replace(attribute, cause=cause, rule=counting[0])
     if hiding and not is_noise:
-        return replace(attribute, cause=Cause.NOISE, rule=hiding[0])
+        return replace(attribute, cause=Cause.NOISE, also=None, rule=hiding[0])
     return attribute
 
 
@@ -183,12 +183,19 @@ def _cause_unhidden(attribute: AttributeChange) -> Cause:
 
 def _causes_of_whole(finding: Finding) -> set[Cause]:
     """The causes that no attribute explains: those of a resource that is gone, say."""
-    return set(finding.causes) - {Cause.NOISE, *(attribute.cause for attribute in finding.attributes)}
+    return set(finding.causes) - {Cause.NOISE, *_causes_of(finding.attributes)}
+
+
+def _causes_of(attributes: Iterable[AttributeChange]) -> Iterator[Cause]:
+    for attribute in attributes:
+        yield attribute.cause
+        if attribute.also is not None:
+            yield attribute.also
 
 
 def _with(finding: Finding, attributes: tuple[AttributeChange, ...], whole: set[Cause]) -> Finding:
     """The finding with what became of its attributes; the fingerprint is new only where a cause is."""
-    telling = {*whole, *(attribute.cause for attribute in attributes)} - {Cause.NOISE}
+    telling = {*whole, *_causes_of(attributes)} - {Cause.NOISE}
     causes = tuple(cause for cause in Cause if cause in telling) or (Cause.NOISE,)
     if attributes == finding.attributes and causes == finding.causes:
         return finding

@@ -100,6 +100,10 @@ Nobody reads them here. They cost a tenth of a warm plan's CPU, and a sixth of a
 """
 
 
+_GARBAGE_PERCENT = "200"
+"""Go's collector goes through a provider's schemas, a hundred megabytes that never change, half as often."""
+
+
 def environment_for_provider(
     environment: Mapping[str, str], temporary: Path, package: Package
 ) -> dict[str, str]:
@@ -109,6 +113,7 @@ def environment_for_provider(
     logs = (*_LOGS, f"PROVIDER_{name}", f"PROVIDER_{name}_BASE")
     return {
         **{f"TF_LOG_{log}": _LOG_LEVEL for log in logs},
+        "GOGC": _GARBAGE_PERCENT,
         **kept,
         COOKIE[0]: COOKIE[1],
         "PLUGIN_PROTOCOL_VERSIONS": ",".join(map(str, PROTOCOLS)),

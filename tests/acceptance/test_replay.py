@@ -31,7 +31,7 @@ def watch_everything(house: House) -> None:
 
 
 def test_only_a_commit_to_what_a_stack_reads_costs_a_plan(house: House) -> None:
-    """Elsewhere in the monorepo none does; in a local module it uses, or a version pinned above it, one does."""
+    """Elsewhere in the monorepo none does; in a local module, or a version pinned above it, one does."""
     watch_everything(house)
     module = (house.repository / "modules/service/main.tf").read_text()
     version = json.loads(subprocess.check_output([house.binary, "version", "-json"], text=True))[

@@ -290,6 +290,18 @@ def test_a_resource_that_was_changed_and_then_deleted_is_one_finding() -> None:
     assert [announcement.kind for announcement in announced] == [CHANGED]
 
 
+def test_what_a_check_could_not_judge_stays_as_it_was() -> None:
+    """A failing check block whose data is read by an apply only: neither resolved, nor told, nor told again."""
+    ledger, failing = Ledger(), finding("a", kind=FindingKind.CHECK_FAILED)
+    assert [each.kind for each in ledger.record(check(failing))[1]] == [FOUND]
+    put_off = replace(check(), unjudged=(failing.identity,))
+    for result in (put_off, put_off, check(failing)):
+        steps, announced = ledger.record(result)
+        assert _events(steps) == {failing.identity: "seen"}
+        assert announced == ()
+    assert _events(ledger.record(check())[0]) == {failing.identity: "resolved"}
+
+
 @pytest.mark.parametrize("verdict", [Verdict.ERROR, Verdict.SKIPPED])
 def test_a_check_that_knows_nothing_resolves_nothing(verdict: Verdict) -> None:
     ledger = Ledger()
