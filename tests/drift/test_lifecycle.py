@@ -291,7 +291,7 @@ def test_a_resource_that_was_changed_and_then_deleted_is_one_finding() -> None:
 
 
 def test_what_a_check_could_not_judge_stays_as_it_was() -> None:
-    """A failing check block whose data is read by an apply only: neither resolved, nor told, nor told again."""
+    """A failing check block whose data an apply reads: neither resolved, nor told, nor told again."""
     ledger, failing = Ledger(), finding("a", kind=FindingKind.CHECK_FAILED)
     assert [each.kind for each in ledger.record(check(failing))[1]] == [FOUND]
     put_off = replace(check(), unjudged=(failing.identity,))
