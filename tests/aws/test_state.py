@@ -1159,7 +1159,9 @@ def test_what_terraform_wrote_is_read_as_terraform_reads_it(
         assert stored.content is not None
         pulled = identity_of(terraform("state", "pull"), "pulled")
         assert pulled is not None
-        assert identity_of(stored.content, "stored") == pulled
+        read = identity_of(stored.content, "stored")
+        assert read is not None
+        assert read.is_named_as(pulled)  # terraform writes it anew, so that its bytes may differ
         return stored
 
     terraform("init", "-input=false")

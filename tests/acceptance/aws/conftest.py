@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -130,7 +131,9 @@ def _await_port(port: int, server: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture
 def lab(tmp_path: Path, aws_mirror: Path, aws_endpoint: str, terraform_binary: Path) -> Lab:
-    """The lab, committed to Git, initialised and applied to an empty cloud."""
+    """The lab, committed to Git, initialised and applied to a cloud that was emptied for it."""
+    with urlopen(Request(f"{aws_endpoint}/moto-api/reset", method="POST"), timeout=30) as answer:
+        assert answer.status == 200
     directory = tmp_path / "infrastructure"
     shutil.copytree(LAB, directory)
     config = tmp_path / "terraformrc"
