@@ -286,7 +286,7 @@ def test_static_keys_go_before_a_web_identity() -> None:
         ({"shared_credentials_file": "a"}, {}, "/srv/stack/a"),
         ({"shared_credentials_file": "a"}, {"AWS_SHARED_CREDENTIALS_FILE": "e"}, "/srv/stack/e"),
         ({"shared_credentials_files": ["/abs/a"]}, {}, "/abs/a"),
-        ({"shared_credentials_files": ["~/a"]}, {"HOME": "/home/ada"}, "/home/ada/a"),
+        ({"shared_credentials_files": ["~/a"]}, {"HOME": "/people/ada"}, "/people/ada/a"),
         ({"shared_credentials_files": ["${WHERE}/$FILE$NONE"]}, {"WHERE": "/w", "FILE": "f"}, "/w/f"),
         ({}, {}, None),
     ],

@@ -302,7 +302,7 @@ def test_providers_get_nothing_of_one_run_alone(pool: Pool) -> None:
     assert Path(first["HOME"]).stat().st_mode & 0o777 == 0o700
     assert pool.environment({**plans, "DRIFTWATCH_RUN": "y"}) == first
     assert pool.environment({**plans, "A": "2"})["HOME"] != first["HOME"]
-    assert pool.environment({**plans, "HOME": "/home/ada"})["HOME"] == "/home/ada"
+    assert pool.environment({**plans, "HOME": "/people/ada"})["HOME"] == "/people/ada"
 
 
 def test_an_environment_is_the_same_one_in_the_next_pool(limits: Limits, clock: Any) -> None:
@@ -312,7 +312,7 @@ def test_an_environment_is_the_same_one_in_the_next_pool(limits: Limits, clock: 
         with Pool(limits, clock) as made:
             identities.append(made.identity(made.environment({"A": "1"})))
             assert made.identity(made.environment({"A": "2"})) != identities[-1]
-            assert made.identity({"A": "1", "HOME": "/home/ada"}) != identities[-1]
+            assert made.identity({"A": "1", "HOME": "/people/ada"}) != identities[-1]
     assert identities[0] == identities[1]
 
 
