@@ -81,7 +81,13 @@ class DriftwatchError(Exception):
         self.detail = detail
 
     def report(self) -> ErrorReport:
-        return ErrorReport(code=self.code, message=self.message, advice=self.advice, detail=self.detail)
+        return ErrorReport(
+            code=self.code,
+            message=self.message,
+            advice=self.advice,
+            detail=self.detail,
+            passing=self.remedy is Remedy.RETRY,
+        )
 
 
 class UsageError(DriftwatchError):

@@ -217,6 +217,38 @@ class TransitionKind(StrEnum):
     """No good check came for longer than allowed: nobody watches any more."""
     REMINDER = "reminder"
     """Nothing is new, and what was told long ago is still there."""
+    HANDLED = "handled"
+    """A person said something of it: acknowledged, snoozed, accepted, re-opened."""
+
+    @property
+    def is_of_detector(self) -> bool:
+        """True where it tells of the watching itself, and not of what is watched."""
+        return self in (
+            TransitionKind.CHECK_FAILING,
+            TransitionKind.RECOVERED,
+            TransitionKind.REPLAY_DISAGREED,
+            TransitionKind.STALE,
+        )
+
+    @property
+    def is_end(self) -> bool:
+        """True where the story that it belongs to is over with it."""
+        return self in (TransitionKind.RESOLVED, TransitionKind.RECOVERED, TransitionKind.REPLAY_DISAGREED)
+
+
+class Right(StrEnum):
+    """What a person may do; nobody may do anything unless it is said so."""
+
+    VIEW = "view"
+    CHECK = "check"
+    ACKNOWLEDGE = "acknowledge"
+    """Acknowledge, snooze and re-open."""
+    ACCEPT = "accept"
+    APPROVE = "approve"
+    APPLY = "apply"
+    OVERRIDE_WINDOW = "override_window"
+    ADMIN = "admin"
+    """All of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,6 +419,8 @@ class ErrorReport:
     message: str
     advice: str | None = None
     detail: str | None = None
+    passing: bool = False
+    """True where it may pass by itself: a check that fails so once is no news yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -478,7 +512,8 @@ class StoredFinding:
 
     `opened_at` is when it last came, `clean_at` the last good check before that, None where there was none:
     it came into being between the two. `until` is when a snooze or an acceptance ends. `turns` are the times
-    at which it lately came back, `flapping_since` is set while it counts as coming and going.
+    at which it lately came back, `flapping_since` is set while it counts as coming and going. `story` is the
+    key of the shared cause that it is told with (see `driftwatch.drift.stories`).
     """
 
     id: int
@@ -495,6 +530,7 @@ class StoredFinding:
     acceptance: Acceptance | None = None
     turns: tuple[datetime, ...] = ()
     flapping_since: datetime | None = None
+    story: str = ""
 
     @property
     def time_to_detect(self) -> timedelta | None:
@@ -540,7 +576,7 @@ class Announcement:
     `findings` are the open ones that count, the worst first, at most `ANNOUNCED_FINDINGS`; `total` counts
     them all, and `set_aside` those that somebody snoozed or accepted. `opened`, `changed` and `resolved` are
     the addresses that are new, differ otherwise, and are gone since the last announcement; `flapping` those
-    that from now on come and go without a word.
+    that from now on come and go without a word. `said` is what a person did with it, as a sentence.
     """
 
     kind: TransitionKind
@@ -561,6 +597,8 @@ class Announcement:
     disagreement: str | None = None
     set_aside: int = 0
     flapping: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    said: str | None = None
 
 
 ANNOUNCED_FINDINGS = 20
@@ -568,11 +606,47 @@ ANNOUNCED_FINDINGS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """A row of the outbox: one announcement for one channel.
+class IncidentLine:
+    """One stack's part in an incident: what was last told of it. `over` where nothing of it is left."""
 
-    Messages of one `episode` (from "found" to "resolved", or from "failing" to "recovered") belong together;
-    `anchor` is the receipt that the channel gave for the first of them (Slack: channel and ts), None before.
+    announcement: Announcement
+    over: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """What came from one cause, over as many stacks as it concerns.
+
+    `title` names the cause in words where it is known to be shared (`commit 1a2b3c4d5e is not applied`), and
+    is None for a difference of its own. `lines` are the stacks, the worst first and those that are over last,
+    at most `INCIDENT_LINES`; `total` counts them all, `open` those that are not over. `seen` is a digest of
+    the open findings as they are shown: who acts on the incident says what they saw.
+    """
+
+    id: int
+    title: str | None
+    opened_at: datetime
+    closed_at: datetime | None
+    lines: tuple[IncidentLine, ...]
+    total: int
+    open: int
+    seen: str
+
+
+INCIDENT_LINES = 50
+"""A message is for reading; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What goes to one channel at once: an announcement, and those of the same incident that came after it.
+
+    Messages of one `thread` belong together and keep their order; `anchor` is the receipt that the channel
+    gave for the first of them (Slack: channel and ts), None before. `episode` names the story of one stack,
+    from "found" to "resolved", or from "failing" to "recovered". `more` are the announcements that wait
+    behind this one in the thread and go out with it, `carried` the ids of their rows; `all_told` is all of
+    them. `incident` is how things stand now; None in a digest, and on channels that take each announcement
+    by itself.
     """
 
     id: int
@@ -583,3 +657,11 @@ class Message:
     attempts: int
     created_at: datetime
     anchor: Mapping[str, str] | None = None
+    thread: str = ""
+    incident: Incident | None = None
+    more: tuple[Announcement, ...] = ()
+    carried: tuple[int, ...] = ()
+
+    @property
+    def all_told(self) -> tuple[Announcement, ...]:
+        return (self.announcement, *self.more)

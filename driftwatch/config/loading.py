@@ -17,7 +17,8 @@ from driftwatch.config.document import Document, Limits, read_document
 from driftwatch.config.problems import KeyPath, Problem, in_order, refusal
 from driftwatch.config.references import is_reference, password_in_clear, register_password, resolve
 from driftwatch.config.remarks import remarks
-from driftwatch.config.settings import BY_REFERENCE, Place, Settings
+from driftwatch.config.section import BY_REFERENCE
+from driftwatch.config.settings import Place, Settings
 from driftwatch.config.wording import field_at, translated
 
 if TYPE_CHECKING:

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Self, TypeAlias
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     ModelWrapValidatorHandler,
+    SecretStr,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -21,6 +23,29 @@ from driftwatch.config.problems import KeyPath
 
 Contradiction: TypeAlias = tuple[KeyPath, str]
 
+BY_REFERENCE = "x-by-reference"
+"""Marks, in the JSON Schema too, a key whose value may stand in a file only as a reference."""
+
+_REFERENCE = r"^\$\{(env|file):[^}]+\}$"
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004  (pydantic collects only ValueError)
+    return value
+
+
+def once(items: tuple[str, ...]) -> tuple[str, ...]:
+    """The items, each only once; raises ValueError otherwise."""
+    if len(set(items)) != len(items):
+        raise ValueError("names one of its items twice")
+    return items
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Secret = Annotated[SecretStr, WithJsonSchema({"type": "string", "pattern": _REFERENCE})]
+Zone = Annotated[str, AfterValidator(values.timezone)]
+WebUrl = Annotated[str, AfterValidator(values.web_url)]
 Text = Annotated[str, AfterValidator(values.plain_text)]
 StackPattern = Annotated[str, AfterValidator(values.stack_pattern)]
 Name = Annotated[

@@ -33,14 +33,22 @@ from pydantic_core import CoreSchema  # noqa: TC002
 
 from driftwatch.config import values
 from driftwatch.config.durations import Duration, Interval, PositiveDuration  # noqa: TC001  (as above)
+from driftwatch.config.notify import NotifySettings
 from driftwatch.config.rules import RulesSettings
-from driftwatch.config.section import Contradiction, Name, Section, StackPattern, Text, again_in
+from driftwatch.config.section import (
+    BY_REFERENCE,
+    Contradiction,
+    Name,
+    Secret,
+    Section,
+    StackPattern,
+    Text,
+    Whole,
+    Zone,
+    again_in,
+    once,
+)
 from driftwatch.model import DEFAULT_WORKSPACE, JsonValue
-
-BY_REFERENCE = "x-by-reference"
-"""Marks, in the JSON Schema too, a key whose value may stand in a file only as a reference."""
-
-_REFERENCE = r"^\$\{(env|file):[^}]+\}$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +92,6 @@ def _resolved_binary(value: str, info: ValidationInfo) -> str:
     return str(_resolved(value, info)) if "/" in value else value
 
 
-def _whole(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("must be a whole number")  # noqa: TRY004  (pydantic collects only ValueError)
-    return value
-
-
-def _once(items: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(items)) != len(items):
-        raise ValueError("names one of its items twice")
-    return items
-
-
 def _number_as_text(value: object) -> object:
     """People leave the quotes of an account id out; the loader keeps one with leading zeros as text."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -119,15 +115,11 @@ def _switch_as_text(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else _number_as_text(value)
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
 LocalPath = Annotated[Path, BeforeValidator(_resolved)]
-Secret = Annotated[SecretStr, WithJsonSchema({"type": "string", "pattern": _REFERENCE})]
 StackPath = Annotated[str, AfterValidator(values.stack_path)]
 VarFile = Annotated[str, AfterValidator(values.var_file)]
-Zone = Annotated[str, AfterValidator(values.timezone)]
 Cron = Annotated[str, AfterValidator(values.cron)]
 EnvironmentName = Annotated[str, AfterValidator(values.environment_name)]
-WebUrl = Annotated[str, AfterValidator(values.web_url)]
 RepositoryName = Annotated[
     str,
     AfterValidator(values.repository_name),
@@ -213,7 +205,7 @@ class StackSettings(Section):
         "Relative, `/` between levels, no `..`. No default: it says what is watched.",
     )
     workspaces: Annotated[
-        tuple[Annotated[str, AfterValidator(values.workspace)], ...], AfterValidator(_once)
+        tuple[Annotated[str, AfterValidator(values.workspace)], ...], AfterValidator(once)
     ] = Field(
         default=(DEFAULT_WORKSPACE,),
         min_length=1,
@@ -394,7 +386,7 @@ class TerraformSettings(Section):
         description="A CLI configuration file to use as it is. Default none: driftwatch writes a strict "
         "one, which ignores plugins that lie in a repository.",
     )
-    inherit_environment: Annotated[tuple[EnvironmentName, ...], AfterValidator(_once)] = Field(
+    inherit_environment: Annotated[tuple[EnvironmentName, ...], AfterValidator(once)] = Field(
         default=(),
         description="Names of the daemon's environment variables that terraform may see. Default none: "
         "what one stack must not know stays out of all of them.",
@@ -431,55 +423,6 @@ class TerraformSettings(Section):
         description="Free disk space below which no plan starts, MiB; 0 turns the check off. Default 256: "
         "a plan that runs out of space in its middle says nothing.",
     )
-
-
-class SlackSettings(Section):
-    """Where Slack is and where to speak."""
-
-    token: Secret = Field(
-        description="Bot token, only as ${env:NAME} or ${file:PATH}. No default.",
-        json_schema_extra={BY_REFERENCE: True},
-    )
-    channel: Annotated[str, AfterValidator(values.channel)] = Field(
-        description='Channel id or name, in quotes: "#infra-drift" (without them, YAML reads a comment). '
-        "No default.",
-    )
-    base_url: WebUrl | None = Field(
-        default=None,
-        description="Another address of Slack's API, for gateways and tests. Default none: Slack's own.",
-    )
-
-
-class WebhookSettings(Section):
-    """A generic webhook, signed with HMAC-SHA256 over the raw body."""
-
-    name: Name = Field(description="Names the channel `webhook:<name>` in logs and metrics. No default.")
-    url: WebUrl = Field(description="Where messages are posted to. No default.")
-    secret: Secret = Field(
-        description="Key of the signature, only as ${env:NAME} or ${file:PATH}. No default.",
-        json_schema_extra={BY_REFERENCE: True},
-    )
-    allow_addresses: tuple[Annotated[str, AfterValidator(values.network)], ...] = Field(
-        default=(),
-        description="Link-local or metadata addresses or networks, in quotes, that this webhook may "
-        "reach. Default none: a cloud's metadata service answers there, and credentials are what it tells.",
-    )
-
-
-class NotifySettings(Section):
-    """Who is told."""
-
-    slack: SlackSettings | None = Field(
-        default=None, description="Slack. Default none: alerts are then only logged and stored."
-    )
-    webhooks: tuple[WebhookSettings, ...] = Field(
-        default=(), description="Generic webhooks. Default none, as for slack."
-    )
-
-    @classmethod
-    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
-        for key in again_in(given, "webhooks", "name"):
-            yield key, "is the name of an earlier webhook too"
 
 
 class WebSettings(Section):
@@ -607,6 +550,14 @@ class FindingsSettings(Section):
         "accepted, when they last heard of them so long ago; a duration, 0s for never. Default 3d: long "
         "enough to repair it, short enough not to forget it.",
     )
+    failing_checks: Whole = Field(
+        default=2,
+        ge=1,
+        le=100,
+        description="So many checks of a stack must fail in a row before it is told, where the error may "
+        "pass by itself: a cloud that does not answer, a state that somebody holds locked. What only a "
+        "person can mend is told at once. Default 2: one hiccup is no news, two are.",
+    )
     flapping_turns: Whole = Field(
         default=3,
         ge=2,
@@ -618,6 +569,36 @@ class FindingsSettings(Section):
         default=timedelta(hours=24),
         description="See `flapping_turns`; also how long such a finding must stay, or stay away, to have "
         "settled; a duration. Default 24h: what somebody switches on and off every day is seen.",
+    )
+
+
+class PersonSettings(Section):
+    """Somebody who may do something from outside the terminal: press a button in Slack."""
+
+    slack: Annotated[tuple[Annotated[str, AfterValidator(values.slack_user)], ...], AfterValidator(once)] = (
+        Field(
+            default=(),
+            description="Member ids in Slack (U… or W…, in their profile under More). Default none: then "
+            "nothing that is pressed in Slack is theirs. A name is no id: anybody may take one.",
+        )
+    )
+    rights: Annotated[
+        tuple[
+            Literal["view", "check", "acknowledge", "accept", "approve", "apply", "override_window", "admin"],
+            ...,
+        ],
+        AfterValidator(once),
+    ] = Field(
+        default=("view",),
+        description="What they may do: `view` details; `check` now; `acknowledge`, which is also to snooze "
+        "and re-open; `accept` a difference; `apply`, which is to ask for a repair; `admin`, all of it. "
+        "`approve` and `override_window` have no effect in this version. Default [view]: the rest is given "
+        "to people by name.",
+    )
+    stacks: tuple[StackPattern, ...] = Field(
+        default=("*",),
+        min_length=1,
+        description='Stack ids or globs for which they have these rights. Default ["*"], all.',
     )
 
 
@@ -704,7 +685,7 @@ class Settings(Section):
         default=TerraformSettings(), description="How terraform or tofu runs. Default: see each key."
     )
     repository_may_set: Annotated[
-        tuple[Literal["labels", "owners", "schedule"], ...], AfterValidator(_once)
+        tuple[Literal["labels", "owners", "schedule"], ...], AfterValidator(once)
     ] = Field(
         default=("labels", "owners", "schedule"),
         description="What a repository's own .driftwatch.yaml may say about its stacks. "
@@ -722,6 +703,11 @@ class Settings(Section):
     )
     notify: NotifySettings = Field(
         default=NotifySettings(), description="Who is told. Default: nobody, see each key."
+    )
+    users: dict[Name, PersonSettings] = Field(
+        default_factory=dict,
+        description="Who may do what from outside the terminal, by name. Default nobody: whoever is not "
+        "here may look at what is told, and do nothing.",
     )
     web: WebSettings = Field(default=WebSettings(), description="The HTTP server. Default: see each key.")
     service: ServiceSettings = Field(
@@ -750,9 +736,20 @@ class Settings(Section):
     def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
         for key in again_in(given, "windows", "name"):
             yield key, "is the name of an earlier window too"
+        yield from _one_person_each(given.get("users"))
         names = given.get("repositories")
         seen: dict[str, str] = {}
         for name in names if isinstance(names, dict) else ():
             other = seen.setdefault(str(name).casefold(), str(name))
             if other != name:
                 yield ("repositories", name), "differs from another name only in case"
+
+
+def _one_person_each(users: object) -> Iterator[Contradiction]:
+    """Whoever presses a button is one person: an id of Slack stands for one name only."""
+    seen: dict[str, str] = {}
+    for name, person in users.items() if isinstance(users, dict) else ():
+        ids = person.get("slack") if isinstance(person, dict) else getattr(person, "slack", None)
+        for place, member in enumerate(ids if isinstance(ids, list | tuple) else ()):
+            if isinstance(member, str) and seen.setdefault(member, str(name)) != str(name):
+                yield ("users", name, "slack", place), f"is the id of {seen[member]!r} too"

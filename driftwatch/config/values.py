@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from functools import cache
 from ipaddress import ip_network
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ REPOSITORY_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 IDENTIFIER = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 ENVIRONMENT_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 AWS_ACCOUNT = r"^[0-9]{12}$"
+LOCAL_TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 LOCAL_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?$"
 
 OWN_VARIABLES = re.compile(
@@ -117,6 +118,68 @@ def channel(text: str) -> str:
     """A Slack channel's id or name."""
     _refuse_if(re.search(r"\s", text), "must be one word: a channel's id or name")
     return plain_text(text)
+
+
+def outlet(text: str) -> str:
+    """What a route names: `slack`, `slack:#channel`, or a sort of channel and its name."""
+    sort, colon, name = plain_text(text).partition(":")
+    if sort == "slack":
+        return text if not colon else f"slack:{channel(name)}"
+    _refuse_if(
+        sort not in ("webhook", "email", "github", "gitlab", "apprise") or not name,
+        "must be `slack`, `slack:#channel`, or webhook, email, github, gitlab or apprise with `:<name>`",
+    )
+    return text
+
+
+def slack_user(text: str) -> str:
+    """A Slack member's id."""
+    _refuse_if(not _fits(r"[UW][A-Z0-9]{5,30}", text), "must be a member id such as U024BE7LH, and no name")
+    return text
+
+
+def mail_address(text: str) -> str:
+    """One plain address, without a name beside it."""
+    _refuse_if(
+        len(text) > 254
+        or not _fits(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", text),
+        "must be one e-mail address, name@example.com",
+    )
+    return text
+
+
+def host_name(text: str) -> str:
+    """A host's name or address, without a port."""
+    _refuse_if(not _fits(_HOST, text), "must be a host's name or address")
+    return text
+
+
+def github_repository(text: str) -> str:
+    """OWNER/NAME."""
+    _refuse_if(
+        not _fits(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", text)
+        or text.endswith(("/.", "/..")),
+        "must be OWNER/NAME",
+    )
+    return text
+
+
+def gitlab_project(text: str) -> str:
+    """A project's path with its groups, or its number."""
+    _refuse_if(
+        not _fits(r"[0-9]{1,15}|[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+", text),
+        "must be GROUP/PROJECT, or the project's number in quotes",
+    )
+    return text
+
+
+def local_time(value: object) -> time:
+    """`HH:MM`. YAML reads 22:00 without quotes as a number of base 60."""
+    if isinstance(value, time):
+        return value
+    text = value if isinstance(value, str) else ""
+    _refuse_if(not re.match(LOCAL_TIME, text), 'must be a time in quotes, "22:00"')
+    return time.fromisoformat(text)
 
 
 def network(text: str) -> str:

@@ -11,7 +11,7 @@ from driftwatch.notify.sender import Outbox, Sender
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from driftwatch.config.settings import NotifySettings
+    from driftwatch.config.notify import NotifySettings
 
 __all__ = ["Channel", "DeliveryDeferred", "DeliveryRefused", "Outbox", "Sender", "channels"]
 

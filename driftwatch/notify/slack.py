@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from slack_sdk.web import SlackResponse
 
-    from driftwatch.config.settings import SlackSettings
+    from driftwatch.config.notify import SlackSettings
     from driftwatch.model import Message
     from driftwatch.notify.render import Rendered
 

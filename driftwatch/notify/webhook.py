@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from driftwatch.config.settings import WebhookSettings
+    from driftwatch.config.notify import WebhookSettings
     from driftwatch.model import Announcement, AttributeChange, ErrorReport, Finding, Message
     from driftwatch.notify.address import Address
 

@@ -24,6 +24,11 @@ SHIPPED_ENVIRONMENT = {
     "PROD_READER_SECRET": "reader-secret-canary",
     "SLACK_BOT_TOKEN": "slack-token-canary",
     "INCIDENTS_WEBHOOK_SECRET": "webhook-secret-canary",
+    "SLACK_APP_TOKEN": "app-token-canary",
+    "SMTP_PASSWORD": "smtp-password-canary",
+    "GITHUB_ISSUES_TOKEN": "github-token-canary",
+    "GITLAB_ISSUES_TOKEN": "gitlab-token-canary",
+    "APPRISE_TEAMS_URL": "apprise-url-canary",
 }
 
 

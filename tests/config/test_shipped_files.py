@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 from driftwatch.config.document import read_document
 from driftwatch.config.json_schema import schema
 from driftwatch.config.loading import LIMITS, load, load_with_warnings
-from driftwatch.config.section import Section
-from driftwatch.config.settings import BY_REFERENCE, Settings
+from driftwatch.config.section import BY_REFERENCE, Section
+from driftwatch.config.settings import Settings
 from driftwatch.config.wording import known_keys
 
 if TYPE_CHECKING:
@@ -202,6 +202,12 @@ def test_the_secret_keys_are_marked() -> None:
     assert marked == {
         ("RepositorySettings", "token"),
         ("SlackSettings", "token"),
+        ("SlackSettings", "app_token"),
+        ("SlackSettings", "signing_secret"),
+        ("EmailSettings", "password"),
+        ("GithubIssuesSettings", "token"),
+        ("GitlabIssuesSettings", "token"),
+        ("AppriseSettings", "url"),
         ("WebhookSettings", "secret"),
     }
 

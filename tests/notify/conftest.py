@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from driftwatch.config.settings import SlackSettings
+from driftwatch.config.notify import SlackSettings
 from driftwatch.model import (
     Announcement,
     AttributeChange,

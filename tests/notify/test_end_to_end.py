@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from driftwatch.config.settings import NotifySettings
+from driftwatch.config.notify import NotifySettings
 from driftwatch.model import (
     CheckResult,
     ErrorReport,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from driftwatch.config.settings import SlackSettings
+    from driftwatch.config.notify import SlackSettings
     from driftwatch.model import Finding
 
 STACK = StackId(repository="platform", path="envs/prod/network")

@@ -22,7 +22,7 @@ from driftwatch.notify.slack import SlackChannel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
 
-    from driftwatch.config.settings import SlackSettings
+    from driftwatch.config.notify import SlackSettings
     from driftwatch.model import Announcement, Message
 
 

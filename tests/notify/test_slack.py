@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from driftwatch.config.settings import SlackSettings
+from driftwatch.config.notify import SlackSettings
 from driftwatch.errors import Remedy
 from driftwatch.log import redact
 from driftwatch.model import ErrorReport, TransitionKind, Verdict

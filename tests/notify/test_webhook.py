@@ -24,7 +24,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from driftwatch.config.settings import NotifySettings, WebhookSettings
+from driftwatch.config.notify import NotifySettings, WebhookSettings
 from driftwatch.errors import UsageError
 from driftwatch.log import register_secret
 from driftwatch.model import ErrorReport, TransitionKind, Verdict
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from driftwatch.config.settings import SlackSettings
+    from driftwatch.config.notify import SlackSettings
     from driftwatch.model import Announcement, AttributeChange, Finding, Message
 
 SECRET = "canary-webhook-secret"

@@ -1,0 +1,1 @@
+"""Where code is hosted: GitHub and GitLab."""
