@@ -324,9 +324,9 @@ class NotifySettings(Section):
 
     @classmethod
     def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
-        for sort in _SORTS:
-            for key in again_in(given, sort, "name"):
-                yield key, f"is the name of an earlier {_SORTS[sort]} too"
+        for section, sort in _SORTS.items():
+            for key in again_in(given, section, "name"):
+                yield key, f"is the name of an earlier {sort} too"
         known = _named(given)
         routes = given.get("routes")
         for place, route in enumerate(routes if isinstance(routes, list | tuple) else ()):
