@@ -1,12 +1,14 @@
-"""Slack, through slack-sdk: one message per stack and episode, updated in place, its story in the thread.
+"""Slack, through slack-sdk: one message per incident, updated in place, its story in the thread.
 
-The first announcement of an episode is posted to the channel; the receipt (channel id and ts) anchors the
-rest. Each later one updates that message and posts one short reply under it. Where the message is gone, the
-announcement is posted anew and becomes the anchor; every receipt names the anchor as it is now.
+What is told first of an incident is posted to the channel; the receipt (channel id and ts) anchors the rest.
+Whatever comes later updates that message and posts one short reply under it, which also shows in the channel
+where something critical is new. Where the message is gone, it is posted anew and becomes the anchor; every
+receipt names the anchor as it is now. What a first message has no room to name follows as its first reply. A
+digest is one post of its own.
 
 At least once: when Slack took a message and its answer was lost, the same message is posted again. Each
-post carries a `client_msg_id` made from the outbox row's dedupe key. Slack names that argument only in the
-errors of chat.postMessage (`duplicate_message_not_found`), so it lowers the odds of a second copy and
+post carries a `client_msg_id` made from the outbox rows that it tells of. Slack names that argument only in
+the errors of chat.postMessage (`duplicate_message_not_found`), so it lowers the odds of a second copy and
 promises nothing. An update can be repeated without harm.
 
 slack-sdk's retry handlers are off, as they sleep in the thread, and its logger is silent, as errors are
@@ -26,7 +28,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackRequestError
 
 from driftwatch.log import register_secret
-from driftwatch.notify import render
+from driftwatch.notify import render_incident
 from driftwatch.notify.channel import DeliveryDeferred, DeliveryRefused, person_needed
 from driftwatch.notify.retry_after import seconds_in
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     from driftwatch.config.notify import SlackSettings
     from driftwatch.model import Message
-    from driftwatch.notify.render import Rendered
+    from driftwatch.notify.blocks import Rendered
 
 TIMEOUT_SECONDS = 10
 """Slack answers within one second or is in trouble; the sender has other channels to serve."""
@@ -88,10 +90,10 @@ _ANCHOR_GONE = frozenset(
 
 _ADVICE = {
     "account_inactive": "The app or its workspace was removed: install it again and set notify.slack.token.",
-    "channel_not_found": "Set notify.slack.channel to a channel that exists, by id if it is private, "
-    "and invite the app to it.",
+    "channel_not_found": "Let {setting} name a channel that exists, by id if it is private, and invite the "
+    "app to it.",
     "invalid_auth": "Set notify.slack.token to the app's bot token (xoxb-…).",
-    "is_archived": "Unarchive the channel, or set notify.slack.channel to another one.",
+    "is_archived": "Unarchive the channel, or let {setting} name another one.",
     "message_limit_exceeded": "The workspace is over its plan's limit of messages.",
     "missing_scope": "Give the app the scope chat:write and install it again.",
     "not_authed": "Set notify.slack.token to the app's bot token (xoxb-…).",
@@ -103,14 +105,21 @@ _GENERAL_ADVICE = "Look the code up under chat.postMessage in Slack's reference 
 
 
 class SlackChannel:
-    """One Slack channel. `deliver` makes one post, preceded by one update where the episode has an anchor."""
+    """One Slack channel: that of the settings, or another one as `slack:<channel>`.
 
-    name = "slack"
+    `deliver` makes one post, preceded by one update where there is an anchor, and followed by a reply where
+    not all that is told fits into a first message. Only where a press can come back are there buttons.
+    """
 
-    def __init__(self, settings: SlackSettings, *, timeout: int = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, settings: SlackSettings, channel: str | None = None, *, timeout: int = TIMEOUT_SECONDS
+    ) -> None:
         token = settings.token.get_secret_value()
         register_secret(token)
-        self._channel = settings.channel
+        self.name = f"slack:{channel}" if channel else "slack"
+        self._channel = channel or settings.channel
+        self._set_by = "notify.routes" if channel else "notify.slack.channel"
+        self._buttons = settings.has_buttons
         self._moved: dict[str, Mapping[str, str]] = {}
         self._client = WebClient(
             token=token,
@@ -122,33 +131,53 @@ class SlackChannel:
 
     def deliver(self, message: Message) -> Mapping[str, str]:
         """Tells the channel and returns the anchor: `channel` (id) and `ts`."""
+        alone = render_incident.is_digest(message)
         try:
-            return self._tell(message, message.anchor or {})
+            receipt = self._tell(message, {} if alone else message.anchor or {})
         except SlackApiError as error:
-            raise _verdict_on(error) from error
+            raise _verdict_on(error, self._set_by) from error
+        self._moved.pop(message.dedupe_key, None)
+        return receipt
 
     def _tell(self, message: Message, anchor: Mapping[str, str]) -> Mapping[str, str]:
-        if not (anchor.get("channel") and anchor.get("ts")):
-            return self._post_anew(message)
-        # The outbox goes on naming the first receipt of an episode, also when its message was deleted since.
-        present = self._moved.get(anchor["ts"], anchor)
+        # The outbox goes on naming the first receipt of a thread, also when its message was deleted since;
+        # and it knows of none where the first message got through and the reply under it did not.
+        known_as = anchor.get("ts") or message.dedupe_key
+        present = self._moved.get(known_as, anchor)
+        if not (present.get("channel") and present.get("ts")):
+            return self._post_anew(message, known_as)
         try:
             return self._tell_in_thread(message, present["channel"], present["ts"])
         except SlackApiError as error:
             if _code(error) not in _ANCHOR_GONE:
                 raise
-            moved = self._post_anew(message)
-            if "channel" in moved and "ts" in moved:
-                self._moved[anchor["ts"]] = moved
-            return moved
+            return self._post_anew(message, known_as)
 
-    def _post_anew(self, message: Message) -> Mapping[str, str]:
-        response = self._post(message, render.message(message.announcement), self._channel, None)
-        return {key: value for key in ("channel", "ts") if isinstance(value := response.get(key), str)}
+    def _post_anew(self, message: Message, known_as: str) -> Mapping[str, str]:
+        head = render_incident.head(message, buttons=self._buttons)
+        response = self._post(message, head, self._channel)
+        anchor = {key: value for key in ("channel", "ts") if isinstance(value := response.get(key), str)}
+        if len(anchor) == 2:
+            self._moved[known_as] = anchor
+            self._name_the_rest(message, head, anchor)
+        return anchor
+
+    def _name_the_rest(self, message: Message, head: Rendered, anchor: Mapping[str, str]) -> None:
+        """Names under a first message what it had no room for; a digest is not for that."""
+        unnamed = [told for told in message.all_told if told.stack not in head.stacks]
+        if not unnamed or render_incident.is_digest(message):
+            return
+        try:
+            self._post(message, render_incident.reply(unnamed), anchor["channel"], anchor["ts"])
+        except SlackApiError as error:
+            # Where no replies are allowed, the message stands alone: it says how many it does not name.
+            if _code(error) not in _ANCHOR_GONE:
+                raise
 
     def _tell_in_thread(self, message: Message, channel: str, ts: str) -> Mapping[str, str]:
-        self._update(render.message(message.announcement), channel, ts)
-        self._post(message, render.reply(message.announcement), channel, ts)
+        self._update(render_incident.head(message, buttons=self._buttons), channel, ts)
+        loud = render_incident.is_escalation(message.all_told)
+        self._post(message, render_incident.reply(message.all_told), channel, ts, loud=loud)
         return {"channel": channel, "ts": ts}
 
     def _update(self, rendered: Rendered, channel: str, ts: str) -> None:
@@ -168,21 +197,30 @@ class SlackChannel:
             # An empty list takes the old blocks away, which would otherwise go on showing the old condition.
             _call(self._client.chat_update, arguments | {"blocks": []})
 
-    def _post(self, message: Message, rendered: Rendered, channel: str, thread: str | None) -> SlackResponse:
-        """Posts; and once more, plainer, where Slack refused the blocks or the id and so posted nothing."""
-        # The anchor is part of the id: a message posted anew is not the reply that could not be posted.
-        post_id = str(uuid.uuid5(_NAMESPACE, f"{message.dedupe_key}/{thread or ''}"))
+    def _post(
+        self,
+        message: Message,
+        rendered: Rendered,
+        channel: str,
+        thread: str | None = None,
+        *,
+        loud: bool = False,
+    ) -> SlackResponse:
+        """Posts; and once more, plainer, where Slack refused the blocks or the id and so posted nothing.
+
+        A `loud` reply also shows in the channel.
+        """
         arguments: dict[str, Any] = {
             "channel": channel,
             "text": rendered.text,
             "blocks": rendered.blocks,
             "thread_ts": thread,
-            "reply_broadcast": False if thread else None,
+            "reply_broadcast": loud if thread else None,
             "parse": "none",
             "link_names": False,
             "unfurl_links": False,
             "unfurl_media": False,
-            "client_msg_id": post_id,
+            "client_msg_id": _post_id(message, thread),
         }
         try:
             return _call(self._client.chat_postMessage, arguments)
@@ -192,6 +230,16 @@ class SlackChannel:
             if _code(error) in _DUPLICATE_GONE:
                 return _call(self._client.chat_postMessage, arguments | {"client_msg_id": None})
             raise
+
+
+def _post_id(message: Message, thread: str | None) -> str:
+    """The same for the same post, and another where it tells of more, or stands in another thread.
+
+    A message posted anew is not the reply that could not be posted; and what came to wait behind a message
+    whose answer was lost must not be taken for a copy of it.
+    """
+    carried = ",".join(map(str, message.carried))
+    return str(uuid.uuid5(_NAMESPACE, f"{message.dedupe_key}/{carried}/{thread or ''}"))
 
 
 def _call(method: Callable[..., SlackResponse], arguments: Mapping[str, Any]) -> SlackResponse:
@@ -209,7 +257,7 @@ def _call(method: Callable[..., SlackResponse], arguments: Mapping[str, Any]) ->
         raise DeliveryDeferred(reason="Slack's answer cannot be read") from error
 
 
-def _verdict_on(error: SlackApiError) -> DeliveryDeferred | DeliveryRefused:
+def _verdict_on(error: SlackApiError, setting: str) -> DeliveryDeferred | DeliveryRefused:
     code, status = _code(error), error.response.status_code
     if status == 429 or code in _RATE_LIMITED:
         return DeliveryDeferred(seconds_in(error.response.headers), reason="Slack asks to slow down")
@@ -218,7 +266,8 @@ def _verdict_on(error: SlackApiError) -> DeliveryDeferred | DeliveryRefused:
         return DeliveryDeferred(seconds_in(error.response.headers), reason=reason)
     if code in _MALFORMED:
         return DeliveryRefused(f"Slack does not take this message: {code}")
-    return person_needed(f"Slack refuses messages: {code}", _ADVICE.get(code, _GENERAL_ADVICE))
+    advice = _ADVICE.get(code, _GENERAL_ADVICE).replace("{setting}", setting)
+    return person_needed(f"Slack refuses messages: {code}", advice)
 
 
 def _code(error: SlackApiError) -> str | None:
