@@ -22,6 +22,8 @@ from driftwatch.model import (
     Cause,
     Finding,
     FindingKind,
+    Incident,
+    IncidentLine,
     Message,
     Severity,
     TransitionKind,
@@ -273,6 +275,22 @@ def _message(id: int = 1, announcement: Announcement | None = None, **other: Any
     return Message(**given | other)
 
 
+def _incident(*announcements: Announcement, **other: Any) -> Incident:
+    """One line for each announcement; over is what ended with its."""
+    lines = tuple(IncidentLine(announcement=each, over=each.kind.is_end) for each in announcements)
+    given: dict[str, Any] = {
+        "id": 7,
+        "title": None,
+        "opened_at": NOON,
+        "closed_at": None,
+        "lines": lines,
+        "total": len(lines),
+        "open": sum(not line.over for line in lines),
+        "seen": "5eed" * 8,
+    }
+    return Incident(**given | other)
+
+
 # Test modules cannot import this one, so its makers come as fixtures; of the session, for hypothesis.
 
 
@@ -304,6 +322,11 @@ def an_announcement() -> Callable[..., Announcement]:
 @pytest.fixture(scope="session")
 def a_message() -> Callable[..., Message]:
     return _message
+
+
+@pytest.fixture(scope="session")
+def an_incident() -> Callable[..., Incident]:
+    return _incident
 
 
 @pytest.fixture(scope="session")
