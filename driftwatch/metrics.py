@@ -15,7 +15,11 @@ CHECK_SECONDS = Histogram(
 LAST_GOOD_CHECK = Gauge(
     "driftwatch_last_good_check_timestamp_seconds", "When a stack was last known.", ["stack"]
 )
-OPEN_FINDINGS = Gauge("driftwatch_open_findings", "Counted findings that are not resolved.", ["stack"])
+OPEN_FINDINGS = Gauge(
+    "driftwatch_open_findings",
+    "Counted findings that wait for somebody: not resolved, snoozed or accepted.",
+    ["stack"],
+)
 QUEUE_LENGTH = Gauge("driftwatch_queue_jobs", "Jobs by state.", ["state"])
 FETCHES = Counter(
     "driftwatch_repository_fetches", "Fetches by repository and outcome.", ["repository", "outcome"]

@@ -13,6 +13,7 @@ from driftwatch.cli.clock import now
 from driftwatch.config.loading import load_with_warnings
 from driftwatch.config.rule_files import shipped
 from driftwatch.drift import Digester, Flapping
+from driftwatch.drift.routing import Routing
 from driftwatch.drift.rules import Rules
 from driftwatch.errors import UsageError
 from driftwatch.git import Mirror
@@ -20,7 +21,7 @@ from driftwatch.notify import channels
 from driftwatch.pipeline.check import Workshop
 from driftwatch.pipeline.inventory import Inventory
 from driftwatch.pipeline.method import Examiner
-from driftwatch.store import Spool, Store, instance_key
+from driftwatch.store import Spool, Store, Voice, instance_key
 from driftwatch.terraform import Planner
 from driftwatch.warm.house import House
 from driftwatch.warm.pool import Limits
@@ -28,7 +29,7 @@ from driftwatch.warm.quarantine import Quarantine
 from driftwatch.warm.shelf import Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -110,8 +111,18 @@ class LeadersOutbox:
     def due_messages(self, *, at: datetime, limit: int) -> list[Message]:
         return self.store.due_messages(at=at, limit=limit) if self.store.leads() else []
 
-    def message_sent(self, id: int, receipt: Mapping[str, str], *, at: datetime) -> None:  # noqa: A002  (a port)
-        self.store.message_sent(id, receipt, at=at)
+    def whole_message(self, message: Message, *, at: datetime) -> Message:
+        return self.store.whole_message(message, at=at)
+
+    def message_sent(
+        self,
+        id: int,  # noqa: A002  (a port)
+        receipt: Mapping[str, str],
+        *,
+        at: datetime,
+        carried: Sequence[int] = (),
+    ) -> None:
+        self.store.message_sent(id, receipt, at=at, carried=carried)
 
     def message_failed(self, id: int, *, reason: str, retry_at: datetime | None) -> None:  # noqa: A002  (a port)
         self.store.message_failed(id, reason=reason, retry_at=retry_at)
@@ -143,7 +154,12 @@ def opened_store(settings: Settings) -> Iterator[Store]:
     """The database, for commands that only look or queue."""
     database = settings.database.get_secret_value() if settings.database else None
     flapping = Flapping(turns=settings.findings.flapping_turns, within=settings.findings.flapping_within)
-    store = Store.open(state_dir=settings.state_dir, database=database, flapping=flapping)
+    voice = Voice(
+        routing=Routing.compile(settings.notify),
+        gather=settings.notify.gather,
+        failing_checks=settings.findings.failing_checks,
+    )
+    store = Store.open(state_dir=settings.state_dir, database=database, flapping=flapping, voice=voice)
     try:
         yield store
     finally:

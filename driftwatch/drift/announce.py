@@ -12,6 +12,9 @@ message.
 What a person snoozed or accepted is no news as long as it is, and the story that it is part of goes on: it
 is told of again there if it comes back, and the story ends when nothing is left. A finding that comes and
 goes is told of when that is noticed, and again when it has settled.
+
+A stack has as many stories of drift as its findings have shared causes, beside its own
+(`driftwatch.drift.stories`): one `Told` each. The own one also holds what is told of the detector.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta  # noqa: TC003  (dataclass fields are read at run time)
 from typing import TYPE_CHECKING
 
+from driftwatch.drift.bounds import bounded
+from driftwatch.drift.lifecycle import Accept, Acknowledge, Reopen, Snooze
+from driftwatch.drift.stories import OWN
 from driftwatch.model import (
     ANNOUNCED_FINDINGS,
     Announcement,
@@ -35,9 +41,9 @@ from driftwatch.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from driftwatch.drift.lifecycle import Step
+    from driftwatch.drift.lifecycle import Press, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +53,8 @@ class Told:
     `counted` are the fingerprints of the open findings they know of, `flapping` the identities of those that
     come and go, `set_aside` the fingerprints of those they know of and somebody put aside since. `episode`
     names the running story of them, `spoken_at` is when it was last told of. `failing` is true where they
-    know that checks fail, `stale` where they know that none comes; `outage` names that story.
+    know that checks fail, `stale` where they know that none comes; `outage` names that story. `failures`
+    counts the checks that failed in a row.
     """
 
     episode: str | None = None
@@ -58,6 +65,12 @@ class Told:
     set_aside: frozenset[str] = frozenset()
     spoken_at: datetime | None = None
     stale: bool = False
+    failures: int = 0
+
+    @property
+    def is_silent(self) -> bool:
+        """True where there is nothing to remember."""
+        return self == Told(spoken_at=self.spoken_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,25 +85,59 @@ class Occasion:
     error: ErrorReport | None = None
     mass_deletion: str | None = None
     disagreement: str | None = None
+    story: str = OWN
 
 
-_DETECTOR = frozenset(
-    {
-        TransitionKind.CHECK_FAILING,
-        TransitionKind.STALE,
-        TransitionKind.RECOVERED,
-        TransitionKind.REPLAY_DISAGREED,
-    }
-)
+_DID = {
+    Acknowledge: "looks after",
+    Snooze: "snoozed",
+    Accept: "accepted",
+    Reopen: "re-opened",
+}
+
+_DETECTOR = frozenset(kind for kind in TransitionKind if kind.is_of_detector)
+
+
+def announce_all(
+    heard: Mapping[str, Told],
+    result: CheckResult,
+    steps: Sequence[Step],
+    declaration: StackDeclaration,
+    *,
+    failing_checks: int = 1,
+) -> Iterator[tuple[str, tuple[Announcement, ...], Told]]:
+    """What to say after a check in each story of its stack: its key, what is said, what is known then.
+
+    `heard` is what is known of each story, by its key. What only concerns the detector is the own story's.
+    """
+    for story in sorted({OWN, *heard, *(step.story for step in steps)}):
+        before = heard.get(story, Told())
+        mine = [step for step in steps if step.story == story]
+        if story != OWN and result.verdict.is_good:
+            # What is said of the whole stack is said once.
+            quiet = replace(result, disagreement=None, mass_deletion=None)
+            yield story, *announce(before, quiet, mine, declaration, story=story)
+        elif story == OWN:
+            yield story, *announce(before, result, mine, declaration, failing_checks=failing_checks)
 
 
 def announce(
-    told: Told, result: CheckResult, steps: Sequence[Step], declaration: StackDeclaration
+    told: Told,
+    result: CheckResult,
+    steps: Sequence[Step],
+    declaration: StackDeclaration,
+    *,
+    story: str = OWN,
+    failing_checks: int = 1,
 ) -> tuple[tuple[Announcement, ...], Told]:
-    """What to say after a check, and what people know then. `steps` are those of `advance` for this check."""
-    occasion = _of_check(result)
+    """What to say after a check in one story, and what people know then.
+
+    `steps` are those of `advance` for this check that belong to the story. An error that may pass by itself
+    is told of when `failing_checks` checks have failed in a row.
+    """
+    occasion = replace(_of_check(result), story=story)
     if result.verdict is Verdict.ERROR:
-        return _after_failure(told, occasion, declaration)
+        return _after_failure(told, occasion, declaration, failing_checks=failing_checks)
     if not result.verdict.is_good:
         return (), told
     now = _now(told, occasion, steps)
@@ -108,7 +155,13 @@ def announce_between(
 
     `steps` are those of all findings of the stack that are not resolved.
     """
-    now = replace(_now(told, occasion, steps), failing=told.failing, stale=told.stale, outage=told.outage)
+    now = replace(
+        _now(told, occasion, steps),
+        failing=told.failing,
+        stale=told.stale,
+        outage=told.outage,
+        failures=told.failures,
+    )
     kinds = tuple(_drift_kinds(told, now, steps))
     said = tuple(_announcement(kind, occasion, told, steps, declaration) for kind in kinds)
     return said, _spoken(told, now, kinds, occasion.at)
@@ -148,6 +201,28 @@ def announce_stale(
     return (said,), replace(told, stale=True, outage=told.outage or _name("outage", occasion))
 
 
+def handled(
+    told: Told, occasion: Occasion, steps: Sequence[Step], declaration: StackDeclaration, *, said: str
+) -> tuple[Announcement, ...]:
+    """That a person did something with findings of a story that people know of; what is known stays.
+
+    `steps` are all of the story's findings that are not resolved, as they are then.
+    """
+    if told.episode is None:
+        return ()
+    announcement = _announcement(TransitionKind.HANDLED, occasion, told, steps, declaration)
+    return (replace(announcement, said=said, opened=(), changed=(), resolved=(), flapping=()),)
+
+
+def said_of(steps: Sequence[Step], press: Press) -> str:
+    """What a person did with findings of one story, as a sentence: `anna snoozed aws_x.y until …: reason`."""
+    first = steps[0]
+    what = first.finding.address if len(steps) == 1 else f"{len(steps)} findings"
+    until = f" until {first.until:%Y-%m-%d %H:%M} UTC" if first.until else ""
+    why = f": {press.reason}" if press.reason else ""
+    return f"{press.actor} {_DID[type(press.action)]} {what}{until}{why}"
+
+
 def episode_of(announcement: Announcement, before: Told, after: Told) -> str:
     """The episode that an announcement belongs to: the one it began, runs in, or ended."""
     if announcement.kind is TransitionKind.REPLAY_DISAGREED:
@@ -171,9 +246,11 @@ def _of_check(result: CheckResult) -> Occasion:
 
 
 def _after_failure(
-    told: Told, occasion: Occasion, declaration: StackDeclaration
+    told: Told, occasion: Occasion, declaration: StackDeclaration, *, failing_checks: int
 ) -> tuple[tuple[Announcement, ...], Told]:
-    if told.failing:
+    told = replace(told, failures=told.failures + 1)
+    passing = occasion.error is not None and occasion.error.passing
+    if told.failing or (passing and told.failures < failing_checks):
         return (), told
     failing = _announcement(TransitionKind.CHECK_FAILING, occasion, told, (), declaration)
     return (failing,), replace(told, failing=True, outage=told.outage or _name("outage", occasion))
@@ -278,8 +355,9 @@ def _stale(occasion: Occasion, sentence: str) -> ErrorReport:
 
 
 def _name(story: str, occasion: Occasion) -> str:
-    """Unique per stack: a story begins at one moment."""
-    return f"{story}:{occasion.stack}:{occasion.at.isoformat()}"
+    """Unique: of one sort and cause, a story of a stack begins at one moment."""
+    which = f":{occasion.story}" if occasion.story else ""
+    return f"{story}:{occasion.stack}:{occasion.at.isoformat()}{which}"
 
 
 def _announcement(
@@ -299,7 +377,7 @@ def _announcement(
         commit=occasion.commit,
         trigger=occasion.trigger,
         at=occasion.at,
-        findings=tuple(worst_first[:ANNOUNCED_FINDINGS]),
+        findings=tuple(map(bounded, worst_first[:ANNOUNCED_FINDINGS])),
         total=len(worst_first),
         opened=_addresses(step for step in news if step.is_loud and not _is_change(step)),
         changed=_addresses(step for step in news if step.is_loud and _is_change(step)),
@@ -310,6 +388,7 @@ def _announcement(
         mass_deletion=occasion.mass_deletion,
         disagreement=occasion.disagreement,
         set_aside=sum(step.status.is_quiet and step.finding.counted for step in steps),
+        labels=declaration.labels,
     )
 
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from driftwatch.drift.classify import is_unjudged
 from driftwatch.drift.fingerprint import accepted_values, covers
+from driftwatch.drift.stories import OWN, story_of
 from driftwatch.model import (
     DRIFTWATCH,
     Acceptance,
@@ -70,6 +71,7 @@ class Step:
     """What one check, one person or the time did to one finding. `before` is None for one never known.
 
     All but `identity` and `before` is what is to be stored; `actor` and `reason` are the event's alone.
+    `story` is the key of that in which it is told.
     """
 
     identity: str
@@ -84,6 +86,7 @@ class Step:
     resolution: Resolution | None = None
     turns: tuple[datetime, ...] = ()
     flapping_since: datetime | None = None
+    story: str = OWN
 
     @property
     def is_loud(self) -> bool:
@@ -206,6 +209,7 @@ def standing(found: StoredFinding) -> Step:
         resolution=found.resolution,
         turns=found.turns,
         flapping_since=found.flapping_since,
+        story=found.story,
     )
 
 
@@ -229,7 +233,7 @@ def _seen(known: dict[str, StoredFinding], current: dict[str, Finding], course: 
     for identity, finding in current.items():
         before = known.get(identity)
         if before is None or (finding.counted and not before.finding.counted):
-            yield _opened(before, finding)  # nobody was told of it as long as it was noise
+            yield _opened(before, finding, course)  # nobody was told of it as long as it was noise
         elif before.finding.counted and not finding.counted:
             continue
         elif before.status.is_active:
@@ -238,13 +242,14 @@ def _seen(known: dict[str, StoredFinding], current: dict[str, Finding], course: 
             yield _returned(before, finding, course)
 
 
-def _opened(before: StoredFinding | None, finding: Finding) -> Step:
+def _opened(before: StoredFinding | None, finding: Finding, course: _Course) -> Step:
     return Step(
         identity=finding.identity,
         before=before,
         status=FindingStatus.OPEN,
         finding=finding,
         event=FindingEventKind.OPENED,
+        story=story_of(finding, course.now),
     )
 
 
@@ -317,6 +322,8 @@ def _returned(before: StoredFinding, finding: Finding, course: _Course) -> Step:
         finding=finding,
         event=FindingEventKind.REOPENED,
         turns=turns,
+        # One that comes and goes is told where that was told; any other begins anew.
+        story=story_of(finding, course.now) if before.flapping_since is None else before.story,
     )
     if lost or not finding.counted:
         return replace(back, turns=())
@@ -352,6 +359,7 @@ def _gone(known: dict[str, StoredFinding], current: dict[str, Finding], course: 
                 resolution=_resolution(before.finding, now, course),
                 turns=before.turns,
                 flapping_since=before.flapping_since,
+                story=before.story,
             )
         elif before.flapping_since is not None and _stayed_away(before, course):
             yield replace(

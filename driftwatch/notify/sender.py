@@ -4,11 +4,11 @@ An announcement is a row that was written with the check it tells of; sending ha
 as it takes. A round looks at what is due, sends what may be sent now and writes down how each went. `drain`
 makes rounds until nothing can be sent; `run` drains every second.
 
-Order: messages of one episode on one channel go out as they were written; one that waits holds back those
-behind it. Between episodes the oldest goes first, except that one which failed often (`PATIENCE`) lets the
-others pass. A channel in trouble is left alone as a whole, longer each time, up to `LONGEST_PAUSE`, or as
-long as it asks; other channels go on. What is known of pauses is in memory: after a restart each channel
-gets one try at once.
+Order: messages of one thread on one channel go out as they were written, those of an incident that wait
+together at once; one that waits holds back those behind it. Between threads the oldest goes first, except
+that one which failed often (`PATIENCE`) lets the others pass. A channel in trouble is left alone as a whole,
+longer each time, up to `LONGEST_PAUSE`, or as long as it asks; other channels go on. What is known of pauses
+is in memory: after a restart each channel gets one try at once.
 
 At least once: between a delivery and the row that says so lies a moment in which a crash makes a second
 copy. Where only the database failed, the receipt is kept in memory and written before anything else is
@@ -59,7 +59,8 @@ LOOK_FURTHER_EVERY = timedelta(seconds=30)
 away."""
 
 PACES: Mapping[str, timedelta] = {"slack": timedelta(seconds=1)}
-"""The least time between two messages of a channel. Slack allows about one post a second and channel."""
+"""The least time between two messages of a channel, by the sort of it. Slack allows about one post a second
+and channel."""
 
 logger = log.get("notify")
 
@@ -69,7 +70,17 @@ class Outbox(Protocol):
 
     def due_messages(self, *, at: datetime, limit: int) -> Sequence[Message]: ...
 
-    def message_sent(self, id: int, receipt: Mapping[str, str], *, at: datetime) -> None: ...  # noqa: A002  (the seam's)
+    def whole_message(self, message: Message, *, at: datetime) -> Message:
+        """The message with all that goes out with it: asked for only once it is its turn."""
+
+    def message_sent(
+        self,
+        id: int,  # noqa: A002  (the seam's)
+        receipt: Mapping[str, str],
+        *,
+        at: datetime,
+        carried: Sequence[int] = (),
+    ) -> None: ...
 
     def message_failed(self, id: int, *, reason: str, retry_at: datetime | None) -> None: ...  # noqa: A002  (the seam's)
 
@@ -88,7 +99,7 @@ class _Line:
 
 @dataclass(slots=True, kw_only=True)
 class _Waiting:
-    """A message that was put off: those of its episode behind it wait, too."""
+    """A message that was put off: those of its thread behind it wait, too."""
 
     id: int
     until: datetime
@@ -100,7 +111,8 @@ class _Memory:
 
     lines: dict[str, _Line] = field(default_factory=dict)
     waiting: dict[tuple[str, str], _Waiting] = field(default_factory=dict)
-    receipts: dict[int, Mapping[str, str]] = field(default_factory=dict)
+    receipts: dict[int, tuple[Mapping[str, str], tuple[int, ...]]] = field(default_factory=dict)
+    """By message, what the channel answered and the rows that went out with it."""
     look_further_at: datetime | None = None
     outbox_failures: int = 0
 
@@ -175,25 +187,25 @@ class Sender:
         return min(ROUND_SECONDS * 2.0 ** min(self._memory.outbox_failures, 10), LONGEST_OUTBOX_PAUSE_SECONDS)
 
     def _write_receipts(self) -> None:
-        for message_id, receipt in list(self._memory.receipts.items()):
-            self._outbox.message_sent(message_id, receipt, at=self._clock())
+        for message_id, (receipt, carried) in list(self._memory.receipts.items()):
+            self._outbox.message_sent(message_id, receipt, at=self._clock(), carried=carried)
             del self._memory.receipts[message_id]
 
     def _next_messages(self) -> list[Message]:
         """What may go out in this round: per channel and episode the first; oldest and patient ones first."""
         now = self._clock()
         due = self._outbox.due_messages(at=now, limit=BATCH)
-        free = self._first_of_episodes(due)
+        free = self._first_of_threads(due)
         if not free and len(due) >= BATCH and not _lies_ahead(self._memory.look_further_at, now):
             # A channel that rests has filled the page; others' messages may be further on.
             self._memory.look_further_at = now + LOOK_FURTHER_EVERY
-            free = self._first_of_episodes(self._outbox.due_messages(at=now, limit=LARGEST_BATCH))
+            free = self._first_of_threads(self._outbox.due_messages(at=now, limit=LARGEST_BATCH))
         return sorted(free, key=lambda message: (message.attempts // PATIENCE, message.id))
 
-    def _first_of_episodes(self, due: Iterable[Message]) -> list[Message]:
+    def _first_of_threads(self, due: Iterable[Message]) -> list[Message]:
         now, seen, free = self._clock(), set(), []
         for message in sorted(due, key=lambda message: message.id):
-            key = (message.channel, message.episode)
+            key = (message.channel, message.thread)
             if key in seen:
                 continue
             seen.add(key)
@@ -206,8 +218,8 @@ class Sender:
         return self._is_well(line, message, now) and not _lies_ahead(line.turn_at, now)
 
     def _is_well(self, line: _Line, message: Message, now: datetime) -> bool:
-        """False while the channel is left alone, or an earlier message of the episode waits."""
-        waiting = self._memory.waiting.get((message.channel, message.episode))
+        """False while the channel is left alone, or an earlier message of the thread waits."""
+        waiting = self._memory.waiting.get((message.channel, message.thread))
         if waiting and message.id > waiting.id and _lies_ahead(waiting.until, now):
             return False
         return not _lies_ahead(line.free_at, now)
@@ -224,6 +236,7 @@ class Sender:
         if line.channel is None:
             self._channel_unknown(line, message)
             return False
+        message = self._outbox.whole_message(message, at=self._clock())
         try:
             receipt = line.channel.deliver(message)
         except DeliveryRefused as refusal:
@@ -244,11 +257,11 @@ class Sender:
                 "A channel takes messages again.", action="channel_recovered", channel=message.channel
             )
         line.failures, line.complaint, line.free_at = 0, None, None
-        line.turn_at = now + self._paces.get(message.channel, timedelta(0))
-        self._memory.waiting.pop((message.channel, message.episode), None)
-        MESSAGES.labels(channel=message.channel, outcome="sent").inc()
+        line.turn_at = now + self._paces.get(message.channel.partition(":")[0], timedelta(0))
+        self._memory.waiting.pop((message.channel, message.thread), None)
+        MESSAGES.labels(channel=message.channel, outcome="sent").inc(1 + len(message.carried))
         _log_sent(message)
-        self._memory.receipts[message.id] = receipt
+        self._memory.receipts[message.id] = (receipt, message.carried)
         self._write_receipts()
 
     def _deferred(self, line: _Line, message: Message, deferral: DeliveryDeferred) -> None:
@@ -281,12 +294,12 @@ class Sender:
         self._put_off(message, self._clock() + LONGEST_ASKED, reason)
 
     def _put_off(self, message: Message, until: datetime, reason: str) -> None:
-        self._memory.waiting[message.channel, message.episode] = _Waiting(id=message.id, until=until)
+        self._memory.waiting[message.channel, message.thread] = _Waiting(id=message.id, until=until)
         MESSAGES.labels(channel=message.channel, outcome="deferred").inc()
         self._outbox.message_failed(message.id, reason=reason, retry_at=until)
 
     def _dead(self, message: Message, reason: str) -> None:
-        self._memory.waiting.pop((message.channel, message.episode), None)
+        self._memory.waiting.pop((message.channel, message.thread), None)
         MESSAGES.labels(channel=message.channel, outcome="refused").inc()
         logger.error(
             "A message cannot be delivered and is given up.",
@@ -331,4 +344,5 @@ def _log_sent(message: Message) -> None:
         stack=message.announcement.stack,
         kind=message.announcement.kind.value,
         check=message.announcement.check_id,
+        told=len(message.all_told),
     )

@@ -305,6 +305,7 @@ def _record(result: CheckResult, declaration: StackDeclaration, job: Job | None,
         return
     for announcement in recorded.announcements:
         metrics.TRANSITIONS.labels(announcement.kind).inc()
+    metrics.OPEN_FINDINGS.labels(str(result.stack)).set(recorded.open_findings)
 
 
 def _tell(result: CheckResult) -> None:
@@ -312,7 +313,6 @@ def _tell(result: CheckResult) -> None:
     metrics.CHECK_SECONDS.labels(result.method).observe(result.duration_seconds)
     if result.error is None:
         metrics.LAST_GOOD_CHECK.labels(str(result.stack)).set(result.started_at.timestamp())
-        metrics.OPEN_FINDINGS.labels(str(result.stack)).set(len(result.counted))
         # A replay says that nothing is new, and may say so every minute.
         say = logger.debug if result.method is Method.REPLAY else logger.info
         say(

@@ -122,6 +122,10 @@ class Recorded(Protocol):
     @property
     def announcements(self) -> Sequence[Announcement]: ...
 
+    @property
+    def open_findings(self) -> int:
+        """How many findings of the stack wait for somebody now."""
+
 
 class Ledger(Protocol):
     """Where checks are kept."""

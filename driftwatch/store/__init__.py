@@ -5,6 +5,8 @@ from driftwatch.store.spool import Drained, Spool
 from driftwatch.store.store import Store
 from driftwatch.store.values import (
     Acted,
+    ActedOnAll,
+    AuditEntry,
     Enqueued,
     FindingEvent,
     Page,
@@ -12,10 +14,13 @@ from driftwatch.store.values import (
     RepositoryStatus,
     SyncedStacks,
     Upgraded,
+    Voice,
 )
 
 __all__ = [
     "Acted",
+    "ActedOnAll",
+    "AuditEntry",
     "Drained",
     "Enqueued",
     "FindingEvent",
@@ -26,5 +31,6 @@ __all__ = [
     "Store",
     "SyncedStacks",
     "Upgraded",
+    "Voice",
     "instance_key",
 ]

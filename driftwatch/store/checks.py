@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from driftwatch.drift import Flapping, Step
     from driftwatch.model import Announcement, CheckResult, Job, StackDeclaration, StackId
     from driftwatch.store.engine import AnyRow
+    from driftwatch.store.values import Voice
 
 _GOOD = tuple(verdict for verdict in Verdict if verdict.is_good)
 
@@ -40,7 +41,7 @@ def record(
     result: CheckResult,
     *,
     declaration: StackDeclaration,
-    channels: Sequence[str],
+    voice: Voice,
     job: Job | None,
     late: bool,
     flapping: Flapping,
@@ -49,7 +50,8 @@ def record(
     stack = stacks.hold(connection, declaration, result.started_at)
     key = key_of(result, job)
     if known := connection.scalar(select(CheckRow.id).where(CheckRow.key == key)):
-        return Recorded(check_id=known, announcements=())
+        waiting = findings.count_open(connection, stack.id)
+        return Recorded(check_id=known, announcements=(), open_findings=waiting)
     if job is not None:
         jobs.fence(job, stack)
     check_id = _insert(connection, stack.id, key, result)
@@ -61,7 +63,7 @@ def record(
             result,
             steps,
             declaration=declaration,
-            channels=channels,
+            voice=voice,
             stack_id=stack.id,
             check_id=check_id,
             key=key,
@@ -71,7 +73,8 @@ def record(
     if job is not None:
         ended = result.started_at + timedelta(seconds=result.duration_seconds)
         jobs.close(connection, job, check_id=check_id, at=ended)
-    return Recorded(check_id=check_id, announcements=announced)
+    waiting = findings.count_open(connection, stack.id)
+    return Recorded(check_id=check_id, announcements=announced, open_findings=waiting)
 
 
 def key_of(result: CheckResult, job: Job | None) -> str:

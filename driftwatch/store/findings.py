@@ -39,6 +39,9 @@ _OPEN = tuple(status for status in FindingStatus if status.is_open)
 _LARGEST_ID = 2**63 - 1
 """What a person types may be larger than what a database takes."""
 
+_AT_ONCE = 500
+"""Ids in one question: a statement takes only so many."""
+
 _BEGINNINGS = (FindingEventKind.OPENED, FindingEventKind.REOPENED, FindingEventKind.FLAPPING)
 
 
@@ -88,6 +91,14 @@ def take(
         connection,
         [_event(ids[step.identity], step, at=at, check_id=check_id) for step in steps if step.event != SEEN],
     )
+
+
+def last_event(connection: Connection, finding_id: int) -> int:
+    """The id of the latest step in a finding's life."""
+    found: int | None = connection.scalar(
+        select(func.max(FindingEventRow.id)).where(FindingEventRow.finding_id == finding_id)
+    )
+    return found or 0
 
 
 def put(connection: Connection, step: Step, *, at: datetime) -> None:
@@ -240,6 +251,19 @@ def stack_of(connection: Connection, finding_id: int) -> int | None:
     return found
 
 
+def by_stack(connection: Connection, ids: Sequence[int]) -> dict[int, list[int]]:
+    """Ids of findings by the row id of their stack."""
+    found: dict[int, list[int]] = {}
+    for start in range(0, len(ids), _AT_ONCE):
+        some = ids[start : start + _AT_ONCE]
+        rows = connection.execute(
+            select(FindingRow.id, FindingRow.stack_id).where(FindingRow.id.in_(some)).order_by(FindingRow.id)
+        )
+        for row in rows:
+            found.setdefault(row.stack_id, []).append(row.id)
+    return found
+
+
 def _query() -> AnySelect:
     return select(FindingRow, StackRow.repository, StackRow.path, StackRow.workspace).join(
         StackRow, StackRow.id == FindingRow.stack_id
@@ -262,6 +286,7 @@ def _stored(row: AnyRow) -> StoredFinding:
         acceptance=load_optional(Acceptance, row.acceptance),
         turns=tuple(datetime.fromisoformat(turn) for turn in row.turns or ()),
         flapping_since=row.flapping_since,
+        story=row.story,
     )
 
 
@@ -324,6 +349,7 @@ def _life(step: Step) -> dict[str, Any]:
         "acceptance": writable(dump(step.acceptance)),
         "turns": [turn.isoformat() for turn in step.turns] or None,
         "flapping_since": step.flapping_since,
+        "story": step.story,
     }
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from driftwatch.drift import Occasion, Refused, act, expire, standing
+from driftwatch.drift import Occasion, Refused, act, expire, said_of, standing
 from driftwatch.log import redact
 from driftwatch.model import ErrorReport, StackDeclaration, Trigger, Verdict
 from driftwatch.store import findings, stacks, told
 from driftwatch.store.codec import load_optional
 from driftwatch.store.names import id_of
-from driftwatch.store.values import Acted
+from driftwatch.store.values import Acted, ActedOnAll
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from driftwatch.drift import Press, Step
     from driftwatch.model import Announcement
     from driftwatch.store.engine import AnyRow
+    from driftwatch.store.values import Voice
 
 
-def press(connection: Connection, finding_id: int, pressed: Press) -> Acted | Refused | None:
+def press(connection: Connection, finding_id: int, pressed: Press, *, voice: Voice) -> Acted | Refused | None:
     """Does what a person asked for. See `Store.act`."""
     stack_id = findings.stack_of(connection, finding_id)
     if stack_id is None:
@@ -37,18 +38,41 @@ def press(connection: Connection, finding_id: int, pressed: Press) -> Acted | Re
     stacks.hold_row(connection, stack_id)
     found = findings.one(connection, finding_id)
     assert found is not None  # noqa: S101  (findings are never deleted)
-    step = act(found, replace(pressed, reason=redact(pressed.reason) if pressed.reason else None))
-    if isinstance(step, Refused):
-        return step
-    findings.put(connection, step, at=pressed.at)
-    stacks.count(connection, stack_id)
-    changed = findings.one(connection, finding_id)
-    assert changed is not None  # noqa: S101  (as above)
-    return Acted(was=found.status, finding=changed)
+    done = press_all(connection, stack_id, [finding_id], pressed, voice=voice)
+    return done.refused[0] if done.refused else Acted(was=found.status, finding=done.acted[0])
+
+
+def press_all(
+    connection: Connection,
+    stack_id: int,
+    finding_ids: Sequence[int],
+    pressed: Press,
+    *,
+    voice: Voice,
+) -> ActedOnAll:
+    """Does what a person asked for with some findings of one stack, and tells it once in each story."""
+    stack = stacks.hold_row(connection, stack_id)
+    pressed = replace(pressed, reason=redact(pressed.reason) if pressed.reason else None)
+    steps: list[Step] = []
+    refused: list[Refused] = []
+    for finding_id in finding_ids:
+        found = findings.one(connection, finding_id)
+        assert found is not None  # noqa: S101  (findings are never deleted)
+        step = act(found, pressed)
+        if isinstance(step, Refused):
+            refused.append(step)
+            continue
+        findings.put(connection, step, at=pressed.at)
+        steps.append(step)
+    if steps:
+        stacks.count(connection, stack_id)
+        _tell_handled(connection, stack, steps, pressed, voice=voice)
+    changed = (findings.one(connection, step.before.id) for step in steps if step.before)
+    return ActedOnAll(acted=tuple(each for each in changed if each), refused=tuple(refused))
 
 
 def reopen_ended(
-    connection: Connection, stack_id: int, *, at: datetime, channels: Sequence[str]
+    connection: Connection, stack_id: int, *, at: datetime, voice: Voice
 ) -> tuple[Announcement, ...]:
     """Re-opens a stack's findings whose snooze or acceptance is over, and tells of them."""
     stack = stacks.hold_row(connection, stack_id)
@@ -64,7 +88,7 @@ def reopen_ended(
         _occasion(stack, at),
         steps,
         declaration=_declaration(stack),
-        channels=channels,
+        voice=voice,
         stack_id=stack_id,
     )
 
@@ -76,7 +100,7 @@ def tell_stale(
     at: datetime,
     since: datetime,
     fallback: timedelta,
-    channels: Sequence[str],
+    voice: Voice,
 ) -> tuple[Announcement, ...]:
     """Tells that a stack is stale, where it still is: a check may have come in between."""
     stack = stacks.hold_row(connection, stack_id)
@@ -88,13 +112,13 @@ def tell_stale(
         _occasion(stack, at),
         sentence=sentence,
         declaration=_declaration(stack),
-        channels=channels,
+        voice=voice,
         stack_id=stack_id,
     )
 
 
 def remind(
-    connection: Connection, stack_id: int, *, at: datetime, after: timedelta, channels: Sequence[str]
+    connection: Connection, stack_id: int, *, at: datetime, after: timedelta, voice: Voice
 ) -> tuple[Announcement, ...]:
     """Reminds of a stack's open findings, where it is time."""
     stack = stacks.hold_row(connection, stack_id)
@@ -106,9 +130,28 @@ def remind(
         [standing(found) for found in findings.active_of_stack(connection, stack_id)],
         after=after,
         declaration=_declaration(stack),
-        channels=channels,
+        voice=voice,
         stack_id=stack_id,
     )
+
+
+def _tell_handled(
+    connection: Connection, stack: AnyRow, steps: Sequence[Step], pressed: Press, *, voice: Voice
+) -> None:
+    now = [standing(found) for found in findings.active_of_stack(connection, stack.id)]
+    for story in sorted({step.story for step in steps}):
+        mine = [step for step in steps if step.story == story]
+        last = mine[-1].before
+        told.tell_handled(
+            connection,
+            replace(_occasion(stack, pressed.at), story=story),
+            [step for step in now if step.story == story],
+            said=said_of(mine, pressed),
+            declaration=_declaration(stack),
+            voice=voice,
+            stack_id=stack.id,
+            number=findings.last_event(connection, last.id) if last else 0,
+        )
 
 
 def _occasion(stack: AnyRow, at: datetime) -> Occasion:

@@ -1,29 +1,39 @@
 """The outbox: messages written with the check that they tell of, sent at least once and in order.
 
-On one channel the messages of one stack never overtake: "resolved" is not handed out while "found" still
-waits, nor the next story's "found" while this one's "resolved" does.
+On one channel, what belongs to one thread never overtakes: "resolved" is not handed out while "found" still
+waits. What waits in the thread of an incident or a digest goes out together, so that a stack more is a line
+more and not a message more.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import delete, exists, func, insert, select, update
 from sqlalchemy.orm import aliased
 
 from driftwatch.log import redact
-from driftwatch.model import Announcement, Message
+from driftwatch.model import Announcement, Incident, Message
+from driftwatch.store import incidents
 from driftwatch.store.codec import dump, load, writable
-from driftwatch.store.tables import MessageRow, MessageState, ToldRow
+from driftwatch.store.tables import IncidentRow, MessageRow, MessageState, ToldRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime, timedelta
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
-Thread = tuple[str, str]
-"""A channel and an episode."""
+    from driftwatch.drift.routing import Outlet
+    from driftwatch.store.engine import AnyRow
+    from driftwatch.store.incidents import Part
+
+CARRIED = 50
+"""Announcements that go out together at the most: so many lines a message has room for."""
+
+_GATHERED = ("incident:", "digest:")
+"""How the threads begin whose messages go out together."""
 
 
 def put(
@@ -31,35 +41,51 @@ def put(
     announcement: Announcement,
     *,
     episode: str,
-    channels: Sequence[str],
+    part: Part,
+    outlets: Sequence[Outlet],
+    gather: timedelta,
     key: str,
 ) -> None:
-    """Writes one message per channel; `key` names the check, so that a message is known by it for ever."""
-    document = dump(announcement)
-    rows = [
-        {
-            "channel": channel,
-            "dedupe_key": f"{key}:{announcement.kind}:{channel}",
-            "stack": announcement.stack,
-            "episode": episode,
-            "state": MessageState.WAITING,
-            "announcement": document,
-            "attempts": 0,
-            "created_at": announcement.at,
-            "next_attempt_at": announcement.at,
-        }
-        for channel in channels
-    ]
+    """Writes one message per channel; `key` names the check, so that a message is known by it for ever.
+
+    The first message of what may concern several stacks waits for the others for as long as `gather`.
+    """
+    document = writable(dump(announcement))
+    own = incidents.thread_of(part.incident_id)
+    rows = []
+    for outlet in outlets:
+        waits = part.gathers and outlet.thread is None and outlet.not_before <= announcement.at
+        thread = outlet.thread or own
+        rows.append(
+            {
+                "channel": outlet.channel,
+                "dedupe_key": f"{key}:{announcement.kind}:{outlet.channel}",
+                "stack": announcement.stack,
+                "episode": episode,
+                "thread": thread,
+                "incident_id": part.incident_id,
+                "state": MessageState.WAITING,
+                "announcement": document,
+                "attempts": 0,
+                "created_at": announcement.at,
+                "next_attempt_at": outlet.not_before + gather if waits else outlet.not_before,
+            }
+        )
+        if outlet.not_before <= announcement.at:
+            _wake(connection, outlet.channel, thread, at=announcement.at, gather=gather)
     if rows:
         connection.execute(insert(MessageRow), rows)
 
 
 def due(connection: Connection, *, at: datetime, limit: int) -> list[Message]:
-    """What may be sent now, the oldest first: of every channel and stack only the first that waits."""
+    """What may be sent now, the oldest first: of every channel and thread only the first that waits.
+
+    What goes out with each is added by `whole`.
+    """
     earlier = aliased(MessageRow)
     overtakes = exists().where(
         earlier.channel == MessageRow.channel,
-        earlier.stack == MessageRow.stack,
+        earlier.thread == MessageRow.thread,
         earlier.state == MessageState.WAITING,
         earlier.id < MessageRow.id,
     )
@@ -68,16 +94,47 @@ def due(connection: Connection, *, at: datetime, limit: int) -> list[Message]:
         .where(MessageRow.state == MessageState.WAITING, MessageRow.next_attempt_at <= at, ~overtakes)
         .order_by(MessageRow.id)
         .limit(limit)
+    )
+    return [_message(row) for row in rows]
+
+
+def whole(connection: Connection, message: Message, *, at: datetime) -> Message:
+    """The message with what goes out with it: those behind it, how its incident stands, and its anchor."""
+    message = replace(message, anchor=_anchor(connection, message))
+    if not message.thread.startswith(_GATHERED):
+        return message
+    rows = connection.execute(
+        select(MessageRow.id, MessageRow.announcement)
+        .where(
+            MessageRow.channel == message.channel,
+            MessageRow.thread == message.thread,
+            MessageRow.state == MessageState.WAITING,
+            MessageRow.next_attempt_at <= at,
+            MessageRow.id > message.id,
+        )
+        .order_by(MessageRow.id)
+        .limit(CARRIED - 1)
     ).all()
-    anchors = _anchors(connection, {(row.channel, row.episode) for row in rows})
-    return [_message(row, anchors.get((row.channel, row.episode))) for row in rows]
+    return replace(
+        message,
+        more=tuple(load(Announcement, row.announcement) for row in rows),
+        carried=tuple(row.id for row in rows),
+        incident=_incident(connection, message),
+    )
 
 
-def sent(connection: Connection, message_id: int, receipt: Mapping[str, str], *, at: datetime) -> None:
-    """Notes what the channel answered."""
+def sent(
+    connection: Connection,
+    message_id: int,
+    receipt: Mapping[str, str],
+    *,
+    at: datetime,
+    carried: Sequence[int] = (),
+) -> None:
+    """Notes what the channel answered to a message and those that went out with it."""
     connection.execute(
         update(MessageRow)
-        .where(MessageRow.id == message_id)
+        .where(MessageRow.id.in_([message_id, *carried]))
         .values(
             state=MessageState.SENT,
             sent_at=at,
@@ -119,26 +176,54 @@ def prune(connection: Connection, before: datetime) -> int:
         younger.episode == MessageRow.episode,
         (younger.created_at >= before) | (younger.state == MessageState.WAITING),
     )
-    heard = [ToldRow.episode == MessageRow.episode, ToldRow.outage == MessageRow.episode]
-    return connection.execute(
-        delete(MessageRow).where(MessageRow.created_at < before, ~goes_on, ~exists().where(or_(*heard)))
+    heard = exists().where((ToldRow.episode == MessageRow.episode) | (ToldRow.outage == MessageRow.episode))
+    # The first message of an incident is the anchor of all that follow, whichever stack it told of.
+    is_open = exists().where(IncidentRow.id == MessageRow.incident_id, IncidentRow.closed_at.is_(None))
+    gone = connection.execute(
+        delete(MessageRow).where(MessageRow.created_at < before, ~goes_on, ~heard, ~is_open)
     ).rowcount
+    incidents.prune(connection, before)
+    return gone
 
 
-def _anchors(connection: Connection, threads: Iterable[Thread]) -> dict[Thread, Mapping[str, str]]:
-    """What each channel answered to the first message of an episode that it took."""
-    rows = connection.execute(
-        select(MessageRow.channel, MessageRow.episode, MessageRow.receipt)
+def _wake(connection: Connection, channel: str, thread: str, *, at: datetime, gather: timedelta) -> None:
+    """What waits in a thread for quiet hours to end goes out with what may not wait for that."""
+    connection.execute(
+        update(MessageRow)
         .where(
-            tuple_(MessageRow.channel, MessageRow.episode).in_(list(threads)),
+            MessageRow.channel == channel,
+            MessageRow.thread == thread,
+            MessageRow.state == MessageState.WAITING,
+            MessageRow.attempts == 0,
+            MessageRow.next_attempt_at > at + gather,
+        )
+        .values(next_attempt_at=at)
+    )
+
+
+def _anchor(connection: Connection, message: Message) -> Mapping[str, str] | None:
+    """What the channel answered to the first message of the thread that it took."""
+    row = connection.execute(
+        select(MessageRow.receipt)
+        .where(
+            MessageRow.channel == message.channel,
+            MessageRow.thread == message.thread,
             MessageRow.state == MessageState.SENT,
         )
-        .order_by(MessageRow.id.desc())
-    )
-    return {(row.channel, row.episode): row.receipt for row in rows}
+        .order_by(MessageRow.id)
+        .limit(1)
+    ).first()
+    return row.receipt if row else None
 
 
-def _message(row: Row[Any], anchor: Mapping[str, str] | None) -> Message:
+def _incident(connection: Connection, message: Message) -> Incident | None:
+    own = connection.scalar(select(MessageRow.incident_id).where(MessageRow.id == message.id))
+    if own is None or message.thread != incidents.thread_of(own):
+        return None
+    return incidents.standing(connection, own)
+
+
+def _message(row: AnyRow) -> Message:
     return Message(
         id=row.id,
         channel=row.channel,
@@ -147,5 +232,5 @@ def _message(row: Row[Any], anchor: Mapping[str, str] | None) -> Message:
         announcement=load(Announcement, row.announcement),
         attempts=row.attempts,
         created_at=row.created_at,
-        anchor=anchor,
+        thread=row.thread,
     )

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from driftwatch.config.durations import format_duration
 from driftwatch.log import redact
 from driftwatch.model import ErrorReport, Health, StackId, StackStatus, Verdict
-from driftwatch.store import findings, jobs
+from driftwatch.store import findings, incidents, jobs
 from driftwatch.store.codec import dump_error, load_optional, writable
 from driftwatch.store.names import id_of, is_stack, matching
 from driftwatch.store.tables import RepositoryRow, StackRow, ToldRow
@@ -270,6 +270,7 @@ def _remove(connection: Connection, ids: Sequence[int], at: datetime) -> None:
     connection.execute(delete(ToldRow).where(ToldRow.stack_id.in_(ids)))
     jobs.drop_queued(connection, ids)
     findings.close_removed(connection, ids, at)
+    incidents.leave(connection, ids, at)
 
 
 def _status(row: AnyRow, *, now: datetime, allowed_age: Callable[[StackId], timedelta] | None) -> StackStatus:

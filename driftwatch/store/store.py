@@ -7,15 +7,28 @@ from the rows. It decides nothing about drift and sends nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from driftwatch.drift import Flapping
 from driftwatch.errors import UnknownStackError
-from driftwatch.store import checks, findings, jobs, lives, outbox, schema, stacks, told
+from driftwatch.store import (
+    audit,
+    checks,
+    findings,
+    incidents,
+    jobs,
+    lives,
+    outbox,
+    schema,
+    stacks,
+    told,
+)
 from driftwatch.store.codec import writable_result
 from driftwatch.store.engine import Backend, Database
 from driftwatch.store.leader import Leadership
+from driftwatch.store.values import ActedOnAll, Voice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +41,7 @@ if TYPE_CHECKING:
         CheckResult,
         ErrorReport,
         FindingStatus,
+        Incident,
         Inputs,
         Job,
         JobState,
@@ -38,8 +52,10 @@ if TYPE_CHECKING:
         StoredFinding,
         Trigger,
     )
+    from driftwatch.store.incidents import OpenFinding
     from driftwatch.store.values import (
         Acted,
+        AuditEntry,
         Enqueued,
         FindingEvent,
         Page,
@@ -64,9 +80,17 @@ class Store:
     DiskFullError where the database does not do its part; nothing is half written then.
     """
 
-    def __init__(self, database: Database, upgraded: Upgraded, flapping: Flapping | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        upgraded: Upgraded,
+        *,
+        flapping: Flapping | None = None,
+        voice: Voice | None = None,
+    ) -> None:
         self._database = database
         self._flapping = flapping or Flapping()
+        self._voice = voice or Voice()
         self._leadership = Leadership(database.backend)
         self.upgraded = upgraded
         """What opening it did to the schema."""
@@ -79,16 +103,18 @@ class Store:
         database: str | None,
         patience: float = PATIENCE,
         flapping: Flapping | None = None,
+        voice: Voice | None = None,
     ) -> Self:
         """Opens the database, made or upgraded as needed: a file in `state_dir`, or the URL of a PostgreSQL.
 
-        `flapping` says which findings count as coming and going.
+        `flapping` says which findings count as coming and going; `voice` who is told of what and when (by
+        default all channels of everything, at once; which channels there are says who has something to tell).
         Raises StoreNewerError, StoreCorruptError, StoreLockedError, StoreUnavailableError, and ConfigError
         where `database` is not the URL of a PostgreSQL.
         """
         opened = Database(_backend(state_dir, database, patience))
         try:
-            return cls(opened, schema.upgrade(opened), flapping)
+            return cls(opened, schema.upgrade(opened), flapping=flapping, voice=voice)
         except BaseException:
             opened.close()
             raise
@@ -179,20 +205,19 @@ class Store:
         found = self._database.read(partial(stacks.all_unwatched, at=at, since=since, fallback=fallback))
         if not found:
             return []
-        known = self._database.read(told.running)
-        silent = [stack for stack in found if stack not in known or not known[stack].stale]
-        tell = partial(lives.tell_stale, at=at, since=since, fallback=fallback, channels=channels)
+        known = {stack for stack, it in self._database.read(told.running) if it.stale}
+        silent = [stack for stack in found if stack not in known]
+        tell = partial(lives.tell_stale, at=at, since=since, fallback=fallback, voice=self._to(channels))
         return self._each(silent, tell)
 
     def remind(self, *, at: datetime, after: timedelta, channels: Sequence[str]) -> list[Announcement]:
         """Reminds of open findings that were last spoken of longer than `after` ago."""
-        known = self._database.read(told.running)
-        due = [
+        due = {
             stack
-            for stack, it in known.items()
+            for stack, it in self._database.read(told.running)
             if it.episode is not None and (it.spoken_at is None or at - it.spoken_at >= after)
-        ]
-        return self._each(due, partial(lives.remind, at=at, after=after, channels=channels))
+        }
+        return self._each(sorted(due), partial(lives.remind, at=at, after=after, voice=self._to(channels)))
 
     def baseline(self, stack: StackId) -> Inputs | None:
         """The inputs of the stack's last check that was in sync."""
@@ -220,7 +245,7 @@ class Store:
                 checks.record,
                 result=writable_result(result),
                 declaration=declaration,
-                channels=channels,
+                voice=self._to(channels),
                 job=job,
                 late=late,
                 flapping=self._flapping,
@@ -267,14 +292,83 @@ class Store:
     def act(self, id: int, press: Press) -> Acted | Refused | None:  # noqa: A002  (it is what the seam calls it)
         """Does what a person asked for with a finding, or says why it cannot be; None: no such finding.
 
-        The step is recorded with who and why. What was told stays; the next check tells what is news then.
+        The step is recorded with who and why, and whoever was told of the finding is told of it. What was
+        told stays; the next check tells what is news then.
         """
-        return self._database.write(partial(lives.press, finding_id=id, pressed=press))
+        return self._database.write(partial(lives.press, finding_id=id, pressed=press, voice=self._voice))
+
+    def act_on_all(self, ids: Sequence[int], press: Press) -> ActedOnAll:
+        """As `act`, for several findings at once: those of one stack in one step, which is told once."""
+        by_stack = self._database.read(partial(findings.by_stack, ids=ids))
+        done = [
+            self._database.write(
+                partial(lives.press_all, stack_id=stack, finding_ids=mine, pressed=press, voice=self._voice)
+            )
+            for stack, mine in sorted(by_stack.items())
+        ]
+        return ActedOnAll(
+            acted=tuple(each for one in done for each in one.acted),
+            refused=tuple(each for one in done for each in one.refused),
+        )
+
+    # Incidents
+
+    def incident(self, id: int) -> Incident | None:  # noqa: A002  (it is what the seam calls it)
+        """How an incident stands now."""
+        return self._database.read(partial(incidents.standing, incident_id=id))
+
+    def open_in(self, incident: int, *, fingerprint: str | None = None) -> list[OpenFinding]:
+        """The findings of an incident that wait for somebody; with a `fingerprint`, those with that content.
+
+        The latter whatever a person said of them, as long as they are not resolved.
+        """
+        if fingerprint is not None:
+            return self._database.read(
+                partial(incidents.findings_like, incident_id=incident, fingerprint=fingerprint)
+            )
+        return self._database.read(partial(incidents.open_findings, incident_id=incident))
+
+    # Audit
+
+    def note(
+        self,
+        *,
+        at: datetime,
+        actor: str,
+        via: str,
+        action: str,
+        subject: str,
+        outcome: str,
+        reason: str | None = None,
+        key: str | None = None,
+    ) -> bool:
+        """Adds a row to the audit. False, and nothing written, where one with this `key` is there already."""
+        return self._database.write(
+            partial(
+                audit.add,
+                at=at,
+                actor=actor,
+                via=via,
+                action=action,
+                subject=subject,
+                outcome=outcome,
+                reason=reason,
+                key=key,
+            )
+        )
+
+    def audit(self, *, limit: int = 100, after: int | None = None) -> Page[AuditEntry]:
+        """The audit, the newest first."""
+        return self._database.read(partial(audit.page, limit=limit, after=after))
+
+    def audit_damage(self) -> int | None:
+        """The id of the first row of the audit that is not as it was written; None where all are."""
+        return self._database.read(audit.first_damaged)
 
     def reopen_ended(self, *, at: datetime, channels: Sequence[str]) -> list[Announcement]:
         """Re-opens the findings whose snooze or acceptance is over, and tells of them."""
         found = self._database.read(partial(findings.ended, at=at))
-        return self._each(found, partial(lives.reopen_ended, at=at, channels=channels))
+        return self._each(found, partial(lives.reopen_ended, at=at, voice=self._to(channels)))
 
     # Jobs
 
@@ -326,12 +420,28 @@ class Store:
     # Outbox
 
     def due_messages(self, *, at: datetime, limit: int) -> list[Message]:
-        """Messages to send now, oldest first; of one channel and stack only the first that waits."""
+        """Messages to send now, oldest first; of one channel and thread only the first that waits."""
         return self._database.read(partial(outbox.due, at=at, limit=limit))
 
-    def message_sent(self, id: int, receipt: Mapping[str, str], *, at: datetime) -> None:  # noqa: A002  (as above)
-        """Notes the channel's answer; that to the first message of an episode is the anchor of the others."""
-        self._database.write(partial(outbox.sent, message_id=id, receipt=receipt, at=at))
+    def whole_message(self, message: Message, *, at: datetime) -> Message:
+        """The message with all that goes out with it, how its incident stands, and its anchor."""
+        return self._database.read(partial(outbox.whole, message=message, at=at))
+
+    def message_sent(
+        self,
+        id: int,  # noqa: A002  (as above)
+        receipt: Mapping[str, str],
+        *,
+        at: datetime,
+        carried: Sequence[int] = (),
+    ) -> None:
+        """Notes the channel's answer; that to the first message of a thread is the anchor of the others.
+
+        `carried` are the ids of those that went out with it.
+        """
+        self._database.write(
+            partial(outbox.sent, message_id=id, receipt=receipt, at=at, carried=tuple(carried))
+        )
 
     def message_failed(self, id: int, *, reason: str, retry_at: datetime | None) -> None:  # noqa: A002  (as above)
         """Puts a message off, or makes it a dead letter where `retry_at` is None."""
@@ -344,6 +454,9 @@ class Store:
     def prune_messages(self, before: datetime) -> int:
         """Deletes messages of episodes that are over and older than `before`. Returns how many."""
         return self._database.write(partial(outbox.prune, before=before))
+
+    def _to(self, channels: Sequence[str]) -> Voice:
+        return replace(self._voice, channels=tuple(channels))
 
     def _each(
         self, stack_ids: Iterable[int], tell: Callable[..., tuple[Announcement, ...]]

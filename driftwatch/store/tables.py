@@ -187,6 +187,7 @@ class FindingRow(Base):
     acceptance: Mapped[dict[str, Any] | None]
     turns: Mapped[list[Any] | None]
     flapping_since: Mapped[datetime | None]
+    story: Mapped[str] = mapped_column(server_default="")
 
 
 class FindingEventRow(Base):
@@ -253,12 +254,18 @@ class JobRow(Base):
 
 
 class MessageRow(Base):
-    """One announcement for one channel. `receipt` is what the channel answered."""
+    """One announcement for one channel. `receipt` is what the channel answered.
+
+    What belongs to one `thread` keeps its order on its channel, and may go out together. `incident_id` is no
+    foreign key: incidents are pruned without asking messages that were sent.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (
-        Index(None, "state", "channel", "stack", "id"),
-        Index(None, "channel", "episode", "id"),
+        Index(None, "state", "channel", "thread", "id"),
+        Index(None, "channel", "thread", "id"),
+        Index(None, "episode"),
+        Index(None, "incident_id"),
         {"sqlite_autoincrement": True},
     )
 
@@ -275,14 +282,77 @@ class MessageRow(Base):
     sent_at: Mapped[datetime | None]
     receipt: Mapped[dict[str, Any] | None]
     reason: Mapped[str | None]
+    thread: Mapped[str]
+    incident_id: Mapped[int | None]
+
+
+class IncidentRow(Base):
+    """What came from one cause. `key` says which; each time it comes anew it is one generation later."""
+
+    __tablename__ = "incidents"
+    __table_args__ = (
+        UniqueConstraint("key", "generation"),
+        Index(None, "closed_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str]
+    generation: Mapped[int]
+    title: Mapped[str | None]
+    opened_at: Mapped[datetime]
+    joined_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+
+class MemberRow(Base):
+    """One stack's part in an incident, by the episode that it is told in.
+
+    `story` is the key of the stack's findings that belong to it, None where it is about the detector. `rank`
+    is that of the worst severity, `channels` who was told, `document` the latest announcement.
+    """
+
+    __tablename__ = "incident_members"
+
+    episode: Mapped[str] = mapped_column(primary_key=True)
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incidents.id"), index=True)
+    stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"), index=True)
+    story: Mapped[str | None]
+    rank: Mapped[int]
+    channels: Mapped[list[Any]]
+    document: Mapped[dict[str, Any]]
+    over_at: Mapped[datetime | None]
+
+
+class AuditRow(Base):
+    """Who asked for what, by which way, and what came of it. Rows are only ever added.
+
+    `key` is that of the request, so that one which comes twice is taken once; `digest` covers the row and the
+    digest of the row before it.
+    """
+
+    __tablename__ = "audit"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    via: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    outcome: Mapped[str]
+    reason: Mapped[str | None]
+    key: Mapped[str | None] = mapped_column(unique=True)
+    digest: Mapped[str]
 
 
 class ToldRow(Base):
-    """What a stack's people last heard, and the episodes that go on: of its drift, of its failing checks."""
+    """What a stack's people last heard of a story, and its episodes: of drift, of failing checks."""
 
     __tablename__ = "told"
 
     stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"), primary_key=True, autoincrement=False)
+    story: Mapped[str] = mapped_column(primary_key=True, server_default="")
     document: Mapped[dict[str, Any]]
     episode: Mapped[str | None] = mapped_column(index=True)
     outage: Mapped[str | None] = mapped_column(index=True)

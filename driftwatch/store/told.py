@@ -8,21 +8,31 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
-from driftwatch.drift import Told, announce, announce_between, announce_stale, episode_of, remind
-from driftwatch.store import outbox
+from driftwatch.drift import (
+    Told,
+    announce_all,
+    announce_between,
+    announce_stale,
+    episode_of,
+    handled,
+    remind,
+)
+from driftwatch.drift.stories import OWN
+from driftwatch.store import incidents, outbox
 from driftwatch.store.codec import dump, load
 from driftwatch.store.tables import ToldRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import timedelta
 
     from sqlalchemy import Connection
 
     from driftwatch.drift import Occasion, Step
     from driftwatch.model import Announcement, CheckResult, StackDeclaration
+    from driftwatch.store.values import Voice
 
 
 def tell(
@@ -31,16 +41,23 @@ def tell(
     steps: Sequence[Step],
     *,
     declaration: StackDeclaration,
-    channels: Sequence[str],
+    voice: Voice,
     stack_id: int,
     check_id: int,
     key: str,
 ) -> tuple[Announcement, ...]:
-    """Decides what is news, writes a message for each channel, and remembers what was told."""
-    before = heard(connection, stack_id)
-    news, after = announce(before, result, steps, declaration)
-    announced = tuple(replace(announcement, check_id=check_id) for announcement in news)
-    return _say(connection, stack_id, announced, before, after, channels=channels, key=key)
+    """Decides what is news in each story, writes messages, and remembers what was told."""
+    known = all_heard(connection, stack_id)
+    told: list[Announcement] = []
+    for story, news, after in announce_all(
+        known, result, steps, declaration, failing_checks=voice.failing_checks
+    ):
+        announced = tuple(replace(announcement, check_id=check_id) for announcement in news)
+        before = known.get(story, Told())
+        told += _say(
+            connection, announced, before, after, stack_id=stack_id, story=story, voice=voice, key=key
+        )
+    return tuple(told)
 
 
 def tell_between(
@@ -49,13 +66,25 @@ def tell_between(
     steps: Sequence[Step],
     *,
     declaration: StackDeclaration,
-    channels: Sequence[str],
+    voice: Voice,
     stack_id: int,
 ) -> tuple[Announcement, ...]:
     """As `tell`, where no check was made. `steps` are those of all findings that are not resolved."""
-    before = heard(connection, stack_id)
-    news, after = announce_between(before, occasion, steps, declaration)
-    return _say(connection, stack_id, news, before, after, channels=channels, key=_key(stack_id, occasion.at))
+    told: list[Announcement] = []
+    for story, before, mine in _stories(connection, stack_id, steps):
+        about = replace(occasion, story=story)
+        news, after = announce_between(before, about, mine, declaration)
+        told += _say(
+            connection,
+            news,
+            before,
+            after,
+            stack_id=stack_id,
+            story=story,
+            voice=voice,
+            key=_key(stack_id, about),
+        )
+    return tuple(told)
 
 
 def tell_stale(
@@ -64,13 +93,22 @@ def tell_stale(
     *,
     sentence: str,
     declaration: StackDeclaration,
-    channels: Sequence[str],
+    voice: Voice,
     stack_id: int,
 ) -> tuple[Announcement, ...]:
     """Tells, once, that nobody watches this stack any more."""
     before = heard(connection, stack_id)
     news, after = announce_stale(before, occasion, declaration, sentence=sentence)
-    return _say(connection, stack_id, news, before, after, channels=channels, key=_key(stack_id, occasion.at))
+    return _say(
+        connection,
+        news,
+        before,
+        after,
+        stack_id=stack_id,
+        story=OWN,
+        voice=voice,
+        key=_key(stack_id, occasion),
+    )
 
 
 def tell_again(
@@ -80,55 +118,138 @@ def tell_again(
     *,
     after: timedelta,
     declaration: StackDeclaration,
-    channels: Sequence[str],
+    voice: Voice,
     stack_id: int,
 ) -> tuple[Announcement, ...]:
     """Reminds of what was last spoken of longer than `after` ago. `steps` are as for `tell_between`."""
-    before = heard(connection, stack_id)
-    news, now = remind(before, occasion, steps, declaration, after=after)
-    return _say(connection, stack_id, news, before, now, channels=channels, key=_key(stack_id, occasion.at))
+    told: list[Announcement] = []
+    for story, before, mine in _stories(connection, stack_id, steps):
+        about = replace(occasion, story=story)
+        news, now = remind(before, about, mine, declaration, after=after)
+        told += _say(
+            connection,
+            news,
+            before,
+            now,
+            stack_id=stack_id,
+            story=story,
+            voice=voice,
+            key=_key(stack_id, about),
+        )
+    return tuple(told)
 
 
-def heard(connection: Connection, stack_id: int) -> Told:
-    """What the people of a stack last heard."""
-    document = connection.scalar(select(ToldRow.document).where(ToldRow.stack_id == stack_id))
+def tell_handled(
+    connection: Connection,
+    occasion: Occasion,
+    steps: Sequence[Step],
+    *,
+    said: str,
+    declaration: StackDeclaration,
+    voice: Voice,
+    stack_id: int,
+    number: int,
+) -> tuple[Announcement, ...]:
+    """Tells what a person did with findings of the story that the occasion names, where it was told of.
+
+    `steps` are those of the story's findings that are not resolved; `number` is that of the event.
+    """
+    before = heard(connection, stack_id, occasion.story)
+    news = handled(before, occasion, steps, declaration, said=said)
+    key = f"handled:{stack_id}:{number}"
+    return _say(
+        connection, news, before, before, stack_id=stack_id, story=occasion.story, voice=voice, key=key
+    )
+
+
+def heard(connection: Connection, stack_id: int, story: str = OWN) -> Told:
+    """What the people of a stack last heard of a story."""
+    document = connection.scalar(
+        select(ToldRow.document).where(ToldRow.stack_id == stack_id, ToldRow.story == story)
+    )
     return Told() if document is None else load(Told, document)
 
 
-def running(connection: Connection) -> dict[int, Told]:
-    """What was last heard of the stacks with a story that goes on, by the stack's row id."""
+def all_heard(connection: Connection, stack_id: int) -> dict[str, Told]:
+    """What they last heard of each story, by its key."""
+    rows = connection.execute(select(ToldRow.story, ToldRow.document).where(ToldRow.stack_id == stack_id))
+    return {row.story: load(Told, row.document) for row in rows}
+
+
+def running(connection: Connection) -> list[tuple[int, Told]]:
+    """The stories that go on, each with its stack's row id."""
     rows = connection.execute(
         select(ToldRow.stack_id, ToldRow.document)
         .where(ToldRow.episode.is_not(None) | ToldRow.outage.is_not(None))
-        .order_by(ToldRow.stack_id)
+        .order_by(ToldRow.stack_id, ToldRow.story)
     )
-    return {row.stack_id: load(Told, row.document) for row in rows}
+    return [(row.stack_id, load(Told, row.document)) for row in rows]
+
+
+def _stories(
+    connection: Connection, stack_id: int, steps: Iterable[Step]
+) -> Iterator[tuple[str, Told, list[Step]]]:
+    known, steps = all_heard(connection, stack_id), list(steps)
+    for story in sorted({OWN, *known, *(step.story for step in steps)}):
+        yield story, known.get(story, Told()), [step for step in steps if step.story == story]
 
 
 def _say(
     connection: Connection,
-    stack_id: int,
     announced: tuple[Announcement, ...],
     before: Told,
     after: Told,
     *,
-    channels: Sequence[str],
+    stack_id: int,
+    story: str,
+    voice: Voice,
     key: str,
 ) -> tuple[Announcement, ...]:
     for announcement in announced:
         episode = episode_of(announcement, before, after)
-        outbox.put(connection, announcement, episode=episode, channels=channels, key=key)
+        _send(connection, announcement, episode=episode, story=story, stack_id=stack_id, voice=voice, key=key)
     if after != before:
-        _keep(connection, stack_id, after)
+        _keep(connection, stack_id, story, after)
     return announced
 
 
-def _key(stack_id: int, at: datetime) -> str:
-    return f"between:{stack_id}:{at.isoformat()}"
+def _send(
+    connection: Connection,
+    announcement: Announcement,
+    *,
+    episode: str,
+    story: str,
+    stack_id: int,
+    voice: Voice,
+    key: str,
+) -> None:
+    part = incidents.take_part(connection, announcement, episode=episode, story=story, stack_id=stack_id)
+    outlets = voice.routing.outlets(announcement, voice.channels, part.channels)
+    told = {*part.channels, *(outlet.channel for outlet in outlets)}
+    if told != set(part.channels):
+        incidents.note_channels(connection, episode, told)
+    which = f"{key}:{story}" if story else key
+    outbox.put(
+        connection,
+        announcement,
+        episode=episode,
+        part=part,
+        outlets=outlets,
+        gather=voice.gather,
+        key=which,
+    )
 
 
-def _keep(connection: Connection, stack_id: int, told: Told) -> None:
+def _key(stack_id: int, occasion: Occasion) -> str:
+    return f"between:{stack_id}:{occasion.at.isoformat()}"
+
+
+def _keep(connection: Connection, stack_id: int, story: str, told: Told) -> None:
+    mine = (ToldRow.stack_id == stack_id) & (ToldRow.story == story)
+    if story != OWN and told.is_silent:
+        connection.execute(delete(ToldRow).where(mine))
+        return
     kept: dict[str, Any] = {"document": dump(told), "episode": told.episode, "outage": told.outage}
-    changed = connection.execute(update(ToldRow).where(ToldRow.stack_id == stack_id).values(**kept))
+    changed = connection.execute(update(ToldRow).where(mine).values(**kept))
     if not changed.rowcount:
-        connection.execute(insert(ToldRow).values(stack_id=stack_id, **kept))
+        connection.execute(insert(ToldRow).values(stack_id=stack_id, story=story, **kept))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from driftwatch.drift.routing import Routing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
+    from driftwatch.drift import Refused
     from driftwatch.model import (
         Announcement,
         ErrorReport,
@@ -21,6 +25,20 @@ if TYPE_CHECKING:
     )
 
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """How people are told: by which channels, who of what and when, and how soon.
+
+    `gather` is how long the first message of what may concern several stacks waits for the others;
+    `failing_checks` how many checks must fail in a row before an error that may pass is told.
+    """
+
+    channels: tuple[str, ...] = ()
+    routing: Routing = field(default_factory=Routing.everything)
+    gather: timedelta = timedelta()
+    failing_checks: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +59,14 @@ class SyncedStacks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A written check. A replay of one that was written before has nothing to announce."""
+    """A written check. A replay of one that was written before has nothing to announce.
+
+    `open_findings` are those of its stack that wait for somebody now.
+    """
 
     check_id: int
     announcements: tuple[Announcement, ...]
+    open_findings: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +100,29 @@ class Acted:
 
     was: FindingStatus
     finding: StoredFinding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActedOnAll:
+    """What an action made of the findings of an incident. `refused` are the sentences why not, each once."""
+
+    acted: tuple[StoredFinding, ...]
+    refused: tuple[Refused, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """Who asked for what, by which way (`terminal`, `slack`), and what came of it."""
+
+    id: int
+    at: datetime
+    actor: str
+    via: str
+    action: str
+    subject: str
+    outcome: str
+    reason: str | None
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -368,7 +368,7 @@ def test_a_failing_detector_says_why_and_leaves_the_drift_as_it_was_told() -> No
     assert failing.error is not None
     assert failing.error.code == "timeout"
     assert failing.resolved == ()
-    assert ledger.told == replace(told, failing=True, outage=ledger.told.outage)
+    assert ledger.told == replace(told, failing=True, outage=ledger.told.outage, failures=1)
 
 
 def test_drift_that_went_away_while_checks_failed_is_told_after_the_recovery() -> None:

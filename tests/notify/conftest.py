@@ -32,7 +32,7 @@ from driftwatch.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 TOKEN = "xoxb-canary-0123456789-abcdef"
@@ -192,10 +192,36 @@ class MemoryOutbox:
         due = [self._anchored(self.messages[key]) for key, moment in self.due_at.items() if moment <= at]
         return sorted(due, key=lambda message: message.id)[:limit]
 
-    def message_sent(self, id: int, receipt: Mapping[str, str], *, at: datetime) -> None:  # noqa: A002, ARG002  (the seam's)
+    def whole_message(self, message: Message, *, at: datetime) -> Message:
+        """Those of an incident's thread that wait behind it go out with it."""
         self._check()
-        del self.due_at[id]
-        self.receipts[id] = receipt
+        if not message.thread.startswith("incident:"):
+            return message
+        behind = [
+            each
+            for key, each in sorted(self.messages.items())
+            if key > message.id
+            and (each.channel, each.thread) == (message.channel, message.thread)
+            and self.due_at.get(key, at + timedelta(1)) <= at
+        ]
+        return replace(
+            message,
+            more=tuple(each.announcement for each in behind),
+            carried=tuple(each.id for each in behind),
+        )
+
+    def message_sent(
+        self,
+        id: int,  # noqa: A002  (the seam's)
+        receipt: Mapping[str, str],
+        *,
+        at: datetime,  # noqa: ARG002  (the seam's)
+        carried: Sequence[int] = (),
+    ) -> None:
+        self._check()
+        for each in (id, *carried):
+            del self.due_at[each]
+            self.receipts[each] = receipt
 
     def message_failed(self, id: int, *, reason: str, retry_at: datetime | None) -> None:  # noqa: A002  (the seam's)
         self._check()
@@ -214,7 +240,7 @@ class MemoryOutbox:
         mates = [
             receipt
             for key, receipt in self.receipts.items()
-            if (self.messages[key].channel, self.messages[key].episode) == (message.channel, message.episode)
+            if (self.messages[key].channel, self.messages[key].thread) == (message.channel, message.thread)
         ]
         return replace(message, anchor=mates[-1]) if mates else message
 
@@ -272,7 +298,8 @@ def _message(id: int = 1, announcement: Announcement | None = None, **other: Any
         "attempts": 0,
         "created_at": NOON,
     }
-    return Message(**given | other)
+    given = given | other
+    return Message(**{"thread": given["episode"]} | given)
 
 
 def _incident(*announcements: Announcement, **other: Any) -> Incident:

@@ -46,7 +46,7 @@ def test_what_waits_holds_back_what_follows_on_the_same_stack_and_channel(
     channels = ["slack", "webhook:ops"]
     record(result(1, finding()), channels=channels)
     record(result(1, at=after(1)), channels=channels)
-    record(result(2, finding(), at=after(2)), channels=channels)
+    record(result(2, finding(actual=1), at=after(2)), channels=channels)
     found = due(store)
     assert [(message.channel, message.announcement.stack[-4:]) for message in found] == [
         ("slack", "s001"),
@@ -73,7 +73,9 @@ def test_the_first_receipt_of_an_episode_is_the_anchor_of_the_others(
     record(result(1, at=after(2)))
     anchors = []
     for number in range(3):
-        (message,) = due(store)
+        (first,) = due(store)
+        # As of a moment at which none of those behind it was there yet.
+        message = store.whole_message(first, at=START)
         anchors.append(message.anchor)
         store.message_sent(message.id, {"channel": "C1", "ts": str(number)}, at=LATER)
     assert anchors == [None, {"channel": "C1", "ts": "0"}, {"channel": "C1", "ts": "0"}]
@@ -82,11 +84,14 @@ def test_the_first_receipt_of_an_episode_is_the_anchor_of_the_others(
 def test_a_new_episode_has_no_anchor_of_the_last_one(store: Store, record: Callable[..., Any]) -> None:
     for minutes, findings in ((0, [finding()]), (1, []), (2, [finding()])):
         record(result(1, *findings, at=after(minutes)))
-    for _ in range(2):
-        (message,) = due(store)
-        store.message_sent(message.id, {"ts": "1"}, at=LATER)
+    first, second = due(store)
+    whole = store.whole_message(first, at=LATER)
+    assert [said.kind for said in whole.all_told] == ["drift_found", "resolved"]
+    store.message_sent(whole.id, {"ts": "1"}, at=LATER, carried=whole.carried)
     (message,) = due(store)
-    assert (message.announcement.kind, message.anchor) == ("drift_found", None)
+    assert message == second
+    assert store.whole_message(message, at=LATER).anchor is None
+    assert message.announcement.kind == "drift_found"
 
 
 def test_a_dead_letter_is_counted_and_holds_nothing_back(store: Store, record: Callable[..., Any]) -> None:
@@ -108,7 +113,7 @@ def test_a_late_failure_does_not_wake_a_sent_message(store: Store, record: Calla
 
 def test_each_message_has_a_key_of_its_own(store: Store, record: Callable[..., Any]) -> None:
     record(result(1, finding()), channels=["slack", "webhook:ops"])
-    record(result(2, finding()), channels=["slack", "webhook:ops"])
+    record(result(2, finding(actual=1)), channels=["slack", "webhook:ops"])
     assert len({message.dedupe_key for message in due(store)}) == 4
 
 
@@ -125,7 +130,7 @@ def test_the_reason_of_a_failure_is_redacted(store: Store, record: Callable[...,
 
 def test_only_so_many_are_handed_out_and_the_oldest_first(store: Store, record: Callable[..., Any]) -> None:
     for number in range(1, 6):
-        record(result(number, finding()))
+        record(result(number, finding(actual=number)))
     assert [message.announcement.stack for message in due(store, limit=2)] == [
         str(stack_id(1)),
         str(stack_id(2)),

@@ -80,8 +80,8 @@ def test_ended_jobs_go_and_open_ones_stay(store: Store, record: Callable[..., An
 def test_old_messages_go_when_their_story_is_over(store: Store, record: Callable[..., Any]) -> None:
     record(result(1, finding()))
     record(result(1, at=after(1)))
-    record(result(2, finding()))
-    record(result(3, finding()))
+    record(result(2, finding(actual=2)))
+    record(result(3, finding(actual=3)))
     while messages := store.due_messages(at=after(9), limit=9):
         for message in messages:
             if message.announcement.stack != str(stack_id(3)):
@@ -93,5 +93,6 @@ def test_old_messages_go_when_their_story_is_over(store: Store, record: Callable
     assert store.prune_messages(after(60)) == 2
     assert len(ids(store, MessageRow)) == 2
     record(result(2, at=after(61)))
-    told = [message for message in store.due_messages(at=after(61), limit=9) if message.anchor]
+    whole = (store.whole_message(each, at=after(61)) for each in store.due_messages(at=after(61), limit=9))
+    told = [message for message in whole if message.anchor]
     assert [message.announcement.kind for message in told] == ["resolved"]

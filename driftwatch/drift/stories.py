@@ -1,0 +1,173 @@
+"""Which findings are told together: those that come from one cause, in one stack and over many.
+
+Pure. Within a stack, findings with a shared cause (a commit that is not applied, a provider's upgrade, an
+input that moved) have a story of their own, so that a commit that forty stacks wait for is never mixed up
+with what somebody did by hand in one of them. All others share the stack's own story, whose key is empty. A
+finding stays in the story in which it began.
+
+Over stacks, stories of the same origin are one incident: one alert with a line for each stack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from driftwatch.drift.values import canonical
+from driftwatch.model import Cause, InputKind, TransitionKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from driftwatch.model import Announcement, ErrorReport, Finding, Inputs, JsonValue, Movement
+
+OWN = ""
+"""The key of a stack's own story."""
+
+NEARBY = timedelta(hours=1)
+"""How long after the last stack of it another one may join an incident whose cause is only taken to be
+shared: what happens at once has one reason, what happens a day later has another."""
+
+LONGEST_TITLE = 200
+
+_OF_MACHINES = frozenset(
+    {
+        *("backend_refused", "cloud_throttled", "cloud_unreachable", "credentials_expired"),
+        *("credentials_refused", "disk_full", "identity_mismatch", "machine_failed", "no_binary", "no_git"),
+        *("provider_unavailable", "timeout"),
+    }
+)
+"""Errors that say something of what all stacks share, and not of the one that met them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where an incident comes from. `key` is None where it is nobody else's.
+
+    `title` names a shared cause in words. Another stack joins while the incident is open, and not later than
+    `within` after the last one did, where that is given.
+    """
+
+    key: str | None = None
+    title: str | None = None
+    within: timedelta | None = None
+
+
+def story_of(finding: Finding, inputs: Inputs) -> str:
+    """The key of the story in which a finding begins. `inputs` are those of the check that saw it."""
+    if not finding.counted or len(finding.causes) != 1 or finding.evidence is None:
+        return OWN
+    match finding.causes[0]:
+        case Cause.UNAPPLIED_COMMIT:
+            commits = finding.evidence.commits
+            return f"commit:{commits[0].id}" if commits else OWN
+        case Cause.PROVIDER_UPGRADE:
+            return _of_upgrade(finding.evidence.movements)
+        case Cause.INPUT_CHANGE:
+            return _of_input(finding.evidence.movements, inputs)
+        case _:
+            return OWN
+
+
+def origin_of(announcement: Announcement, story: str) -> Origin:
+    """Where the incident comes from that an announcement begins. `story` is the key of its story."""
+    match announcement.kind:
+        case TransitionKind.CHECK_FAILING:
+            return _of_failure(announcement.error)
+        case TransitionKind.STALE:
+            return Origin(key="stale", title="no good check comes any more", within=NEARBY)
+        case TransitionKind.REPLAY_DISAGREED | TransitionKind.RECOVERED:
+            return Origin()
+        case _ if story != OWN:
+            return Origin(key=story, title=_title(story, announcement.findings))
+        case _:
+            return _of_change_by_hand(announcement)
+
+
+def _of_upgrade(movements: Iterable[Movement]) -> str:
+    moved = [each for each in movements if each.input is InputKind.PROVIDER]
+    return f"provider:{moved[0].name}:{moved[0].before}:{moved[0].after}" if len(moved) == 1 else OWN
+
+
+def _of_input(movements: Sequence[Movement], inputs: Inputs) -> str:
+    """By what an upstream state was asked for, and by what else was answered: digests, no values."""
+    upstream = {
+        _digests(inputs, each.name).partition(":")[0]
+        for each in movements
+        if each.input is InputKind.UPSTREAM_OUTPUT
+    }
+    others = [each for each in movements if each.input in (InputKind.DATA_READ, InputKind.VARIABLE)]
+    if len(upstream) == 1 and not others and (asked := upstream.pop()):
+        return f"upstream:{asked}"
+    if len(others) != 1 or upstream:
+        return OWN
+    (moved,) = others
+    if moved.input is InputKind.DATA_READ:
+        answered = _digests(inputs, moved.name)
+        return f"data:{answered}" if answered else OWN
+    digest = (inputs.variable_digests or {}).get(moved.name or "")
+    return f"variable:{moved.name}:{digest}" if digest else OWN
+
+
+def _digests(inputs: Inputs, name: str | None) -> str:
+    """`<what was asked>:<what was answered>` of a data source; empty where it is not known."""
+    return (inputs.read_digests or {}).get(name or "", "")
+
+
+def _of_failure(error: ErrorReport | None) -> Origin:
+    if error is None:
+        return Origin()
+    if error.code in _OF_MACHINES:
+        return Origin(key=f"failing:{error.code}", title=f"checks fail: {error.code}", within=NEARBY)
+    said = hashlib.sha256(error.message.encode("utf-8", "replace")).hexdigest()[:16]
+    return Origin(key=f"failing:{error.code}:{said}", title=f"checks fail: {error.code}", within=NEARBY)
+
+
+def _of_change_by_hand(announcement: Announcement) -> Origin:
+    """The same change in several stacks at about the same time has one hand behind it."""
+    if announcement.mass_deletion:
+        return Origin(key="mass_deletion", title="so much is gone that it may not be true", within=NEARBY)
+    found = announcement.findings
+    if not found or any(each.causes != (Cause.OUT_OF_BAND,) for each in found):
+        return Origin()
+    content: list[JsonValue] = sorted((_content(each) for each in found), key=canonical)
+    digest = hashlib.sha256(canonical([announcement.total, *content]).encode()).hexdigest()[:32]
+    return Origin(key=f"hand:{digest}", title=f"the same change by hand: {_shown(found[0])}", within=NEARBY)
+
+
+def _content(finding: Finding) -> JsonValue:
+    """What somebody did, wherever it was."""
+    changes: list[JsonValue] = [
+        [each.path, each.actual] for each in finding.attributes if each.cause is not Cause.NOISE
+    ]
+    return [finding.type, finding.kind, finding.action, *changes]
+
+
+def _shown(finding: Finding) -> str:
+    return f"{finding.type} {finding.kind.replace('_', ' ')}"[:LONGEST_TITLE]
+
+
+def _title(story: str, findings: Sequence[Finding]) -> str:
+    """In words; those of others are not escaped here."""
+    sort, _, rest = story.partition(":")
+    evidence = findings[0].evidence if findings else None
+    if sort == "commit":
+        commit = evidence.commits[0] if evidence and evidence.commits else None
+        about = f" ({commit.subject}, by {commit.author})" if commit else ""
+        return f"commit {rest[:10]} is not applied{about}"[:LONGEST_TITLE]
+    moved = next(iter(evidence.movements), None) if evidence else None
+    if sort == "provider":
+        source, before, after = rest.rsplit(":", 2)
+        return f"upgrade of {source} from {before} to {after}"[:LONGEST_TITLE]
+    if sort == "upstream":
+        upstream = (
+            [each for each in evidence.movements if each.input is InputKind.UPSTREAM_OUTPUT]
+            if evidence
+            else []
+        )
+        name = (upstream[0].name or "").partition(".outputs.")[0] if upstream else "a state upstream"
+        return f"outputs moved upstream: {name}"[:LONGEST_TITLE]
+    name = moved.name if moved and moved.name else "an input"
+    return f"{name} has moved"[:LONGEST_TITLE]

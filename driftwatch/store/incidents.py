@@ -1,0 +1,302 @@
+"""Incidents: which stacks' stories are one alert, how each stands, and what is open in it.
+
+Whether a story joins an incident is decided by its origin (`driftwatch.drift.stories`); here that becomes
+rows. Whoever writes holds the stack's row; on PostgreSQL, also the origin's key, so that two stacks that meet
+the same cause at the same moment do not make two incidents of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, exists, func, insert, select, text, update
+
+from driftwatch.drift.stories import Origin, origin_of
+from driftwatch.log import redact
+from driftwatch.model import (
+    INCIDENT_LINES,
+    Announcement,
+    FindingStatus,
+    Incident,
+    IncidentLine,
+    TransitionKind,
+)
+from driftwatch.store.codec import dump, load, writable
+from driftwatch.store.tables import FindingRow, IncidentRow, MemberRow, MessageRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from driftwatch.store.engine import AnyRow
+
+_OPEN = tuple(status for status in FindingStatus if status.is_open)
+_BEGINNINGS = (
+    TransitionKind.DRIFT_FOUND,
+    TransitionKind.CHECK_FAILING,
+    TransitionKind.STALE,
+    TransitionKind.REPLAY_DISAGREED,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A stack's part in an incident.
+
+    `channels` are those that were told of it; `gathers` is true where the incident has just begun, and others
+    may come.
+    """
+
+    incident_id: int
+    channels: tuple[str, ...]
+    gathers: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenFinding:
+    """A finding that is open in an incident, as far as an action on it needs to know."""
+
+    id: int
+    stack_id: int
+    fingerprint: str
+
+
+def take_part(
+    connection: Connection, announcement: Announcement, *, episode: str, story: str, stack_id: int
+) -> Part:
+    """The part that an announcement belongs to, begun where it begins, and noted as it stands now."""
+    member = connection.execute(select(MemberRow).where(MemberRow.episode == episode)).first()
+    begins = False
+    if member is None:
+        incident_id, begins = _incident(connection, announcement, episode=episode, story=story)
+        _join(connection, announcement, incident_id, episode=episode, story=story, stack_id=stack_id)
+        _adopt(connection, episode, incident_id)
+        channels: tuple[str, ...] = _told(connection, episode)
+    else:
+        incident_id, channels = member.incident_id, tuple(member.channels)
+    _note(connection, announcement, incident_id, episode)
+    return Part(incident_id=incident_id, channels=channels, gathers=begins)
+
+
+def note_channels(connection: Connection, episode: str, channels: Iterable[str]) -> None:
+    """Notes who was told of a part: they are told of the rest of it, too."""
+    connection.execute(
+        update(MemberRow).where(MemberRow.episode == episode).values(channels=sorted(set(channels)))
+    )
+
+
+def part(connection: Connection, episode: str) -> AnyRow | None:
+    """The row of a part."""
+    return connection.execute(select(MemberRow).where(MemberRow.episode == episode)).first()
+
+
+def standing(connection: Connection, incident_id: int) -> Incident | None:
+    """How an incident stands now."""
+    row = connection.execute(select(IncidentRow).where(IncidentRow.id == incident_id)).first()
+    if row is None:
+        return None
+    mine = MemberRow.incident_id == incident_id
+    members = connection.execute(
+        select(MemberRow.document, MemberRow.over_at)
+        .where(mine)
+        .order_by(MemberRow.over_at.is_not(None), MemberRow.rank.desc(), MemberRow.episode)
+        .limit(INCIDENT_LINES)
+    ).all()
+    counted = connection.execute(
+        select(func.count(), func.count(MemberRow.over_at)).select_from(MemberRow).where(mine)
+    ).one()
+    return Incident(
+        id=row.id,
+        title=row.title,
+        opened_at=row.opened_at,
+        closed_at=row.closed_at,
+        lines=tuple(
+            IncidentLine(announcement=load(Announcement, each.document), over=each.over_at is not None)
+            for each in members
+        ),
+        total=counted[0],
+        open=counted[0] - counted[1],
+        seen=digest_of(each.fingerprint for each in open_findings(connection, incident_id)),
+    )
+
+
+def open_findings(connection: Connection, incident_id: int) -> list[OpenFinding]:
+    """The findings of an incident that wait for somebody."""
+    rows = connection.execute(
+        select(FindingRow.id, FindingRow.stack_id, FindingRow.fingerprint)
+        .join(
+            MemberRow,
+            (MemberRow.stack_id == FindingRow.stack_id) & (MemberRow.story == FindingRow.story),
+        )
+        .where(
+            MemberRow.incident_id == incident_id,
+            MemberRow.over_at.is_(None),
+            FindingRow.counted,
+            FindingRow.status.in_(_OPEN),
+        )
+        .order_by(FindingRow.stack_id, FindingRow.id)
+    )
+    return [OpenFinding(id=row.id, stack_id=row.stack_id, fingerprint=row.fingerprint) for row in rows]
+
+
+def findings_like(connection: Connection, incident_id: int, fingerprint: str) -> list[OpenFinding]:
+    """Those of an incident with this content that are not resolved, whatever a person said of them."""
+    rows = connection.execute(
+        select(FindingRow.id, FindingRow.stack_id, FindingRow.fingerprint)
+        .join(
+            MemberRow,
+            (MemberRow.stack_id == FindingRow.stack_id) & (MemberRow.story == FindingRow.story),
+        )
+        .where(
+            MemberRow.incident_id == incident_id,
+            FindingRow.fingerprint == fingerprint,
+            FindingRow.counted,
+            FindingRow.status != FindingStatus.RESOLVED,
+        )
+        .order_by(FindingRow.stack_id, FindingRow.id)
+    )
+    return [OpenFinding(id=row.id, stack_id=row.stack_id, fingerprint=row.fingerprint) for row in rows]
+
+
+def stacks_of(connection: Connection, incident_id: int) -> list[int]:
+    """The row ids of an incident's stacks."""
+    return list(
+        connection.scalars(select(MemberRow.stack_id).where(MemberRow.incident_id == incident_id).distinct())
+    )
+
+
+def digest_of(fingerprints: Iterable[str]) -> str:
+    """What a person saw of an incident, in 32 hex digits."""
+    return hashlib.sha256("\n".join(sorted(fingerprints)).encode()).hexdigest()[:32]
+
+
+def leave(connection: Connection, stack_ids: Sequence[int], at: datetime) -> None:
+    """Ends the parts of stacks that are no longer declared."""
+    mine = MemberRow.stack_id.in_(stack_ids) & MemberRow.over_at.is_(None)
+    left = set(connection.scalars(select(MemberRow.incident_id).where(mine)))
+    connection.execute(update(MemberRow).where(mine).values(over_at=at))
+    for incident_id in sorted(left):
+        _close(connection, incident_id, at)
+
+
+def prune(connection: Connection, before: datetime) -> int:
+    """Deletes incidents that were over before a moment and that no message is left of."""
+    told = exists().where(MessageRow.incident_id == IncidentRow.id)
+    gone = list(connection.scalars(select(IncidentRow.id).where(IncidentRow.closed_at < before, ~told)))
+    for start in range(0, len(gone), _AT_ONCE):
+        ids = gone[start : start + _AT_ONCE]
+        connection.execute(delete(MemberRow).where(MemberRow.incident_id.in_(ids)))
+        connection.execute(delete(IncidentRow).where(IncidentRow.id.in_(ids)))
+    return len(gone)
+
+
+_AT_ONCE = 500
+
+
+def _incident(
+    connection: Connection, announcement: Announcement, *, episode: str, story: str
+) -> tuple[int, bool]:
+    """The incident of an origin, one that may be joined or else a new one, and whether others may come."""
+    origin = origin_of(announcement, story) if announcement.kind in _BEGINNINGS else Origin()
+    key = origin.key or f"own:{episode}"
+    if connection.dialect.name == "postgresql":
+        lock = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
+    latest = connection.execute(
+        select(IncidentRow).where(IncidentRow.key == key).order_by(IncidentRow.generation.desc()).limit(1)
+    ).first()
+    if latest is not None and _may_join(latest, origin, announcement.at):
+        connection.execute(
+            update(IncidentRow)
+            .where(IncidentRow.id == latest.id)
+            .values(joined_at=max(latest.joined_at, announcement.at))
+        )
+        return latest.id, False
+    added = connection.execute(
+        insert(IncidentRow).values(
+            key=key,
+            generation=latest.generation + 1 if latest else 1,
+            title=writable(redact(origin.title)) if origin.title else None,
+            opened_at=announcement.at,
+            joined_at=announcement.at,
+        )
+    )
+    assert added.inserted_primary_key is not None  # noqa: S101  (for the type checker)
+    return added.inserted_primary_key[0], origin.key is not None
+
+
+def _may_join(latest: AnyRow, origin: Origin, at: datetime) -> bool:
+    if latest.closed_at is not None:
+        return False
+    return origin.within is None or at - latest.joined_at <= origin.within
+
+
+def _join(
+    connection: Connection,
+    announcement: Announcement,
+    incident_id: int,
+    *,
+    episode: str,
+    story: str,
+    stack_id: int,
+) -> None:
+    connection.execute(
+        insert(MemberRow).values(
+            episode=episode,
+            incident_id=incident_id,
+            stack_id=stack_id,
+            story=None if announcement.kind.is_of_detector else story,
+            rank=0,
+            channels=[],
+            document=writable(dump(announcement)),
+        )
+    )
+
+
+def _adopt(connection: Connection, episode: str, incident_id: int) -> None:
+    """What was told in this episode before there were incidents stays in one thread with what follows."""
+    connection.execute(
+        update(MessageRow)
+        .where(MessageRow.episode == episode, MessageRow.thread == episode)
+        .values(thread=thread_of(incident_id), incident_id=incident_id)
+    )
+
+
+def _told(connection: Connection, episode: str) -> tuple[str, ...]:
+    return tuple(
+        connection.scalars(select(MessageRow.channel).where(MessageRow.episode == episode).distinct())
+    )
+
+
+def _note(connection: Connection, announcement: Announcement, incident_id: int, episode: str) -> None:
+    over = announcement.kind.is_end
+    rank = max((finding.severity.rank for finding in announcement.findings), default=0)
+    connection.execute(
+        update(MemberRow)
+        .where(MemberRow.episode == episode)
+        .values(document=writable(dump(announcement)), rank=rank, over_at=announcement.at if over else None)
+    )
+    if over:
+        _close(connection, incident_id, announcement.at)
+
+
+def _close(connection: Connection, incident_id: int, at: datetime) -> None:
+    """Closes an incident that nothing is left of."""
+    connection.execute(
+        update(IncidentRow)
+        .where(IncidentRow.id == incident_id, IncidentRow.closed_at.is_(None), ~_goes_on(incident_id))
+        .values(closed_at=at)
+    )
+
+
+def _goes_on(incident_id: int) -> ColumnElement[bool]:
+    return exists().where(MemberRow.incident_id == incident_id, MemberRow.over_at.is_(None))
+
+
+def thread_of(incident_id: int) -> str:
+    """The thread in which an incident is told."""
+    return f"incident:{incident_id}"
