@@ -407,3 +407,65 @@ def test_one_that_comes_and_goes_is_named_as_such(an_announcement: Callable[...,
 
     assert "*Comes and goes:* `aws_sqs_queue.&lt;jobs&gt;`" in whole(render.message(told))
     assert "`aws_sqs_queue.&lt;jobs&gt;`" in render.reply(told).text
+
+
+def test_what_a_person_did_stands_under_the_present_condition(
+    an_announcement: Callable[..., Announcement],
+) -> None:
+    told = an_announcement(
+        TransitionKind.HANDLED, total=2, set_aside=1, said="anna acknowledged `aws_x.y`: on <it>"
+    )
+
+    rendered = render.message(told)
+
+    assert rendered.blocks[0]["text"]["text"] == (
+        "🔴 platform/envs/prod/network: drifted, 2 findings, 1 snoozed or accepted"
+    )
+    assert rendered.blocks[1]["type"] == "context"
+    assert texts(rendered)[1] == "anna acknowledged `aws_x.y`: on &lt;it&gt;"
+    assert rendered.text.splitlines()[1] == texts(rendered)[1]
+    assert render.reply(told).text.splitlines()[1] == texts(rendered)[1]
+
+
+@pytest.mark.parametrize("said", [None, "", " ", "\u202e\u200b"])
+def test_nothing_said_is_no_empty_block(an_announcement: Callable[..., Announcement], said: str) -> None:
+    """Slack refuses all blocks for one without text."""
+    rendered = render.message(an_announcement(TransitionKind.HANDLED, said=said, total=1))
+
+    assert [block["type"] for block in rendered.blocks[:2]] == ["header", "section"]
+    assert all(texts(rendered))
+
+
+def test_what_was_all_put_aside_is_green_and_not_in_sync(
+    an_announcement: Callable[..., Announcement],
+) -> None:
+    told = an_announcement(TransitionKind.HANDLED, total=0, set_aside=2)
+
+    assert render.headline(told) == "🟢 platform/envs/prod/network: drifted, 2 snoozed or accepted"
+
+
+def test_a_failing_check_stays_yellow_whatever_was_put_aside(
+    an_announcement: Callable[..., Announcement],
+) -> None:
+    told = an_announcement(TransitionKind.CHECK_FAILING, verdict=Verdict.ERROR, set_aside=2)
+
+    assert render.headline(told).startswith("🟡")
+
+
+@pytest.mark.row(54)
+@pytest.mark.timeout(30)
+def test_a_value_of_megabytes_is_cut(
+    an_announcement: Callable[..., Announcement],
+    a_finding: Callable[..., Finding],
+    a_change: Callable[..., AttributeChange],
+) -> None:
+    """Row 54: it neither fills the message nor keeps it from being made."""
+    large = "<!channel> " * (5 * 1024 * 1024 // 11)
+    finding = a_finding(attributes=(a_change(actual=large, after=[large]),))
+
+    rendered = render.message(an_announcement(findings=(finding,)))
+
+    shown = texts(rendered)[1].splitlines()[1]
+    assert length(shown) < 200
+    assert shown.count("…") == 2
+    assert_tame(whole(rendered))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,14 +14,14 @@ from pydantic import SecretStr
 from driftwatch.config.notify import SlackSettings
 from driftwatch.errors import Remedy
 from driftwatch.log import redact
-from driftwatch.model import ErrorReport, TransitionKind, Verdict
+from driftwatch.model import ErrorReport, Severity, TransitionKind, Verdict
 from driftwatch.notify import DeliveryDeferred, DeliveryRefused
 from driftwatch.notify.slack import SlackChannel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from driftwatch.model import Announcement, Finding, Message
+    from driftwatch.model import Announcement, Finding, Incident, Message
 
 ANCHOR = {"channel": "C042", "ts": "1699999999.000007"}
 
@@ -390,3 +391,253 @@ def test_a_name_full_of_mentions_reaches_slack_as_text(
 
     assert b"<" not in slack.calls[0].body
     assert b"&lt;!channel&gt;" in slack.calls[0].body
+
+
+# Incidents.
+
+
+@pytest.fixture
+def pressable(slack_settings: SlackSettings) -> Any:
+    """A channel of an app whose presses can come back."""
+    return SlackChannel(slack_settings.model_copy(update={"signing_secret": SecretStr("5ecret")}), timeout=5)
+
+
+@pytest.fixture
+def over_stacks(
+    a_message: Callable[..., Message],
+    an_announcement: Callable[..., Announcement],
+    an_incident: Callable[..., Incident],
+) -> Callable[..., Message]:
+    """A message that tells of so many stacks of one incident at once."""
+
+    def made(number: int, kind: TransitionKind = TransitionKind.DRIFT_FOUND, **other: Any) -> Message:
+        told = [an_announcement(kind, stack=f"platform/s{place:03}") for place in range(number)]
+        incident = an_incident(*told)
+        given = {"incident": replace(incident, lines=incident.lines[:50]), "thread": "incident:7"}
+        return a_message(1, told[0], more=tuple(told[1:]), **given | other)
+
+    return made
+
+
+def kinds(sent: Any) -> list[str]:
+    return [block["type"] for block in sent["blocks"]]
+
+
+def test_one_cause_over_forty_stacks_is_one_post(
+    slack: Any, channel: Any, over_stacks: Callable[..., Message]
+) -> None:
+    receipt = channel.deliver(over_stacks(40))
+
+    assert slack.methods() == ["chat.postMessage"]
+    assert slack.posts[0]["text"].startswith("🔴 the same change in 40 stacks: 40 open")
+    assert slack.posts[0]["blocks"][1]["text"]["text"].count("\n") == 39
+    assert receipt == {"channel": "C042", "ts": "1700000000.000001"}
+
+
+def test_what_a_first_message_cannot_name_follows_as_its_first_reply(
+    slack: Any, channel: Any, over_stacks: Callable[..., Message]
+) -> None:
+    receipt = channel.deliver(over_stacks(60))
+
+    assert slack.methods() == ["chat.postMessage", "chat.postMessage"]
+    head, reply = slack.posts
+    assert "These are 50 of *60* stacks." in json.dumps(head["blocks"])
+    assert reply["thread_ts"] == receipt["ts"]
+    assert reply["reply_broadcast"] is False
+    named = [line.split("`")[1] for line in reply["text"].splitlines()]
+    assert named == [f"platform/s{place:03}" for place in range(50, 60)]
+
+
+def test_a_first_reply_that_did_not_get_through_does_not_repeat_the_message(
+    slack: Any, channel: Any, over_stacks: Callable[..., Message], a_reply: Callable[..., Any]
+) -> None:
+    """The outbox knows of no anchor yet: what stands is updated, and all is told in its thread."""
+    posted = {"ok": True, "channel": "C042", "ts": "1700000000.000009"}
+    slack.then(a_reply(body=json.dumps(posted).encode()), a_reply(status=429, headers={"Retry-After": "1"}))
+
+    with pytest.raises(DeliveryDeferred):
+        channel.deliver(over_stacks(60))
+    receipt = channel.deliver(over_stacks(60))
+
+    assert slack.methods() == ["chat.postMessage", "chat.postMessage", "chat.update", "chat.postMessage"]
+    assert slack.updates[0]["ts"] == slack.posts[2]["thread_ts"] == receipt["ts"] == posted["ts"]
+
+
+def test_what_once_got_through_is_not_remembered_for_another_message(
+    slack: Any, channel: Any, over_stacks: Callable[..., Message]
+) -> None:
+    channel.deliver(over_stacks(2))
+    channel.deliver(over_stacks(2))
+
+    assert slack.methods() == ["chat.postMessage", "chat.postMessage"]
+    assert all("thread_ts" not in post for post in slack.posts)
+
+
+def test_where_no_replies_are_allowed_the_first_message_stands_alone(
+    slack: Any,
+    channel: Any,
+    over_stacks: Callable[..., Message],
+    refusal: Callable[[str], Any],
+    a_reply: Callable[..., Any],
+) -> None:
+    posted = {"ok": True, "channel": "C042", "ts": "1700000000.000009"}
+    slack.then(a_reply(body=json.dumps(posted).encode()), refusal("restricted_action_thread_locked"))
+
+    assert channel.deliver(over_stacks(60))["ts"] == posted["ts"]
+    assert slack.methods() == ["chat.postMessage", "chat.postMessage"]
+
+
+def test_what_came_meanwhile_is_one_update_and_one_reply(
+    slack: Any, channel: Any, over_stacks: Callable[..., Message]
+) -> None:
+    channel.deliver(over_stacks(5, anchor=ANCHOR))
+
+    assert slack.methods() == ["chat.update", "chat.postMessage"]
+    assert slack.posts[0]["thread_ts"] == ANCHOR["ts"]
+    assert len(slack.posts[0]["text"].splitlines()) == 5
+
+
+def test_what_waits_behind_a_lost_message_is_not_taken_for_a_copy_of_it(
+    slack: Any, channel: Any, over_stacks: Callable[..., Message], a_reply: Callable[..., Any]
+) -> None:
+    slack.then(a_reply(fault="reset"))
+
+    with pytest.raises(DeliveryDeferred):
+        channel.deliver(over_stacks(2, carried=(2,)))
+    channel.deliver(over_stacks(2, carried=(2,)))
+    channel.deliver(over_stacks(3, carried=(2, 3)))
+
+    lost, again, more = (post["client_msg_id"] for post in slack.posts)
+    assert lost == again != more
+
+
+@pytest.mark.parametrize(("severity", "loud"), [(Severity.CRITICAL, True), (Severity.HIGH, False)])
+def test_a_reply_shows_in_the_channel_where_something_critical_is_new(
+    slack: Any,
+    channel: Any,
+    a_message: Callable[..., Message],
+    an_announcement: Callable[..., Announcement],
+    a_finding: Callable[..., Finding],
+    severity: Severity,
+    loud: bool,
+) -> None:
+    told = an_announcement(
+        TransitionKind.DRIFT_CHANGED, findings=(a_finding(severity=severity),), opened=("aws_sqs_queue.jobs",)
+    )
+
+    channel.deliver(a_message(2, told, anchor=ANCHOR))
+
+    assert slack.posts[0]["reply_broadcast"] is loud
+
+
+def test_a_first_message_is_no_broadcast(
+    slack: Any,
+    channel: Any,
+    a_message: Callable[..., Message],
+    an_announcement: Callable[..., Announcement],
+    a_finding: Callable[..., Finding],
+) -> None:
+    critical = (a_finding(severity=Severity.CRITICAL),)
+
+    channel.deliver(a_message(2, an_announcement(findings=critical, opened=("aws_sqs_queue.jobs",))))
+
+    assert "reply_broadcast" not in slack.posts[0]
+
+
+def test_a_digest_is_one_post_of_its_own_each_time(
+    slack: Any, channel: Any, over_stacks: Callable[..., Message]
+) -> None:
+    """It never overwrites an earlier one, and what it has no room for is counted."""
+    channel.deliver(over_stacks(300, incident=None, thread="digest:2026-01-02", anchor=ANCHOR))
+
+    assert slack.methods() == ["chat.postMessage"]
+    assert "thread_ts" not in slack.posts[0]
+    assert slack.posts[0]["blocks"][0]["text"]["text"] == "Drift digest"
+    assert "of *300* messages." in json.dumps(slack.posts[0]["blocks"])
+
+
+def test_another_channel_has_a_name_of_its_own_and_is_posted_to(
+    slack: Any, slack_settings: SlackSettings, a_message: Callable[..., Message]
+) -> None:
+    other = SlackChannel(slack_settings, "#other", timeout=5)
+
+    other.deliver(a_message())
+
+    assert other.name == "slack:#other"
+    assert SlackChannel(slack_settings).name == "slack"
+    assert slack.posts[0]["channel"] == "#other"
+
+
+@pytest.mark.parametrize("code", ["channel_not_found", "is_archived"])
+def test_the_advice_names_the_setting_that_names_the_channel(
+    slack: Any,
+    slack_settings: SlackSettings,
+    a_message: Callable[..., Message],
+    refusal: Callable[[str], Any],
+    code: str,
+) -> None:
+    for channel, setting in ((None, "notify.slack.channel"), ("#other", "notify.routes")):
+        slack.then(refusal(code))
+        with pytest.raises(DeliveryDeferred) as caught:
+            SlackChannel(slack_settings, channel, timeout=5).deliver(a_message())
+        assert caught.value.advice is not None
+        assert f"let {setting} name" in caught.value.advice.replace("Let", "let")
+
+
+@pytest.mark.parametrize("secret", ["app_token", "signing_secret"])
+def test_buttons_are_there_where_a_press_can_come_back(
+    slack: Any, slack_settings: SlackSettings, over_stacks: Callable[..., Message], secret: str
+) -> None:
+    settings = slack_settings.model_copy(update={secret: SecretStr("5ecret")})
+
+    for number in (1, 2):
+        SlackChannel(settings, timeout=5).deliver(over_stacks(number))
+        SlackChannel(slack_settings, timeout=5).deliver(over_stacks(number))
+
+    assert ["actions" in kinds(post) for post in slack.posts] == [True, False, True, False]
+
+
+def test_an_update_renews_the_buttons_and_the_end_takes_them_away(
+    slack: Any, pressable: Any, over_stacks: Callable[..., Message]
+) -> None:
+    message = over_stacks(2, anchor=ANCHOR)
+    pressable.deliver(replace(message, incident=replace(message.incident, seen="beef" * 8)))
+    pressable.deliver(over_stacks(2, TransitionKind.RESOLVED, anchor=ANCHOR))
+
+    first, last = slack.updates
+    row = first["blocks"][kinds(first).index("actions")]
+    assert all(button["value"].split(":")[2] == f"all.{'beef' * 8}" for button in row["elements"])
+    assert "actions" not in kinds(last)
+    assert "actions" not in {kind for post in slack.posts for kind in kinds(post)}
+
+
+def test_where_slack_refuses_the_blocks_there_are_no_buttons(
+    slack: Any, pressable: Any, over_stacks: Callable[..., Message], refusal: Callable[[str], Any]
+) -> None:
+    slack.then(refusal("invalid_blocks"))
+    pressable.deliver(over_stacks(2))
+    slack.then(refusal("invalid_blocks"))
+    pressable.deliver(over_stacks(2, anchor=ANCHOR))
+
+    assert "actions" in kinds(slack.posts[0])
+    assert "blocks" not in slack.posts[1]
+    assert slack.updates[1]["blocks"] == []
+
+
+@pytest.mark.row(54)
+def test_an_incident_full_of_mentions_reaches_slack_as_text(
+    slack: Any,
+    pressable: Any,
+    a_message: Callable[..., Message],
+    an_announcement: Callable[..., Announcement],
+    an_incident: Callable[..., Incident],
+) -> None:
+    """Row 54: titles, owners and what was said, in the message, its reply and its buttons."""
+    names = "<!channel> <@U1> <javascript:alert(1)|x>"
+    told = an_announcement(stack=names, owners=(names,), said=names, opened=(names,), mass_deletion=names)
+    incident = an_incident(told, told, title=names)
+
+    pressable.deliver(a_message(1, told, more=(told,), incident=incident, anchor=ANCHOR))
+
+    assert slack.methods() == ["chat.update", "chat.postMessage"]
+    assert all(b"<" not in call.body and b"&lt;!channel&gt;" in call.body for call in slack.calls)
