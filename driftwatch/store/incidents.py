@@ -21,10 +21,12 @@ from driftwatch.model import (
     FindingStatus,
     Incident,
     IncidentLine,
+    StackId,
     TransitionKind,
 )
 from driftwatch.store.codec import dump, load, writable
-from driftwatch.store.tables import FindingRow, IncidentRow, MemberRow, MessageRow
+from driftwatch.store.names import id_of
+from driftwatch.store.tables import FindingRow, IncidentRow, MemberRow, MessageRow, StackRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,7 +63,7 @@ class OpenFinding:
     """A finding that is open in an incident, as far as an action on it needs to know."""
 
     id: int
-    stack_id: int
+    stack: StackId
     fingerprint: str
 
 
@@ -126,47 +128,14 @@ def standing(connection: Connection, incident_id: int) -> Incident | None:
 
 def open_findings(connection: Connection, incident_id: int) -> list[OpenFinding]:
     """The findings of an incident that wait for somebody."""
-    rows = connection.execute(
-        select(FindingRow.id, FindingRow.stack_id, FindingRow.fingerprint)
-        .join(
-            MemberRow,
-            (MemberRow.stack_id == FindingRow.stack_id) & (MemberRow.story == FindingRow.story),
-        )
-        .where(
-            MemberRow.incident_id == incident_id,
-            MemberRow.over_at.is_(None),
-            FindingRow.counted,
-            FindingRow.status.in_(_OPEN),
-        )
-        .order_by(FindingRow.stack_id, FindingRow.id)
-    )
-    return [OpenFinding(id=row.id, stack_id=row.stack_id, fingerprint=row.fingerprint) for row in rows]
+    is_open = (MemberRow.over_at.is_(None)) & FindingRow.status.in_(_OPEN)
+    return _findings(connection, incident_id, is_open)
 
 
 def findings_like(connection: Connection, incident_id: int, fingerprint: str) -> list[OpenFinding]:
     """Those of an incident with this content that are not resolved, whatever a person said of them."""
-    rows = connection.execute(
-        select(FindingRow.id, FindingRow.stack_id, FindingRow.fingerprint)
-        .join(
-            MemberRow,
-            (MemberRow.stack_id == FindingRow.stack_id) & (MemberRow.story == FindingRow.story),
-        )
-        .where(
-            MemberRow.incident_id == incident_id,
-            FindingRow.fingerprint == fingerprint,
-            FindingRow.counted,
-            FindingRow.status != FindingStatus.RESOLVED,
-        )
-        .order_by(FindingRow.stack_id, FindingRow.id)
-    )
-    return [OpenFinding(id=row.id, stack_id=row.stack_id, fingerprint=row.fingerprint) for row in rows]
-
-
-def stacks_of(connection: Connection, incident_id: int) -> list[int]:
-    """The row ids of an incident's stacks."""
-    return list(
-        connection.scalars(select(MemberRow.stack_id).where(MemberRow.incident_id == incident_id).distinct())
-    )
+    is_it = (FindingRow.fingerprint == fingerprint) & (FindingRow.status != FindingStatus.RESOLVED)
+    return _findings(connection, incident_id, is_it)
 
 
 def digest_of(fingerprints: Iterable[str]) -> str:
@@ -195,6 +164,20 @@ def prune(connection: Connection, before: datetime) -> int:
 
 
 _AT_ONCE = 500
+
+
+def _findings(connection: Connection, incident_id: int, which: ColumnElement[bool]) -> list[OpenFinding]:
+    rows = connection.execute(
+        select(FindingRow.id, FindingRow.fingerprint, StackRow.repository, StackRow.path, StackRow.workspace)
+        .join(
+            MemberRow,
+            (MemberRow.stack_id == FindingRow.stack_id) & (MemberRow.story == FindingRow.story),
+        )
+        .join(StackRow, StackRow.id == FindingRow.stack_id)
+        .where(MemberRow.incident_id == incident_id, FindingRow.counted, which)
+        .order_by(FindingRow.stack_id, FindingRow.id)
+    )
+    return [OpenFinding(id=row.id, stack=id_of(row), fingerprint=row.fingerprint) for row in rows]
 
 
 def _incident(

@@ -19,7 +19,7 @@ from driftwatch.store.names import id_of
 from driftwatch.store.values import Acted, ActedOnAll
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy import Connection
@@ -38,27 +38,30 @@ def press(connection: Connection, finding_id: int, pressed: Press, *, voice: Voi
     stacks.hold_row(connection, stack_id)
     found = findings.one(connection, finding_id)
     assert found is not None  # noqa: S101  (findings are never deleted)
-    done = press_all(connection, stack_id, [finding_id], pressed, voice=voice)
+    done = press_all(connection, stack_id, {finding_id: pressed.seen}, pressed, voice=voice)
     return done.refused[0] if done.refused else Acted(was=found.status, finding=done.acted[0])
 
 
 def press_all(
     connection: Connection,
     stack_id: int,
-    finding_ids: Sequence[int],
+    seen: Mapping[int, str | None],
     pressed: Press,
     *,
     voice: Voice,
 ) -> ActedOnAll:
-    """Does what a person asked for with some findings of one stack, and tells it once in each story."""
+    """Does what a person asked for with some findings of one stack, and tells it once in each story.
+
+    `seen` are the findings by id, each with the fingerprint of what the person saw, where that is known.
+    """
     stack = stacks.hold_row(connection, stack_id)
     pressed = replace(pressed, reason=redact(pressed.reason) if pressed.reason else None)
     steps: list[Step] = []
     refused: list[Refused] = []
-    for finding_id in finding_ids:
+    for finding_id, fingerprint in seen.items():
         found = findings.one(connection, finding_id)
         assert found is not None  # noqa: S101  (findings are never deleted)
-        step = act(found, pressed)
+        step = act(found, replace(pressed, seen=fingerprint))
         if isinstance(step, Refused):
             refused.append(step)
             continue

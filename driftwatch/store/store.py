@@ -297,12 +297,21 @@ class Store:
         """
         return self._database.write(partial(lives.press, finding_id=id, pressed=press, voice=self._voice))
 
-    def act_on_all(self, ids: Sequence[int], press: Press) -> ActedOnAll:
-        """As `act`, for several findings at once: those of one stack in one step, which is told once."""
-        by_stack = self._database.read(partial(findings.by_stack, ids=ids))
+    def act_on_all(self, seen: Mapping[int, str], press: Press) -> ActedOnAll:
+        """As `act`, for several findings at once, by id the content (fingerprint) that the person saw.
+
+        Those of one stack in one transaction, which is told once.
+        """
+        by_stack = self._database.read(partial(findings.by_stack, ids=list(seen)))
         done = [
             self._database.write(
-                partial(lives.press_all, stack_id=stack, finding_ids=mine, pressed=press, voice=self._voice)
+                partial(
+                    lives.press_all,
+                    stack_id=stack,
+                    seen={each: seen[each] for each in mine},
+                    pressed=press,
+                    voice=self._voice,
+                )
             )
             for stack, mine in sorted(by_stack.items())
         ]
