@@ -1,7 +1,7 @@
-"""What is served over HTTP: `/healthz`, `/readyz` and `/metrics`, for machines.
+"""What is served over HTTP: `/healthz`, `/readyz` and `/metrics`, for machines, and `/hooks/slack` for Slack.
 
-Nothing here is secret and nothing can be changed, so nobody is asked who they are. Answers are JSON, errors
-too; every one forbids a browser to make a page of it.
+Nothing of the health is secret and nothing of it can be changed, so nobody is asked who they are; Slack's
+requests carry a signature. Answers are JSON, errors too; every one forbids a browser to make a page of it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from driftwatch import log
 from driftwatch.log import redact
+from driftwatch.web.slack import add_slack_hook
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from driftwatch.model import JsonValue
+    from driftwatch.web.slack import SlackReceiver
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -43,8 +45,11 @@ class HealthSource(Protocol):
         """Brings the gauges up to date before they are read; may ask the database."""
 
 
-def create_app(health: HealthSource) -> FastAPI:
-    """The application. FastAPI is imported here, so that commands without a server do without it."""
+def create_app(health: HealthSource, *, slack: SlackReceiver | None = None) -> FastAPI:
+    """The application; with `/hooks/slack` where `slack` can tell Slack's requests from forged ones.
+
+    FastAPI is imported here, so that commands without a server do without it.
+    """
     from fastapi import FastAPI, Response
     from fastapi.responses import JSONResponse
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -70,6 +75,8 @@ def create_app(health: HealthSource) -> FastAPI:
         _refresh(health)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
+    if slack is not None and slack.takes_http:
+        add_slack_hook(app, slack)
     return app
 
 

@@ -1,0 +1,80 @@
+"""`/hooks/slack`: where Slack says that somebody pressed a button. What it says is read elsewhere.
+
+Anybody may knock here. So the body is bounded in size and in time before anybody looks at it, and looking at
+it has threads of its own: those that other requests share may all hang on a database, and Slack waits three
+seconds for its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastapi import FastAPI, Request, Response
+
+PATH = "/hooks/slack"
+
+LARGEST_BODY = 256 * 1024
+BODY_SECONDS = 2.0
+THREADS = 4
+
+
+class SlackReceiver(Protocol):
+    """Who reads what Slack sends."""
+
+    @property
+    def takes_http(self) -> bool:
+        """Whether requests can be told from forged ones; without that there is no endpoint."""
+
+    def receive_http(self, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        """Answers with a status and a body, which is JSON or empty. Must not wait for anything."""
+
+
+def add_slack_hook(app: FastAPI, slack: SlackReceiver) -> None:
+    """Adds the endpoint, for POST only."""
+    import anyio
+    from anyio.to_thread import run_sync
+    from fastapi import Response
+
+    limiter = anyio.CapacityLimiter(THREADS)
+
+    async def hook(request: Request) -> Response:
+        body = await _body_in_time(request)
+        if isinstance(body, HTTPStatus):
+            return Response(status_code=body)
+        headers = dict(request.headers)
+        status, answer = await run_sync(slack.receive_http, headers, body, limiter=limiter)
+        return Response(answer, status_code=status, media_type="application/json" if answer else None)
+
+    app.router.add_route(PATH, hook, methods=["POST"])
+
+
+async def _body_in_time(request: Request) -> bytes | HTTPStatus:
+    """The body, or what to answer where it is too large, too slow, or its sender has gone."""
+    from starlette.requests import ClientDisconnect
+
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await _body(request)
+    except TimeoutError:
+        return HTTPStatus.REQUEST_TIMEOUT
+    except ClientDisconnect:
+        return HTTPStatus.BAD_REQUEST
+    return HTTPStatus.REQUEST_ENTITY_TOO_LARGE if body is None else body
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body, None as soon as it is seen to be too large: by what it says of itself, or by what comes."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > LARGEST_BODY:
+        return None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            return None
+    return bytes(body)
