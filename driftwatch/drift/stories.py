@@ -86,6 +86,11 @@ def origin_of(announcement: Announcement, story: str) -> Origin:
             return _of_change_by_hand(announcement)
 
 
+def names_cause(key: str) -> bool:
+    """Whether the title of an origin says something where only one stack is concerned: what the cause is."""
+    return key.partition(":")[0] in ("commit", "provider", "upstream", "data", "variable")
+
+
 def _of_upgrade(movements: Iterable[Movement]) -> str:
     moved = [each for each in movements if each.input is InputKind.PROVIDER]
     return f"provider:{moved[0].name}:{moved[0].before}:{moved[0].after}" if len(moved) == 1 else OWN

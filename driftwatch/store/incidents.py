@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, func, insert, select, text, update
 
-from driftwatch.drift.stories import Origin, origin_of
+from driftwatch.drift.stories import Origin, names_cause, origin_of
 from driftwatch.log import redact
 from driftwatch.model import (
     INCIDENT_LINES,
@@ -113,7 +113,7 @@ def standing(connection: Connection, incident_id: int) -> Incident | None:
     ).one()
     return Incident(
         id=row.id,
-        title=row.title,
+        title=row.title if counted[0] > 1 or names_cause(row.key) else None,
         opened_at=row.opened_at,
         closed_at=row.closed_at,
         lines=tuple(
