@@ -31,6 +31,8 @@ DriftwatchError
 │   └── ReplayImpossibleError
 ├── IdentityMismatchError         the credentials are of another account
 ├── DiskFullError
+├── ForgeError                    GitHub or GitLab, where issues are opened
+│   └── ForgeUnavailableError (retry) · ForgeRefusedError
 └── StoreError
     ├── StoreUnavailableError · StoreLockedError   retry
     ├── FencedOffError            give up: somebody else does this work now
@@ -452,3 +454,30 @@ class StoreCorruptError(StoreError):
     """The database file is damaged."""
 
     code = "store_corrupt"
+
+
+class ForgeError(DriftwatchError):
+    """GitHub or GitLab, asked to open, update or close an issue."""
+
+    code = "forge_failed"
+
+
+class ForgeUnavailableError(ForgeError):
+    """No answer, or one to come back later: in `retry_after` seconds, None where it names no time."""
+
+    code = "forge_unavailable"
+    remedy = Remedy.RETRY
+
+    def __init__(self, message: str, *, retry_after: float | None = None, advice: str | None = None) -> None:
+        super().__init__(message, advice=advice)
+        self.retry_after = retry_after
+
+
+class ForgeRefusedError(ForgeError):
+    """It answered no, and will until a person mends something; `status` is that of HTTP, None without one."""
+
+    code = "forge_refused"
+
+    def __init__(self, message: str, *, status: int | None = None, advice: str | None = None) -> None:
+        super().__init__(message, advice=advice)
+        self.status = status
