@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from driftwatch.config.notify import GithubIssuesSettings, GitlabIssuesSettings, NotifySettings
     from driftwatch.config.settings import Settings, WarmSettings
     from driftwatch.model import Message
     from driftwatch.notify import Channel
+    from driftwatch.notify.issues import Tracker
 
 logger = log.get("cli")
 
@@ -149,12 +151,38 @@ def warm_house(settings: WarmSettings, rooms: Rooms, key: bytes) -> House:
     return House(limits, shelf, Quarantine(rooms.quarantine), clock=now)
 
 
+def outlets(settings: NotifySettings) -> tuple[Channel, ...]:
+    """All channels that are configured. Raises UsageError where one cannot be made."""
+    found = [*channels(settings, now)]
+    if settings.github:
+        from driftwatch.forge.github import GithubTracker
+
+        found += [_issues(f"github:{one.name}", one, GithubTracker(one)) for one in settings.github]
+    if settings.gitlab:
+        from driftwatch.forge.gitlab import GitlabTracker
+
+        found += [_issues(f"gitlab:{one.name}", one, GitlabTracker(one)) for one in settings.gitlab]
+    return tuple(found)
+
+
+def _issues(name: str, settings: GithubIssuesSettings | GitlabIssuesSettings, tracker: Tracker) -> Channel:
+    from driftwatch.notify.issues import IssuesChannel
+
+    return IssuesChannel(name, tracker, labels=settings.labels, most_open=settings.most_open)
+
+
+def everywhere(channels: Sequence[Channel]) -> list[str]:
+    """The channels that are told where no route says otherwise: all but those that only a route names."""
+    return [channel.name for channel in channels if not channel.name.startswith("slack:")]
+
+
 @contextmanager
 def opened_store(settings: Settings) -> Iterator[Store]:
     """The database, for commands that only look or queue."""
     database = settings.database.get_secret_value() if settings.database else None
     flapping = Flapping(turns=settings.findings.flapping_turns, within=settings.findings.flapping_within)
     voice = Voice(
+        channels=tuple(sorted(settings.notify.channel_names)),
         routing=Routing.compile(settings.notify),
         gather=settings.notify.gather,
         failing_checks=settings.findings.failing_checks,
@@ -179,7 +207,7 @@ def application(settings: Settings, environment: Mapping[str, str]) -> Iterator[
             closing.callback(mirror.close)
         inventory = Inventory(settings, mirrors, store, clock=now)
         spool = Spool(settings.state_dir)
-        outlets = channels(settings.notify)
+        speakers = outlets(settings.notify)
         key = instance_key(settings.state_dir)
         planner = Planner(
             settings.terraform, cache=rooms.cache, runs=rooms.runs, environment=environment, hurry=haste
@@ -192,7 +220,7 @@ def application(settings: Settings, environment: Mapping[str, str]) -> Iterator[
             spool=spool,
             inventory=inventory,
             house=house,
-            channels=outlets,
+            channels=speakers,
             ending=ending,
             haste=haste,
             workshop=Workshop(
@@ -217,7 +245,7 @@ def application(settings: Settings, environment: Mapping[str, str]) -> Iterator[
                     for name in settings.terraform.inherit_environment
                     if name in environment
                 },
-                channels=[channel.name for channel in outlets],
+                channels=everywhere(speakers),
                 clock=now,
             ),
         )

@@ -11,10 +11,12 @@ from driftwatch import log
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import LeadersOutbox, application, read_settings
 from driftwatch.errors import UnknownStackError
-from driftwatch.model import JobState
+from driftwatch.model import JobState, Trigger
 from driftwatch.notify import Sender
 from driftwatch.pipeline.check import check
 from driftwatch.pipeline.housekeeping import Housekeeping
+from driftwatch.pipeline.presses import Desk
+from driftwatch.policy.rights import People
 from driftwatch.service import Checked, Daemon, Notifier, StateLock
 from driftwatch.terraform import sweep
 from driftwatch.warm.pool import sweep as sweep_sockets
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from driftwatch.cli.compose import Application
     from driftwatch.config.settings import Schedule
     from driftwatch.model import Job, StackId
+    from driftwatch.notify.slack_intake import SlackIntake
     from driftwatch.pipeline.inventory import Refreshed
     from driftwatch.warm.house import House
 
@@ -91,7 +94,8 @@ def run(config: Path) -> int:
         )
         app.house.observe()
         daemon.attach(Ending(app.ending))
-        daemon.attach(Server(partial(create_app, daemon.health), app.settings.web.listen))
+        intake = _listen_to_slack(app, daemon)
+        daemon.attach(Server(partial(create_app, daemon.health, slack=intake), app.settings.web.listen))
         daemon.attach(
             Housekeeping(
                 app.store,
@@ -103,6 +107,30 @@ def run(config: Path) -> int:
             )
         )
         return daemon.run()
+
+
+def _listen_to_slack(app: Application, daemon: Daemon) -> SlackIntake | None:
+    """Has the daemon take the presses of buttons, by whichever way they come; None where none can."""
+    slack = app.settings.notify.slack
+    if slack is None or not slack.has_buttons:
+        return None
+    from driftwatch.notify.slack_intake import SlackIntake
+    from driftwatch.notify.slack_replies import SlackReplies
+
+    desk = Desk(
+        ledger=app.store,
+        people=People.compile(app.settings.users),
+        replies=SlackReplies(slack),
+        check=lambda stack, by: app.store.enqueue(stack, Trigger.MANUAL, requested_by=by, at=now()),
+        clock=now,
+    )
+    intake = SlackIntake(slack, desk.take, now)
+    daemon.attach(intake)
+    if slack.app_token is not None:
+        from driftwatch.notify.slack_socket import SlackSocket
+
+        daemon.attach(SlackSocket(slack, intake))
+    return intake
 
 
 def _sweep(runs: Path) -> int:

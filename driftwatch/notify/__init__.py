@@ -21,14 +21,32 @@ def _now() -> datetime:
 
 
 def channels(settings: NotifySettings, clock: Callable[[], datetime] = _now) -> tuple[Channel, ...]:
-    """The configured channels: `slack` and `webhook:<name>`. What nobody configured is not even imported."""
+    """The configured channels, but for the issues of forges; what nobody configured is not even imported.
+
+    Slack channels that only a route names are among them.
+    """
     found: list[Channel] = []
     if settings.slack:
         from driftwatch.notify.slack import SlackChannel
 
         found.append(SlackChannel(settings.slack))
+        found += [SlackChannel(settings.slack, channel) for channel in _more_of_slack(settings)]
     if settings.webhooks:
         from driftwatch.notify.webhook import WebhookChannel
 
         found += [WebhookChannel(webhook, clock) for webhook in settings.webhooks]
+    if settings.email:
+        from driftwatch.notify.mail import EmailChannel
+
+        found += [EmailChannel(mailbox, clock) for mailbox in settings.email]
+    if settings.apprise:
+        from driftwatch.notify.services import AppriseChannel
+
+        found += [AppriseChannel(service) for service in settings.apprise]
     return tuple(found)
+
+
+def _more_of_slack(settings: NotifySettings) -> list[str]:
+    """The channels that routes name beside Slack's own."""
+    named = (outlet for route in settings.routes for outlet in route.channels)
+    return [outlet.removeprefix("slack:") for outlet in dict.fromkeys(named) if outlet.startswith("slack:")]

@@ -107,8 +107,9 @@ class Store:
     ) -> Self:
         """Opens the database, made or upgraded as needed: a file in `state_dir`, or the URL of a PostgreSQL.
 
-        `flapping` says which findings count as coming and going; `voice` who is told of what and when (by
-        default all channels of everything, at once; which channels there are says who has something to tell).
+        `flapping` says which findings count as coming and going; `voice` who is told of what and when, by
+        default all channels of everything, at once. Its channels are those for what a person did; checks and
+        the like say themselves which there are.
         Raises StoreNewerError, StoreCorruptError, StoreLockedError, StoreUnavailableError, and ConfigError
         where `database` is not the URL of a PostgreSQL.
         """
