@@ -34,7 +34,7 @@ ATTRIBUTES_SHOWN = (4, 2, 0)
 """How many attributes of a finding are shown: the first of these with which all findings fit."""
 
 ADDRESSES_SHOWN = 3
-_COUNT_ROOM = 60
+_COUNT_ROOM = 40
 """Kept free for the line that counts what is not shown."""
 
 _ELLIPSIS = "…"
@@ -75,15 +75,14 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Page:
-    """A body before it is fitted: `items` are paragraphs in the middle, of which `total` exist in truth.
+    """A body before it is fitted: `items` are the paragraphs in the middle, of which `total` exist in truth.
 
-    `items` takes how many attributes each may show.
+    `items` takes how many attributes each may show. The opening's first line says the total, too.
     """
 
     opening: Sequence[str]
     items: Callable[[int], Iterator[str]]
     total: int
-    noun: str
     closing: Sequence[str]
 
 
@@ -140,7 +139,6 @@ def _one_stack(message: Message) -> _Page:
         opening=opening,
         items=lambda attributes: (_finding(finding, attributes) for finding in findings),
         total=now.total if findings else 0,
-        noun="finding",
         closing=[f"Look: {_command(now)}", *_who(now)],
     )
 
@@ -151,7 +149,6 @@ def _several_stacks(message: Message, incident: Incident) -> _Page:
         opening=[_incident_headline(incident), *_said(message.all_told), *_news(message.all_told)],
         items=lambda _: (_stack_line(line) for line in incident.lines),
         total=incident.total,
-        noun="stack",
         closing=[f"Look, for the first: {_command(worst)}", f"At: {_time(message.all_told[-1])}"],
     )
 
@@ -162,7 +159,6 @@ def _digest(message: Message) -> _Page:
         opening=[subject(message)],
         items=lambda _: (f"{_time(each)}  {_headline(each, SUBJECT_LIMIT)}" for each in told),
         total=len(told),
-        noun="message",
         closing=["Look: driftwatch findings list"],
     )
 
@@ -307,18 +303,21 @@ def _time(announcement: Announcement) -> str:
 def _fitted(page: _Page, limit: int) -> str:
     """All items with as much detail as fits; without any detail, as many as fit, and the count of the others.
 
-    Where opening and closing alone do not fit, as in a text message, it is the opening's first lines.
+    Where there is little room, as in a text message, the closing gives way, then the end of the opening.
     """
     opening, closing = "\n".join(page.opening), "\n".join(page.closing)
-    room = limit - len(opening) - len(closing) - _COUNT_ROOM
+    room = limit - len(opening) - _COUNT_ROOM
     if room < 0:
         return _first_lines(page.opening, limit)
-    for attributes in ATTRIBUTES_SHOWN:
-        shown, all_fit = _as_many_as_fit(page.items(attributes), room)
-        if all_fit:
-            break
-    middle = "\n".join([*shown, *_more(page.total - len(shown), page.noun, alone=not shown)])
-    return "\n\n".join(part for part in (opening, middle, closing) if part)
+    if room < len(closing):
+        closing = ""
+    shown, all_fit = _as_many_as_fit(page.items(ATTRIBUTES_SHOWN[0]), room - len(closing))
+    for attributes in ATTRIBUTES_SHOWN[1:]:
+        if not all_fit:
+            shown, all_fit = _as_many_as_fit(page.items(attributes), room - len(closing))
+    hidden = page.total - len(shown)
+    more = [f"and {hidden:,} more"] if shown and hidden > 0 else []
+    return "\n\n".join(part for part in (opening, "\n".join([*shown, *more]), closing) if part)
 
 
 def _as_many_as_fit(items: Iterator[str], room: int) -> tuple[list[str], bool]:
@@ -330,12 +329,6 @@ def _as_many_as_fit(items: Iterator[str], room: int) -> tuple[list[str], bool]:
             return shown, False
         shown.append(item)
     return shown, True
-
-
-def _more(hidden: int, noun: str, *, alone: bool) -> list[str]:
-    if hidden <= 0:
-        return []
-    return [_counted(hidden, noun) if alone else f"and {hidden:,} more"]
 
 
 def _first_lines(lines: Sequence[str], limit: int) -> str:

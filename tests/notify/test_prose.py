@@ -358,6 +358,17 @@ def test_a_text_message_gets_the_first_lines(
     assert shown.splitlines()[0] == prose.cut(prose.subject(message), limit)
 
 
+def test_a_small_body_still_names_what_differs(
+    a_message: Callable[..., Message], an_announcement: Callable[..., Announcement]
+) -> None:
+    message = a_message(announcement=an_announcement(total=57))
+
+    assert prose.body(message, 160) == (
+        f"{STACK}: drifted, 57 findings\n\n"
+        "HIGH aws_sqs_queue.jobs\n  modified: changed outside Terraform\nand 56 more"
+    )
+
+
 def test_no_name_can_begin_a_line_or_turn_one_round(
     a_message: Callable[..., Message],
     an_announcement: Callable[..., Announcement],
