@@ -1,0 +1,268 @@
+"""Buttons in Slack, end to end: the daemon's own message, a signed press, and what comes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+
+from driftwatch.sandbox.cloud import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.acceptance.conftest import House
+
+RECORD = "example.test/api/A"
+ADDRESS = 'sandbox_dns_record.host["api"]'
+SIGNING_SECRET = "signing-canary-77aa12"
+ANNA, BOB, STRANGER = "U0ANNA0001", "U0BOB00002", "U0STRANGE3"
+
+USERS = f"""
+users:
+  anna: {{slack: [{ANNA}], rights: [view, acknowledge, accept, apply]}}
+  bob: {{slack: [{BOB}], rights: [view]}}
+"""
+
+
+class Phone:
+    """Somebody in Slack: sees what stands in the channel, and presses what is under it."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self.url = f"http://127.0.0.1:{house.port}/hooks/slack"
+        self._presses = 0
+
+    def blocks(self) -> list[dict[str, Any]]:
+        """Those of the message that stands in the channel, as it was last written."""
+        written = [
+            form
+            for method, form in self._house.slack.calls
+            if method in ("chat.postMessage", "chat.update") and not form.get("thread_ts")
+        ]
+        blocks: list[dict[str, Any]] = written[-1]["blocks"] if written else []
+        return blocks
+
+    def values(self) -> dict[str, str]:
+        """What the buttons carry, by what they do."""
+        found = {}
+        for block in self.blocks():
+            for element in block.get("elements", ()) if block["type"] == "actions" else ():
+                found[element["action_id"].removeprefix("driftwatch:")] = element["value"]
+        return found
+
+    def option(self, word: str) -> str:
+        """What an entry of a single finding's menu carries."""
+        (menu,) = [block["accessory"] for block in self.blocks() if "accessory" in block]
+        return next(str(each["value"]) for each in menu["options"] if word in each["text"]["text"])
+
+    def press(self, value: str, member: str = ANNA, *, again: bool = False) -> int:
+        self._presses += 0 if again else 1
+        button = value.partition(":")[0]
+        return self.send(
+            {
+                "type": "block_actions",
+                "team": {"id": "T1"},
+                "user": {"id": member},
+                "trigger_id": f"{self._presses}.trigger",
+                "container": {"channel_id": "C1", "message_ts": "1.1"},
+                "actions": [
+                    {
+                        "action_id": f"driftwatch:{button}",
+                        "value": value,
+                        "action_ts": f"1700000000.{self._presses:06}",
+                    }
+                ],
+            }
+        )
+
+    def fill_in(self, reason: str, *, days: str = "30", member: str = ANNA) -> int:
+        """Sends the modal that was opened last."""
+        (*_, view) = [form["view"] for method, form in self._house.slack.calls if method == "views.open"]
+        view = json.loads(view) if isinstance(view, str) else view
+        values = {
+            "reason": {"reason": {"type": "plain_text_input", "value": reason}},
+            "expiry": {"expiry": {"type": "static_select", "selected_option": {"value": days}}},
+        }
+        return self.send(
+            {
+                "type": "view_submission",
+                "team": {"id": "T1"},
+                "user": {"id": member},
+                "view": {
+                    "id": "V1",
+                    "hash": "h1",
+                    "callback_id": view["callback_id"],
+                    "private_metadata": view["private_metadata"],
+                    "state": {"values": values},
+                },
+            }
+        )
+
+    def send(
+        self,
+        payload: dict[str, Any],
+        *,
+        secret: str = SIGNING_SECRET,
+        age: int = 0,
+        timestamp: str | None = None,
+    ) -> int:
+        body = urlencode({"payload": json.dumps(payload)}).encode()
+        stamp = timestamp or str(int(time.time()) - age)
+        digest = hmac.new(secret.encode(), b"v0:" + stamp.encode() + b":" + body, hashlib.sha256)
+        return self.post(body, stamp, f"v0={digest.hexdigest()}")
+
+    def post(self, body: bytes, stamp: str, signature: str) -> int:
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "X-Slack-Request-Timestamp": stamp,
+            "X-Slack-Signature": signature,
+        }
+        began = time.monotonic()
+        try:
+            with urlopen(Request(self.url, body, headers), timeout=10) as answer:
+                status = int(answer.status)
+        except HTTPError as refused:
+            status = refused.code
+        assert time.monotonic() - began < 3, "Slack waits for three seconds"
+        return status
+
+    def answers(self) -> list[str]:
+        """What was said for one person's eyes."""
+        return [
+            str(form["text"]) for method, form in self._house.slack.calls if method == "chat.postEphemeral"
+        ]
+
+    def answer(self, number: int) -> str:
+        self._house.wait_for(f"answer {number}", lambda: len(self.answers()) >= number)
+        return self.answers()[number - 1]
+
+
+@pytest.fixture
+def phone(house: House) -> Iterator[Phone]:
+    """A daemon that has found one drift and told it, with buttons."""
+    text = house.config.read_text().replace(
+        'channel: "#infra-drift",', 'channel: "#infra-drift", signing_secret: "${env:SLACK_SIGNING_SECRET}",'
+    )
+    house.config.write_text(text.replace("web:", "  gather: 0s\nweb:") + USERS)
+    house.environment["SLACK_SIGNING_SECRET"] = SIGNING_SECRET
+    house.apply("dns")
+    daemon = house.start()
+    house.wait_for_verdicts(dns="in_sync")
+    house.cloud.delete(Kind.DNS_RECORD, RECORD)
+    house.wait_for("the alert", lambda: house.slack.posted)
+    yield Phone(house)
+    assert house.stop(daemon) == 0
+    assert SIGNING_SECRET not in house.log()
+
+
+def status(house: House) -> str:
+    (finding,) = house.json("findings", "list", "--status", "unresolved")["findings"]
+    return str(finding["status"])
+
+
+def audited(house: House) -> list[tuple[str, str, str]]:
+    return [
+        (str(actor), str(action), str(outcome))
+        for actor, action, outcome in house.rows("SELECT actor, action, outcome FROM audit ORDER BY id")
+    ]
+
+
+@pytest.mark.row(55)
+def test_every_button_does_what_it_says_and_is_audited(house: House, phone: Phone) -> None:
+    """Row 55: by whom, once, with what was seen; the message tells it, and so does the thread."""
+    assert set(phone.values()) == {"acknowledge", "snooze", "accept", "repair", "details"}
+
+    assert phone.press(phone.values()["details"]) == 200
+    assert ADDRESS in phone.answer(1)
+    assert "Somebody deleted it outside of Terraform" in phone.answer(1)
+
+    assert phone.press(phone.values()["acknowledge"]) == 200
+    assert f"You look after {ADDRESS} in platform/dns" in phone.answer(2)
+    assert status(house) == "acknowledged"
+    house.wait_for("the reply in the thread", lambda: "anna looks after" in str(house.slack.posted[-1:]))
+    house.wait_for("the message to tell it", lambda: "anna looks after" in str(phone.blocks()))
+
+    assert phone.press(phone.values()["repair"]) == 200
+    assert "terraform apply" in phone.answer(3)
+
+    assert phone.press(phone.option("Snooze 1 week")) == 200
+    assert "You snoozed" in phone.answer(4)
+    assert status(house) == "snoozed"
+    assert house.driftwatch("findings", "reopen", "1", "--config", str(house.config)).returncode == 0
+    house.wait_for("the buttons to be back", lambda: "accept" in phone.values())
+
+    assert phone.press(phone.values()["accept"]) == 200
+    house.wait_for("the question why", lambda: "views.open" in [method for method, _ in house.slack.calls])
+    assert status(house) == "reopened", "nothing is accepted without a reason"
+    assert phone.fill_in("moved to the other zone, see DNS-12") == 200
+    assert "You accepted" in phone.answer(5)
+    assert status(house) == "accepted"
+    shown = house.json("findings", "show", "1")
+    assert (shown["acceptance"]["by"], shown["acceptance"]["reason"]) == (
+        "anna",
+        "moved to the other zone, see DNS-12",
+    )
+
+    outcomes = [(action, outcome) for actor, action, outcome in audited(house) if actor == "anna"]
+    assert outcomes == [
+        ("details", "asked"),
+        ("details", "shown"),
+        ("acknowledge", "asked"),
+        ("acknowledge", "done"),
+        ("repair", "asked"),
+        ("repair", "done"),
+        ("snooze", "asked"),
+        ("snooze", "done"),
+        ("accept", "asked"),
+        ("accept", "asked for a reason"),
+        ("accept", "asked"),
+        ("accept", "done"),
+    ]
+
+
+@pytest.mark.row(55)
+def test_whoever_may_not_is_told_so_and_nothing_is_done(house: House, phone: Phone) -> None:
+    """Row 55: forged and old requests, strangers, a missing right, double clicks, a press on old news."""
+    value = phone.values()["acknowledge"]
+
+    forged = {"type": "block_actions", "user": {"id": ANNA}, "actions": []}
+    assert phone.send(forged, secret="guessed") == 401
+    assert phone.send(forged, age=301) == 401
+    assert phone.send(forged, timestamp="soon") == 401
+    assert phone.post(b"payload=%7B%7D", str(int(time.time())), "") == 401
+    assert audited(house) == []
+
+    assert phone.press(value, STRANGER) == 200
+    assert "nobody here knows you" in phone.answer(1)
+    assert phone.press(value, BOB) == 200
+    assert "you have no right to acknowledge for platform/dns" in phone.answer(2)
+    assert status(house) == "open"
+
+    assert phone.press(value) == 200
+    phone.answer(3)
+    assert phone.press(value, again=True) in (200, 401), (
+        "delivered twice, or a replay of the very same request"
+    )
+    assert phone.press(value) == 200
+    assert "already" in phone.answer(4) or "changed since" in phone.answer(4)
+    done = [outcome for actor, _, outcome in audited(house) if actor == "anna"]
+    assert done.count("done") == 1
+
+    house.wait_for("the message to be written anew", lambda: "anna looks after" in str(phone.blocks()))
+    outdated = phone.values()["snooze"]
+    house.cloud.delete(Kind.DNS_RECORD, "example.test/www/A")
+    house.wait_for("the second finding", lambda: len(house.json("findings", "list")["findings"]) == 2)
+    assert phone.press(outdated) == 200
+    assert "has changed since" in phone.answer(5)
+    refused = {(actor, outcome) for actor, _, outcome in audited(house) if outcome.startswith("refused")}
+    assert ("anna", "refused: outdated") in refused
+    assert ("bob", "refused: no_right") in refused
+    assert (f"slack:{STRANGER}", "refused: unknown_person") in refused
