@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, exists, func, insert, select, text, update
 
@@ -27,15 +27,20 @@ from driftwatch.model import (
 from driftwatch.store.codec import dump, load, writable
 from driftwatch.store.names import id_of
 from driftwatch.store.tables import FindingRow, IncidentRow, MemberRow, MessageRow, StackRow
+from driftwatch.store.values import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from driftwatch.store.engine import AnyRow
 
+LISTED_LINES = 10
+"""Of each incident in a list; whoever wants to know them all asks for one."""
+
+_LARGEST_ID = 2**63 - 1
 _OPEN = tuple(status for status in FindingStatus if status.is_open)
 _BEGINNINGS = (
     TransitionKind.DRIFT_FOUND,
@@ -98,38 +103,27 @@ def part(connection: Connection, episode: str) -> AnyRow | None:
 
 def standing(connection: Connection, incident_id: int) -> Incident | None:
     """How an incident stands now."""
-    row = connection.execute(select(IncidentRow).where(IncidentRow.id == incident_id)).first()
-    if row is None:
+    if abs(incident_id) > _LARGEST_ID:
         return None
-    mine = MemberRow.incident_id == incident_id
-    members = connection.execute(
-        select(MemberRow.document, MemberRow.over_at)
-        .where(mine)
-        .order_by(MemberRow.over_at.is_not(None), MemberRow.rank.desc(), MemberRow.episode)
-        .limit(INCIDENT_LINES)
-    ).all()
-    counted = connection.execute(
-        select(func.count(), func.count(MemberRow.over_at)).select_from(MemberRow).where(mine)
-    ).one()
-    return Incident(
-        id=row.id,
-        title=row.title if counted[0] > 1 or names_cause(row.key) else None,
-        opened_at=row.opened_at,
-        closed_at=row.closed_at,
-        lines=tuple(
-            IncidentLine(announcement=load(Announcement, each.document), over=each.over_at is not None)
-            for each in members
-        ),
-        total=counted[0],
-        open=counted[0] - counted[1],
-        seen=digest_of(each.fingerprint for each in open_findings(connection, incident_id)),
-    )
+    row = connection.execute(select(IncidentRow).where(IncidentRow.id == incident_id)).first()
+    return _standing(connection, [row], lines=INCIDENT_LINES)[0] if row else None
+
+
+def page(connection: Connection, *, open_only: bool, limit: int, after: int | None) -> Page[Incident]:
+    """Some incidents as they stand now, the newest first, each with its worst stacks."""
+    query = select(IncidentRow).order_by(IncidentRow.id.desc()).limit(limit + 1)
+    if open_only:
+        query = query.where(IncidentRow.closed_at.is_(None))
+    if after is not None:
+        query = query.where(IncidentRow.id < min(after, _LARGEST_ID))
+    rows = connection.execute(query).all()
+    items = _standing(connection, rows[:limit], lines=LISTED_LINES)
+    return Page(items=items, next=items[-1].id if len(rows) > limit else None)
 
 
 def open_findings(connection: Connection, incident_id: int) -> list[OpenFinding]:
     """The findings of an incident that wait for somebody."""
-    is_open = (MemberRow.over_at.is_(None)) & FindingRow.status.in_(_OPEN)
-    return _findings(connection, incident_id, is_open)
+    return _findings(connection, incident_id, _waits())
 
 
 def findings_like(connection: Connection, incident_id: int, fingerprint: str) -> list[OpenFinding]:
@@ -166,15 +160,84 @@ def prune(connection: Connection, before: datetime) -> int:
 _AT_ONCE = 500
 
 
-def _findings(connection: Connection, incident_id: int, which: ColumnElement[bool]) -> list[OpenFinding]:
-    rows = connection.execute(
-        select(FindingRow.id, FindingRow.fingerprint, StackRow.repository, StackRow.path, StackRow.workspace)
-        .join(
-            MemberRow,
-            (MemberRow.stack_id == FindingRow.stack_id) & (MemberRow.story == FindingRow.story),
+def _standing(connection: Connection, rows: Sequence[AnyRow], *, lines: int) -> list[Incident]:
+    """How incidents stand now, each with at most so many lines: three questions, however many they are."""
+    ids = [row.id for row in rows]
+    members, counts, seen = _lines(connection, ids, lines), _counts(connection, ids), _seen(connection, ids)
+    found = []
+    for row in rows:
+        total, over = counts.get(row.id, (0, 0))
+        found.append(
+            Incident(
+                id=row.id,
+                title=row.title if total > 1 or names_cause(row.key) else None,
+                opened_at=row.opened_at,
+                closed_at=row.closed_at,
+                lines=tuple(members.get(row.id, ())),
+                total=total,
+                open=total - over,
+                seen=digest_of(seen.get(row.id, ())),
+            )
         )
+    return found
+
+
+def _lines(connection: Connection, ids: Sequence[int], most: int) -> dict[int, list[IncidentLine]]:
+    """Per incident its stacks, the worst first and those that are over last."""
+    order = (MemberRow.over_at.is_not(None), MemberRow.rank.desc(), MemberRow.episode)
+    place = func.row_number().over(partition_by=MemberRow.incident_id, order_by=order).label("place")
+    columns = (MemberRow.incident_id, MemberRow.document, MemberRow.over_at)
+    placed = select(*columns, place).where(MemberRow.incident_id.in_(ids)).subquery()
+    rows = connection.execute(
+        select(placed).where(placed.c.place <= most).order_by(placed.c.incident_id, placed.c.place)
+    )
+    found: dict[int, list[IncidentLine]] = {}
+    for row in rows:
+        line = IncidentLine(announcement=load(Announcement, row.document), over=row.over_at is not None)
+        found.setdefault(row.incident_id, []).append(line)
+    return found
+
+
+def _counts(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """Per incident how many stacks it is about, and in how many of them it is over."""
+    rows = connection.execute(
+        select(MemberRow.incident_id, func.count(), func.count(MemberRow.over_at))
+        .where(MemberRow.incident_id.in_(ids))
+        .group_by(MemberRow.incident_id)
+    )
+    return {incident_id: (total, over) for incident_id, total, over in rows}
+
+
+def _seen(connection: Connection, ids: Sequence[int]) -> dict[int, list[str]]:
+    """Per incident the content of its open findings."""
+    rows = connection.execute(
+        _in_incidents(MemberRow.incident_id, FindingRow.fingerprint).where(
+            MemberRow.incident_id.in_(ids), _waits()
+        )
+    )
+    found: dict[int, list[str]] = {}
+    for row in rows:
+        found.setdefault(row.incident_id, []).append(row.fingerprint)
+    return found
+
+
+def _waits() -> ColumnElement[bool]:
+    """The condition that a finding of an incident waits for somebody."""
+    return MemberRow.over_at.is_(None) & FindingRow.status.in_(_OPEN)
+
+
+def _in_incidents(*columns: Any) -> Select[Any]:
+    """These columns of the counted findings that belong to incidents."""
+    is_told_in = (MemberRow.stack_id == FindingRow.stack_id) & (MemberRow.story == FindingRow.story)
+    return select(*columns).select_from(FindingRow).join(MemberRow, is_told_in).where(FindingRow.counted)
+
+
+def _findings(connection: Connection, incident_id: int, which: ColumnElement[bool]) -> list[OpenFinding]:
+    columns = (StackRow.repository, StackRow.path, StackRow.workspace)
+    rows = connection.execute(
+        _in_incidents(FindingRow.id, FindingRow.fingerprint, *columns)
         .join(StackRow, StackRow.id == FindingRow.stack_id)
-        .where(MemberRow.incident_id == incident_id, FindingRow.counted, which)
+        .where(MemberRow.incident_id == incident_id, which)
         .order_by(FindingRow.stack_id, FindingRow.id)
     )
     return [OpenFinding(id=row.id, stack=id_of(row), fingerprint=row.fingerprint) for row in rows]

@@ -327,6 +327,12 @@ class Store:
         """How an incident stands now."""
         return self._database.read(partial(incidents.standing, incident_id=id))
 
+    def incidents(
+        self, *, open_only: bool = True, limit: int = 100, after: int | None = None
+    ) -> Page[Incident]:
+        """Incidents as they stand now, the newest first, each with at most ten of its stacks."""
+        return self._database.read(partial(incidents.page, open_only=open_only, limit=limit, after=after))
+
     def open_in(self, incident: int, *, fingerprint: str | None = None) -> list[OpenFinding]:
         """The findings of an incident that wait for somebody; with a `fingerprint`, those with that content.
 
