@@ -30,7 +30,7 @@ TOKEN = "canary-token-0123456789-abcdef"
 
 @dataclass(kw_only=True)
 class Reply:
-    """An answer. `fault`: `reset`, `hang`, `half` (of a body), `lost` (done, and no answer) or None."""
+    """An answer. `fault`: `reset`, `hang`, `half` (of a body), None; or done all the same: `lost`, `late`."""
 
     status: int = 200
     body: Any = None
@@ -60,6 +60,9 @@ class Issue:
     deleted: bool = False
     pull_request: bool = False
     comments: list[str] = field(default_factory=list)
+
+
+_DONE = {"lost": "reset", "late": "hang"}
 
 
 class Forge:
@@ -123,9 +126,9 @@ class Forge:
         call = _call(handler)
         self.calls.append(call)
         scripted = self.script.popleft() if self.script else None
-        if scripted is None or scripted.fault == "lost":
+        if scripted is None or scripted.fault in _DONE:
             reply = self.answer(call)
-            reply.fault = "reset" if scripted else None
+            reply.fault = _DONE[scripted.fault] if scripted else None
         else:
             reply = scripted
         _send(handler, reply, self.released)
@@ -339,6 +342,12 @@ def a_reply() -> type[Reply]:
 @pytest.fixture(scope="session")
 def token() -> str:
     return TOKEN
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both libraries honour the environment's proxies; what is asked here stays on this machine."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
 
 
 @pytest.fixture
