@@ -190,7 +190,7 @@ class AppriseSettings(Section):
         description="Names the channel `apprise:<name>` in routes, logs and metrics. No default."
     )
     url: Secret = Field(
-        description="The service's address as apprise writes it (`msteams://…`, `pagerduty://…`), which "
+        description="The service's address as apprise writes it (`workflows://…`, `pagerduty://…`), which "
         "holds secrets: only as ${env:NAME} or ${file:PATH}. No default.",
         json_schema_extra={BY_REFERENCE: True},
     )

@@ -31,6 +31,7 @@ from driftwatch.drift.stories import OWN, story_of
 from driftwatch.model import (
     DRIFTWATCH,
     Acceptance,
+    Cause,
     CheckResult,
     Finding,
     FindingEventKind,
@@ -257,7 +258,9 @@ def _met(before: StoredFinding, finding: Finding, course: _Course) -> Step:
     """One that was there at the last good check, and still is."""
     lost = finding.kind.is_removal and finding.kind is not before.finding.kind
     acceptance = None if lost else _lasting(before.acceptance, course.at)
-    stays = replace(standing(before), finding=finding, acceptance=acceptance)
+    stays = replace(
+        standing(before), finding=finding, acceptance=acceptance, story=_story_now(before, finding)
+    )
     same = before.finding.fingerprint == finding.fingerprint
     if acceptance is not None and covers(acceptance, finding):
         return _covered(stays, acceptance)
@@ -276,6 +279,12 @@ def _met(before: StoredFinding, finding: Finding, course: _Course) -> Step:
         flapping_since=None,
         turns=() if before.flapping_since else before.turns,
     )
+
+
+def _story_now(before: StoredFinding, finding: Finding) -> str:
+    """Where it is told on: what somebody changes by hand must not hide in a story of what waits anyway."""
+    by_hand = Cause.OUT_OF_BAND in finding.causes and Cause.OUT_OF_BAND not in before.finding.causes
+    return OWN if by_hand else before.story
 
 
 def _covered(stays: Step, acceptance: Acceptance) -> Step:

@@ -3,7 +3,7 @@
 Pure. Within a stack, findings with a shared cause (a commit that is not applied, a provider's upgrade, an
 input that moved) have a story of their own, so that a commit that forty stacks wait for is never mixed up
 with what somebody did by hand in one of them. All others share the stack's own story, whose key is empty. A
-finding stays in the story in which it began.
+finding stays in the story in which it began, until somebody changes it by hand.
 
 Over stacks, stories of the same origin are one incident: one alert with a line for each stack.
 """

@@ -58,9 +58,9 @@ LOOK_FURTHER_EVERY = timedelta(seconds=30)
 """A page is read every second, the whole of a long outbox seldom: it would keep a core busy while Slack is
 away."""
 
-PACES: Mapping[str, timedelta] = {"slack": timedelta(seconds=1)}
+PACES: Mapping[str, timedelta] = dict.fromkeys(("slack", "github", "gitlab"), timedelta(seconds=1))
 """The least time between two messages of a channel, by the sort of it. Slack allows about one post a second
-and channel."""
+and channel, and GitHub asks for as much between two writes."""
 
 logger = log.get("notify")
 
@@ -269,11 +269,12 @@ class Sender:
             self._dead(message, f"{deferral.message}, for {GIVE_UP_AFTER.days} days")
             return
         self._complain(line, message, deferral.message, deferral.advice)
-        if not deferral.whole_channel:
-            self._put_off(message, self._clock() + self._pause(message.attempts), deferral.message)
-            return
+        failures = line.failures if deferral.whole_channel else message.attempts
         asked = deferral.retry_after
-        pause = self._pause(line.failures) if asked is None else min(timedelta(seconds=asked), LONGEST_ASKED)
+        pause = self._pause(failures) if asked is None else min(timedelta(seconds=asked), LONGEST_ASKED)
+        if not deferral.whole_channel:
+            self._put_off(message, self._clock() + pause, deferral.message)
+            return
         line.failures += 1
         line.free_at = self._clock() + pause
         self._put_off(message, line.free_at, deferral.message)
