@@ -43,6 +43,12 @@ ACCEPT = Aim(button=Button.ACCEPT, incident=7, seen="beef0123", fingerprint="bee
 FORM = "application/x-www-form-urlencoded"
 
 
+@pytest.fixture(autouse=True)
+def _quick_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker looks often whether to stop."""
+    monkeypatch.setattr(slack_intake, "_TURN_SECONDS", 0.02)
+
+
 def a_press(aim: Aim = SNOOZE, *, at: str = "1767355200.123456", **other: Any) -> dict[str, Any]:
     """What Slack sends of a press, with what nobody asked for left in."""
     told: dict[str, Any] = {
