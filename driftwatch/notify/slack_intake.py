@@ -322,7 +322,7 @@ def _key(payload: Mapping[str, Any], *parts: str) -> str:
     """A digest, as the parts are of any length and may hold anything."""
     homes = (_text(payload, "enterprise", "id") or "", _text(payload, "team", "id") or "")
     written = json.dumps([*homes, *parts])
-    return f"slack:{hashlib.sha256(written.encode()).hexdigest()[:40]}"
+    return hashlib.sha256(written.encode()).hexdigest()[:40]
 
 
 def _text(document: object, *path: str) -> str | None:
