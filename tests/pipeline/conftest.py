@@ -158,6 +158,7 @@ class FakeIdentities:
 class Written:
     check_id: int = 1
     announcements: tuple[Any, ...] = ()
+    open_findings: int = 0
 
 
 @dataclass
