@@ -1,4 +1,4 @@
-"""The person in the browser and other programs: for now, health, readiness and metrics."""
+"""The person in the browser and other programs: health, readiness, metrics, and what Slack sends."""
 
 from driftwatch.web.app import HealthSource, create_app
 from driftwatch.web.server import Server
