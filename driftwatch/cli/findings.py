@@ -29,13 +29,13 @@ from driftwatch.errors import Exit, UsageError
 from driftwatch.model import FindingStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from driftwatch.drift.lifecycle import Action
     from driftwatch.model import StoredFinding
-    from driftwatch.store import Acted, FindingEvent
+    from driftwatch.store import Acted, FindingEvent, Store
 
 GROUPS = {
     "active": ACTIVE,
@@ -43,6 +43,14 @@ GROUPS = {
     "all": tuple(FindingStatus),
 }
 """What `--status` takes beside the statuses themselves."""
+
+_ACTIONS: Mapping[type[Action], str] = {
+    Acknowledge: "acknowledge",
+    Snooze: "snooze",
+    Accept: "accept",
+    Reopen: "reopen",
+}
+"""How the audit names what is asked for, at the terminal as elsewhere."""
 
 
 def list_findings(
@@ -147,6 +155,7 @@ def _press(
     press = Press(action=action, actor=_actor(name), at=at, reason=_said("--reason", reason))
     with opened_store(read_settings(config, os.environ)) as store:
         acted = store.act(number, press)
+        _note(store, number, press, acted)
         if acted is None:
             raise _unknown(number)
         if isinstance(acted, Refused):
@@ -157,6 +166,20 @@ def _press(
     else:
         terminal.stdout.print(Text(plain(_outcome(acted, action))))
     return Exit.OK
+
+
+def _note(store: Store, number: int, press: Press, acted: Acted | Refused | None) -> None:
+    """Writes into the audit what somebody asked for, and what came of it."""
+    refusal = "unknown" if acted is None else acted.reason if isinstance(acted, Refused) else None
+    store.note(
+        at=press.at,
+        actor=press.actor,
+        via="terminal",
+        action=_ACTIONS[type(press.action)],
+        subject=f"finding {number}",
+        outcome=f"refused: {refusal}" if refusal else "done",
+        reason=press.reason,
+    )
 
 
 def _outcome(acted: Acted, action: Action) -> str:

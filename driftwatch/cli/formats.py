@@ -19,22 +19,25 @@ from driftwatch import __version__
 from driftwatch.drift.explain import explain
 from driftwatch.errors import Exit
 from driftwatch.log import redact
-from driftwatch.model import Severity, Verdict
+from driftwatch.model import Severity, TransitionKind, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
     from driftwatch.model import (
+        Announcement,
         AttributeChange,
         CheckResult,
         ErrorReport,
         Finding,
+        Incident,
+        IncidentLine,
         JsonValue,
         StackStatus,
         StoredFinding,
     )
-    from driftwatch.store import FindingEvent
+    from driftwatch.store import AuditEntry, FindingEvent
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _SARIF_LEVELS = {
@@ -170,6 +173,111 @@ def event_document(event: FindingEvent) -> dict[str, Any]:
         "actor": event.actor,
         "reason": event.reason,
         "until": timestamp(event.until),
+    }
+
+
+def incidents_document(incidents: Sequence[Incident], following: int | None) -> dict[str, Any]:
+    """What `incidents list --format json` prints; `following` is the next page's id."""
+    return {"incidents": [incident_document(incident) for incident in incidents], "next": following}
+
+
+def incident_document(incident: Incident) -> dict[str, Any]:
+    """One row of `incidents list --format json`; `stacks` are the worst of them, the open ones first."""
+    severity = worst(incident.lines)
+    return {
+        "id": incident.id,
+        "title": incident.title,
+        "about": about(incident),
+        "severity": severity and severity.value,
+        "opened_at": timestamp(incident.opened_at),
+        "closed_at": timestamp(incident.closed_at),
+        "open_stacks": incident.open,
+        "total_stacks": incident.total,
+        "stacks": [line.announcement.stack for line in incident.lines],
+    }
+
+
+def shown_incident(incident: Incident, waiting: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """What `incidents show --format json` prints; `waiting` are the ids of the open findings by stack."""
+    lines = [_line(line, open_in(line, waiting)) for line in incident.lines]
+    return {**incident_document(incident), "lines": lines}
+
+
+def open_in(line: IncidentLine, waiting: Mapping[str, Sequence[int]]) -> Sequence[int]:
+    """Those of a stack's line: one that came back has a second line, and nothing is open in the first."""
+    return () if line.over else waiting.get(line.announcement.stack, ())
+
+
+def _line(line: IncidentLine, waiting: Sequence[int]) -> dict[str, Any]:
+    told, severity = line.announcement, worst([line])
+    return {
+        "stack": told.stack,
+        "over": line.over,
+        "told": told.kind.value,
+        "verdict": told.verdict.value,
+        "severity": severity and severity.value,
+        "at": timestamp(told.at),
+        "commit": told.commit,
+        "check": told.check_id,
+        "owners": list(told.owners),
+        "said": told.said,
+        "total": told.total,
+        "set_aside": told.set_aside,
+        "findings": [_finding(finding) for finding in told.findings],
+        "open_findings": list(waiting),
+        "resolved": list(told.resolved),
+        "error": _error(told.error),
+    }
+
+
+def worst(lines: Sequence[IncidentLine]) -> Severity | None:
+    """The worst severity of what is open; None where nothing is that has one, as where checks fail."""
+    found = [finding.severity for line in lines if not line.over for finding in line.announcement.findings]
+    return max(found, key=lambda severity: severity.rank, default=None)
+
+
+def about(incident: Incident) -> str:
+    """What an incident is about: its cause, or else what was last told of its worst stack."""
+    if incident.title is not None:
+        return incident.title
+    return what_was_told(incident.lines[0].announcement) if incident.lines else "nothing is left of it"
+
+
+def what_was_told(told: Announcement) -> str:
+    """An announcement in a few words: the addresses it is about, or what is wrong with the detector."""
+    match told.kind:
+        case TransitionKind.CHECK_FAILING:
+            return f"the check fails ({told.error.code})" if told.error else "the check fails"
+        case TransitionKind.RECOVERED:
+            return "the check works again"
+        case TransitionKind.REPLAY_DISAGREED:
+            return "a replay was wrong"
+        case TransitionKind.STALE:
+            return "no good check comes any more"
+    addresses = [finding.address for finding in told.findings] or list(told.resolved)
+    if not addresses:
+        return told.said or "nothing is open"
+    more = max(told.total, len(addresses)) - 1
+    return f"{addresses[0]} and {more} more" if more else addresses[0]
+
+
+def audit_document(entries: Sequence[AuditEntry], following: int | None) -> dict[str, Any]:
+    """What `audit list --format json` prints; `following` is the next page's id."""
+    return {"entries": [audit_entry(entry) for entry in entries], "next": following}
+
+
+def audit_entry(entry: AuditEntry) -> dict[str, Any]:
+    """One row of the audit."""
+    return {
+        "id": entry.id,
+        "at": timestamp(entry.at),
+        "actor": entry.actor,
+        "via": entry.via,
+        "action": entry.action,
+        "subject": entry.subject,
+        "outcome": entry.outcome,
+        "reason": entry.reason,
+        "digest": entry.digest,
     }
 
 

@@ -11,13 +11,16 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
+from typer.core import TyperGroup
 
 from driftwatch import __version__, log
+from driftwatch.cli import audit as audit_commands
 from driftwatch.cli import config as config_commands
 from driftwatch.cli import db as db_commands
+from driftwatch.cli import incidents as incident_commands
 from driftwatch.cli.formats import Format, Listing
 from driftwatch.errors import DriftwatchError, EngineInterruptedError, Exit, UsageError
 from driftwatch.log import redact
@@ -27,6 +30,16 @@ CLICK_USAGE = 2
 """What Click exits with on a wrong command line. Ours is 64, since 2 says that differences were found."""
 CLICK_INTERRUPTED = 130
 """What Typer returns after a Ctrl-C. Ours is 1: nothing was concluded."""
+
+
+class ListsByDefault(TyperGroup):
+    """A group that lists where no subcommand is named: `driftwatch audit --format json`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # the context is Typer's own
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
     name="driftwatch",
@@ -43,6 +56,8 @@ rules_app = typer.Typer(help="What is noise, what counts, and how much it matter
 app.add_typer(rules_app, name="rules")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(db_commands.app, name="db")
+app.add_typer(incident_commands.app, name="incidents", cls=ListsByDefault)
+app.add_typer(audit_commands.app, name="audit", cls=ListsByDefault)
 bench_app = typer.Typer(help="Measure on stacks of your own.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
 

@@ -10,11 +10,20 @@ from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.text import Text
 
-from driftwatch.cli.formats import brief, plain, timestamp, visible
+from driftwatch.cli.formats import (
+    about,
+    brief,
+    open_in,
+    plain,
+    timestamp,
+    visible,
+    what_was_told,
+    worst,
+)
 from driftwatch.model import Cause, FindingKind, FindingStatus, Health, Resolution, Severity, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from driftwatch.errors import DriftwatchError
@@ -24,11 +33,13 @@ if TYPE_CHECKING:
         CheckResult,
         ErrorReport,
         Finding,
+        Incident,
+        IncidentLine,
         JsonValue,
         StackStatus,
         StoredFinding,
     )
-    from driftwatch.store import FindingEvent
+    from driftwatch.store import AuditEntry, FindingEvent
 
 SHOWN_ATTRIBUTES = 12
 """Per finding, in a table; `--format json` has them all."""
@@ -36,6 +47,12 @@ SHOWN_ATTRIBUTES = 12
 STACK_COLUMNS = ("stack", "verdict", "health", "findings", "checked", "next check")
 LONGEST_REASON = 200
 """Why a stack is not fresh, in a list; `stacks show` has all of it."""
+
+NAMED_STACKS = 3
+"""Of an incident, in a list; `incidents show` names them."""
+
+NAMED_FINDINGS = 10
+"""Per stack of an incident, by their ids; `findings list --stack` has them all."""
 
 VERDICT_STYLES = {
     Verdict.IN_SYNC: "green",
@@ -312,6 +329,85 @@ def event_line(event: FindingEvent) -> Text:
     if event.reason:
         said += f": {event.reason}"
     return Text.assemble("  ", (str(timestamp(event.at)), "dim"), plain(said))
+
+
+def incidents_list(incidents: Sequence[Incident], now: datetime) -> Group:
+    """The rows of `incidents list`: two lines each, as of findings."""
+    return Group(*(line for incident in incidents for line in _incident_lines(incident, now)))
+
+
+def _incident_lines(incident: Incident, now: datetime) -> tuple[Text, Text]:
+    head = Text.assemble(
+        (f"{incident.id:>5}  ", "dim"), _severity(incident.lines, 8), "  ", (plain(about(incident)), "bold")
+    )
+    since = f"began {ago(incident.opened_at, now)}"
+    if incident.closed_at:
+        since += f", over since {ago(incident.closed_at, now).removesuffix(' ago')}"
+    return head, Text(f"{'':17}{_stacks(incident)} · {_count(incident)} · {since}", "dim")
+
+
+def _severity(lines: Sequence[IncidentLine], width: int = 0) -> tuple[str, str]:
+    severity = worst(lines)
+    return f"{severity or '-':<{width}}", SEVERITY_STYLES[severity] if severity else "dim"
+
+
+def _stacks(incident: Incident) -> str:
+    """Its worst stacks by name; the others are counted."""
+    named = [plain(line.announcement.stack) for line in incident.lines[:NAMED_STACKS]]
+    more = incident.total - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
+
+
+def _count(incident: Incident) -> str:
+    if incident.total == 1:
+        return "open" if incident.open else "over"
+    return f"{incident.open} of {incident.total} stacks open"
+
+
+def incident_in_full(incident: Incident, waiting: Mapping[str, Sequence[int]], now: datetime) -> Group:
+    """One incident with each of its stacks; `waiting` are the ids of the open findings by stack."""
+    lines = [
+        Text(plain(about(incident)), "bold"),
+        Text(f"  began     {minute(incident.opened_at)}, {ago(incident.opened_at, now)}"),
+    ]
+    if incident.closed_at:
+        lines.append(Text(f"  over      {minute(incident.closed_at)}, {ago(incident.closed_at, now)}"))
+    lines += [
+        Text.assemble("  severity  ", _severity(incident.lines)),
+        Text(f"  stacks    {incident.open} of {incident.total} open"),
+    ]
+    for line in incident.lines:
+        lines += _stack_lines(line, open_in(line, waiting), now)
+    if incident.total > len(incident.lines):
+        lines.append(Text(f"  and {incident.total - len(incident.lines)} stacks more"))
+    return Group(*lines)
+
+
+def _stack_lines(line: IncidentLine, waiting: Sequence[int], now: datetime) -> Iterator[Text]:
+    told = line.announcement
+    yield Text.assemble(
+        "  ",
+        (plain(told.stack), "bold"),
+        "  ",
+        ("over", "green") if line.over else _severity([line]),
+        (f"  {plain(what_was_told(told))} · told {ago(told.at, now)}", "dim"),
+    )
+    if told.said:
+        yield Text(f"      {plain(told.said)}")
+    if told.error and not line.over:
+        yield Text(f"      {brief(told.error.message, LONGEST_REASON)}", "red")
+    if waiting:
+        more = f" and {len(waiting) - NAMED_FINDINGS} more" if len(waiting) > NAMED_FINDINGS else ""
+        ids = ", ".join(map(str, waiting[:NAMED_FINDINGS]))
+        yield Text(f"      {'finding' if len(waiting) == 1 else 'findings'} {ids}{more}", "dim")
+
+
+def audit_line(entry: AuditEntry) -> Text:
+    """One row of the audit: when, who by which way, what, and what came of it."""
+    said = f"  {entry.actor} ({entry.via})  {entry.action} {entry.subject}: {entry.outcome}"
+    if entry.reason:
+        said += f" ({entry.reason})"
+    return Text.assemble((f"{entry.id:>5}  ", "dim"), (str(timestamp(entry.at)), "dim"), plain(said))
 
 
 def minute(moment: datetime) -> str:
