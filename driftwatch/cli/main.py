@@ -21,6 +21,7 @@ from driftwatch.cli import audit as audit_commands
 from driftwatch.cli import config as config_commands
 from driftwatch.cli import db as db_commands
 from driftwatch.cli import incidents as incident_commands
+from driftwatch.cli import notify as notify_commands
 from driftwatch.cli.formats import Format, Listing
 from driftwatch.errors import DriftwatchError, EngineInterruptedError, Exit, UsageError
 from driftwatch.log import redact
@@ -56,6 +57,7 @@ rules_app = typer.Typer(help="What is noise, what counts, and how much it matter
 app.add_typer(rules_app, name="rules")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(db_commands.app, name="db")
+app.add_typer(notify_commands.app, name="notify")
 app.add_typer(incident_commands.app, name="incidents", cls=ListsByDefault)
 app.add_typer(audit_commands.app, name="audit", cls=ListsByDefault)
 bench_app = typer.Typer(help="Measure on stacks of your own.", no_args_is_help=True)
