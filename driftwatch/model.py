@@ -665,3 +665,191 @@ class Message:
     @property
     def all_told(self) -> tuple[Announcement, ...]:
         return (self.announcement, *self.more)
+
+
+class ProposalKind(StrEnum):
+    """A way to close findings."""
+
+    REVERT = "revert"
+    """Apply the code again: what somebody changed by hand is put back."""
+    DEPLOY = "deploy"
+    """Apply what is merged and not applied yet."""
+    ROLLBACK = "rollback"
+    """Apply an earlier commit."""
+
+
+class ProposalState(StrEnum):
+    """The life of a proposal."""
+
+    PROPOSED = "proposed"
+    APPROVED = "approved"
+    WAITING = "waiting"
+    """It may be applied, but not now: `held` says for what, and until when."""
+    APPLYING = "applying"
+    APPLIED = "applied"
+    """terraform has ended well; whether it helped, the check after it says."""
+    VERIFIED = "verified"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    INTERRUPTED = "interrupted"
+    """The apply ended and nobody knows how: a person looks at the state before anything else is done."""
+
+    @property
+    def is_open(self) -> bool:
+        """True while something may still come of it."""
+        return self in (
+            ProposalState.PROPOSED,
+            ProposalState.APPROVED,
+            ProposalState.WAITING,
+            ProposalState.APPLYING,
+            ProposalState.APPLIED,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedChange:
+    """What an apply would do to one resource: terraform's actions, and pointers to what would differ."""
+
+    address: str
+    type: str
+    actions: tuple[str, ...]
+    attributes: tuple[str, ...] = ()
+
+    @property
+    def destroys(self) -> bool:
+        """True for a replacement too, in either order, and where the state would forget it."""
+        return "delete" in self.actions or "forget" in self.actions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSummary:
+    """A plan as people read it, without values. `changes` are at most `SUMMARY_CHANGES`, destroys first."""
+
+    adds: int
+    updates: int
+    destroys: int
+    replaces: int
+    changes: tuple[PlannedChange, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return self.adds + self.updates + self.destroys + self.replaces
+
+
+SUMMARY_CHANGES = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What one person said of a proposal: `approves`, or rejects. `digest` is of what they saw."""
+
+    by: str
+    at: datetime
+    via: str
+    approves: bool
+    digest: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Why a proposal is not applied now: a word for machines, a sentence, and when that may change."""
+
+    reason: str
+    sentence: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyRun:
+    """One apply. It is written before terraform starts; `pid` and `pid_started` right after.
+
+    `pid_started` is the process's start time in the kernel's ticks, which tells it from a later one with the
+    same id. `exit_code` is None while it runs, and where nobody knows. `output` is its end, redacted.
+    """
+
+    id: str
+    node: str
+    plan_sha256: str
+    state_lineage: str | None
+    state_serial: int | None
+    started_at: datetime
+    pid: int | None = None
+    pid_started: int | None = None
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    output: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalDraft:
+    """What is proposed, before it is a row.
+
+    `digest` is over all that an approval covers (`driftwatch.policy.digests`); `findings` are the
+    fingerprints that it would close, `addresses` theirs. `author` is who made the change that it is about,
+    where that is known. `automatic` where it may be applied without a person.
+    """
+
+    stack: StackId
+    kind: ProposalKind
+    commit: str
+    digest: str
+    findings: tuple[str, ...]
+    addresses: tuple[str, ...]
+    summary: PlanSummary
+    reason: str
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None
+    automatic: bool
+    risks: tuple[str, ...] = ()
+    author: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A proposal with its life so far. `superseded_by` is the id of the one that took its place, if any."""
+
+    id: int
+    state: ProposalState
+    draft: ProposalDraft
+    decisions: tuple[Decision, ...] = ()
+    held: Hold | None = None
+    run: ApplyRun | None = None
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    superseded_by: int | None = None
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        """Who approved just this content, each once."""
+        return tuple(
+            dict.fromkeys(
+                each.by for each in self.decisions if each.approves and each.digest == self.draft.digest
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspension:
+    """Nothing is applied in this scope: a stack's id, a repository's name, or `*`. Drift is still looked for."""
+
+    scope: str
+    by: str
+    at: datetime
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A stack that was rolled back stays at that commit until somebody takes the pin out."""
+
+    stack: StackId
+    commit: str
+    by: str
+    at: datetime
+    reason: str
