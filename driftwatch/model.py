@@ -835,7 +835,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspension:
-    """Nothing is applied in this scope: a stack's id, a repository's name, or `*`. Drift is still looked for."""
+    """Nothing is applied in this scope: a stack's id, a repository's name, or `*`. Checks go on."""
 
     scope: str
     by: str

@@ -143,12 +143,12 @@ def _configuration(config: Path) -> Iterator[Diagnosis]:
                 says=f"no such directory: {mirror}",
                 advice="Mend the path, or fill it with `terraform providers mirror`.",
             )
-    if not (settings.notify.slack or settings.notify.webhooks):
+    if not settings.notify.channel_names:
         yield Diagnosis(
             subject="notify",
             state=State.WARNING,
             says="nobody is told of drift",
-            advice="Set notify.slack or notify.webhooks.",
+            advice="Set notify.slack or another channel under notify.",
         )
 
 

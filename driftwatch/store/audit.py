@@ -75,11 +75,13 @@ def page(connection: Connection, *, limit: int, after: int | None) -> Page[Audit
 def first_damaged(connection: Connection) -> int | None:
     """The id of the first row that does not follow from the one before it."""
     before = ""
-    for row in connection.execute(select(AuditRow).order_by(AuditRow.id).execution_options(yield_per=1000)):
-        kept = {name: getattr(row, name) for name in _COVERED}
-        if row.digest != _digest(before, kept):
-            return int(row.id)
-        before = row.digest
+    every = select(AuditRow).order_by(AuditRow.id).execution_options(yield_per=1000)
+    with connection.execute(every) as rows:
+        for row in rows:
+            kept = {name: getattr(row, name) for name in _COVERED}
+            if row.digest != _digest(before, kept):
+                return int(row.id)
+            before = row.digest
     return None
 
 

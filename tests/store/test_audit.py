@@ -83,8 +83,6 @@ def test_words_are_redacted_and_can_always_be_written(store: Store, note: Callab
     assert store.audit_damage() is None
 
 
-# On PostgreSQL the search stops at the damaged row and leaves its server-side cursor to the collector.
-@pytest.mark.filterwarnings("ignore:.*ServerCursorMixin:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "meddling",
     [
