@@ -43,13 +43,17 @@ IMPATIENT = (str(HERE / "impatient_daemon.py"),)
 
 
 class SlackServer:
-    """Plays Slack's API and keeps every call; `status` and `headers` let it refuse, `seconds` be slow."""
+    """Plays Slack's API and keeps every call; `status` and `headers` let it refuse, `seconds` be slow.
+
+    `socket` is where it says that Socket Mode is to be spoken.
+    """
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.status = 200
         self.seconds = 0.0
         self.headers: dict[str, str] = {}
+        self.socket: str | None = None
         server = self
 
         class Api(BaseHTTPRequestHandler):
@@ -67,6 +71,7 @@ class SlackServer:
                         "ok": server.status == 200,
                         "channel": "C1",
                         "ts": form.get("ts") or f"{time.time():.6f}",
+                        "url": server.socket,
                     }
                 ).encode()
                 self.send_response(server.status)

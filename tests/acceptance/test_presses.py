@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -12,11 +13,14 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
+from websockets.sync.server import serve
 
 from driftwatch.sandbox.cloud import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from websockets.sync.server import ServerConnection
 
     from tests.acceptance.conftest import House
 
@@ -65,23 +69,7 @@ class Phone:
 
     def press(self, value: str, member: str = ANNA, *, again: bool = False) -> int:
         self._presses += 0 if again else 1
-        button = value.partition(":")[0]
-        return self.send(
-            {
-                "type": "block_actions",
-                "team": {"id": "T1"},
-                "user": {"id": member},
-                "trigger_id": f"{self._presses}.trigger",
-                "container": {"channel_id": "C1", "message_ts": "1.1"},
-                "actions": [
-                    {
-                        "action_id": f"driftwatch:{button}",
-                        "value": value,
-                        "action_ts": f"1700000000.{self._presses:06}",
-                    }
-                ],
-            }
-        )
+        return self.send(pressed(value, member, self._presses))
 
     def fill_in(self, reason: str, *, days: str = "30", member: str = ANNA) -> int:
         """Sends the modal that was opened last."""
@@ -143,6 +131,24 @@ class Phone:
     def answer(self, number: int) -> str:
         self._house.wait_for(f"answer {number}", lambda: len(self.answers()) >= number)
         return self.answers()[number - 1]
+
+
+def pressed(value: str, member: str, number: int) -> dict[str, Any]:
+    """What Slack sends when somebody presses a button."""
+    return {
+        "type": "block_actions",
+        "team": {"id": "T1"},
+        "user": {"id": member},
+        "trigger_id": f"{number}.trigger",
+        "container": {"channel_id": "C1", "message_ts": "1.1"},
+        "actions": [
+            {
+                "action_id": f"driftwatch:{value.partition(':')[0]}",
+                "value": value,
+                "action_ts": f"1700000000.{number:06}",
+            }
+        ],
+    }
 
 
 @pytest.fixture
@@ -266,3 +272,58 @@ def test_whoever_may_not_is_told_so_and_nothing_is_done(house: House, phone: Pho
     assert ("anna", "refused: outdated") in refused
     assert ("bob", "refused: no_right") in refused
     assert (f"slack:{STRANGER}", "refused: unknown_person") in refused
+
+
+class Socket:
+    """Slack's end of Socket Mode: sends envelopes and keeps what is acknowledged."""
+
+    def __init__(self) -> None:
+        self.acknowledged: list[str] = []
+        self._lines: list[ServerConnection] = []
+        self._server = serve(self._speak, "127.0.0.1", 0)
+        self.url = f"ws://127.0.0.1:{self._server.socket.getsockname()[1]}/link"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def _speak(self, line: ServerConnection) -> None:
+        line.send(json.dumps({"type": "hello", "num_connections": 1}))
+        self._lines.append(line)
+        for answer in line:
+            self.acknowledged.append(str(json.loads(answer)["envelope_id"]))
+
+    def is_connected(self) -> bool:
+        return bool(self._lines)
+
+    def deliver(self, envelope: str, payload: dict[str, Any]) -> None:
+        told = {"type": "interactive", "envelope_id": envelope, "payload": payload}
+        self._lines[-1].send(json.dumps(told | {"accepts_response_payload": True}))
+
+    def close(self) -> None:
+        self._server.shutdown()
+
+
+@pytest.mark.row(55)
+def test_a_press_comes_through_socket_mode_and_once(house: House) -> None:
+    """Row 55: no address that Slack must reach; an envelope that comes twice is one press."""
+    socket = Socket()
+    house.slack.socket = socket.url
+    text = house.config.read_text().replace(
+        'channel: "#infra-drift",', 'channel: "#infra-drift", app_token: "${env:SLACK_APP_TOKEN}",'
+    )
+    house.config.write_text(text.replace("web:", "  gather: 0s\nweb:") + USERS)
+    house.environment["SLACK_APP_TOKEN"] = "xapp-canary-31b7"
+    house.apply("dns")
+    daemon = house.start()
+    house.wait_for_verdicts(dns="in_sync")
+    house.cloud.delete(Kind.DNS_RECORD, RECORD)
+    house.wait_for("the alert", lambda: house.slack.posted)
+    house.wait_for("the socket", socket.is_connected)
+
+    value = Phone(house).values()["acknowledge"]
+    for envelope in ("e1", "e2"):
+        socket.deliver(envelope, pressed(value, ANNA, 1))
+    house.wait_for("both to be acknowledged", lambda: set(socket.acknowledged) == {"e1", "e2"})
+    house.wait_for("the press to be done", lambda: status(house) == "acknowledged")
+    assert [outcome for _, _, outcome in audited(house)] == ["asked", "done"]
+    assert house.stop(daemon) == 0
+    assert "xapp-canary-31b7" not in house.log()
+    socket.close()
