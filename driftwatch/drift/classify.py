@@ -35,9 +35,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from driftwatch.drift.fingerprint import fingerprint_of
-from driftwatch.drift.paths import Difference, differences
+from driftwatch.drift.paths import Difference, differences, pointer
 from driftwatch.drift.plan import FailingCheck, Plan, ResourceChange, without_indexes
-from driftwatch.drift.redaction import Digester, bounded, hide, scrub, union, without_secrets
+from driftwatch.drift.redaction import (
+    Digester,
+    bounded,
+    hide,
+    scrub,
+    step_without_secrets,
+    union,
+    without_secrets,
+)
 from driftwatch.drift.severity import severity_of
 from driftwatch.drift.values import alike, canonical, is_list, is_object, same
 from driftwatch.model import AttributeChange, Cause, Finding, FindingKind, Verdict
@@ -418,7 +426,7 @@ class _Context:
         if not found:
             return None
         read = self._plan.output_references.get(name, frozenset())
-        attributes = tuple(self._attribute(each, self._cause_of_output(each, read)) for each in found)
+        attributes = tuple(self._attribute(each, self._cause_of_output(each, read), own=0) for each in found)
         return _finding(
             address=f"output.{name}",
             type_="output",
@@ -434,13 +442,17 @@ class _Context:
         also = self._cause_beside(draft, judged) if cause is Cause.OUT_OF_BAND else None
         return replace(self._attribute(judged.difference, cause), also=also)
 
-    def _attribute(self, difference: Difference, cause: Cause) -> AttributeChange:
+    def _attribute(self, difference: Difference, cause: Cause, *, own: int = 1) -> AttributeChange:
+        """`own` are the first steps of a path, which a provider's schema names and no secret can."""
+
         def shown(value: JsonValue) -> JsonValue:
             hidden = hide(value, difference.mask, self._digest)
             return bounded(without_secrets(hidden, self._plan.secrets, self._digest), self._digest)
 
+        steps = difference.path
+        keys = (step_without_secrets(step, self._plan.secrets, self._digest) for step in steps[own:])
         return AttributeChange(
-            path=difference.pointer,
+            path=pointer((*steps[:own], *keys)),
             before=shown(difference.state),
             actual=shown(difference.actual),
             after=shown(self._timeless(difference.wanted)),

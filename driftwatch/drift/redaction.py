@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from functools import reduce
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -96,17 +97,29 @@ def hide(value: JsonValue, mask: Mask, digest: Digester) -> JsonValue:
 
 
 def without_secrets(value: JsonValue, secrets: Collection[str], digest: Digester) -> JsonValue:
-    """Returns `value` with digests for texts that hold one of the plan's secrets, marked or not.
+    """Returns `value` with digests for what holds one of the plan's secrets, marked or not, keys too.
 
-    Providers lose Terraform's marks: the `output` of a `terraform_data` says in clear what its `input` hides.
+    Providers lose Terraform's marks: the `output` of a `terraform_data` says in clear what its `input` hides,
+    and AWS's `tags_all` has the keys of `tags`.
     """
     if is_object(value):
-        return {key: without_secrets(member, secrets, digest) for key, member in value.items()}
+        return {
+            step_without_secrets(key, secrets, digest): without_secrets(member, secrets, digest)
+            for key, member in value.items()
+        }
     if is_list(value):
         return [without_secrets(element, secrets, digest) for element in value]
-    if isinstance(value, str) and any(secret in value for secret in secrets):
-        return digest(value)
-    return value
+    text = _text(value)
+    return digest(value) if text and _holds(text, secrets) else value
+
+
+def step_without_secrets(step: str, secrets: Collection[str], digest: Digester) -> str:
+    """A key of a map, or a step of a path that is one; a digest where it holds a secret."""
+    return digest(step) if _holds(step, secrets) else step
+
+
+def _holds(text: str, secrets: Collection[str]) -> bool:
+    return any(secret in text for secret in secrets)
 
 
 def bounded(value: JsonValue, digest: Digester) -> JsonValue:
@@ -116,7 +129,11 @@ def bounded(value: JsonValue, digest: Digester) -> JsonValue:
 
 
 def secrets_in(value: JsonValue, mask: Mask) -> Iterator[str]:
-    """Yields the sensitive texts of a value that are long enough to be looked for in sentences."""
+    """Yields the sensitive texts and numbers of a value that are long enough to be looked for in sentences.
+
+    Texts without the space around them, and as they stand in JSON: a key file ends in a line end, and a
+    policy document that quotes a secret escapes it.
+    """
     if mask is False:
         return
     if is_object(value):
@@ -125,8 +142,22 @@ def secrets_in(value: JsonValue, mask: Mask) -> Iterator[str]:
     elif is_list(value):
         for element in value:
             yield from secrets_in(element, mask[0] if isinstance(mask, list) else True)
-    elif isinstance(value, str) and len(value) >= _MIN_SECRET_LENGTH:
-        yield value
+    else:
+        text = _text(value).strip()
+        yield from {text, *_in_json(text)} if len(text) >= _MIN_SECRET_LENGTH else ()
+
+
+def _text(value: JsonValue) -> str:
+    """A leaf as a sentence has it, empty for what can be no secret."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None or isinstance(value, bool) else canonical(value)
+
+
+def _in_json(text: str) -> Iterator[str]:
+    quoted = json.dumps(text, ensure_ascii=False)[1:-1]
+    yield quoted
+    yield quoted.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")  # as Go writes it
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
