@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from driftwatch.model import AttributeChange, Finding, JsonValue
+    from driftwatch.model import AttributeChange, Evidence, Finding, JsonValue
 
 LONGEST_VALUE = 4096
 """Characters of JSON: a policy document fits, a bundle of certificates does not."""
@@ -27,9 +27,23 @@ def bounded(finding: Finding) -> Finding:
     return replace(
         finding,
         address=finding.address[:LONGEST_TEXT],
-        message=finding.message[:LONGEST_TEXT] if finding.message else finding.message,
+        message=_text(finding.message),
         attributes=tuple(map(_bounded, kept)),
+        evidence=_evidence(finding.evidence) if finding.evidence else None,
     )
+
+
+def _evidence(evidence: Evidence) -> Evidence:
+    """What moved may be named by the key of an instance, which is as long as a value."""
+    moved = tuple(
+        replace(each, name=_text(each.name), before=_text(each.before), after=_text(each.after))
+        for each in evidence.movements
+    )
+    return replace(evidence, movements=moved)
+
+
+def _text(text: str | None) -> str | None:
+    return text[:LONGEST_TEXT] if text else text
 
 
 def _bounded(change: AttributeChange) -> AttributeChange:
