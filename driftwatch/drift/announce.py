@@ -113,6 +113,9 @@ def announce_all(
     for story in sorted({OWN, *heard, *(step.story for step in steps)}):
         before = heard.get(story, Told())
         mine = [step for step in steps if step.story == story]
+        # One that comes and goes needs no step to stay in a story; one that is told elsewhere now has left.
+        left = frozenset(step.identity for step in steps if step.story != story)
+        before = replace(before, flapping=before.flapping - left)
         if story != OWN and result.verdict.is_good:
             # What is said of the whole stack is said once.
             quiet = replace(result, disagreement=None, mass_deletion=None)
