@@ -16,12 +16,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from driftwatch.drift.values import canonical
-from driftwatch.model import Cause, InputKind, TransitionKind
+from driftwatch.model import Cause, Evidence, InputKind, TransitionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from driftwatch.model import Announcement, ErrorReport, Finding, Inputs, JsonValue, Movement
+    from driftwatch.model import Announcement, Commit, ErrorReport, Finding, Inputs, JsonValue, Movement
 
 OWN = ""
 """The key of a stack's own story."""
@@ -31,6 +31,11 @@ NEARBY = timedelta(hours=1)
 shared: what happens at once has one reason, what happens a day later has another."""
 
 LONGEST_TITLE = 200
+LONGEST_NAME = 150
+"""Characters of a name in a title: the verb behind it is to be read, too."""
+
+LONGEST_KEY = 300
+"""Characters. Names are the repository's, and of any length; what an index of PostgreSQL takes is not."""
 
 _OF_MACHINES = frozenset(
     {
@@ -93,7 +98,9 @@ def names_cause(key: str) -> bool:
 
 def _of_upgrade(movements: Iterable[Movement]) -> str:
     moved = [each for each in movements if each.input is InputKind.PROVIDER]
-    return f"provider:{moved[0].name}:{moved[0].before}:{moved[0].after}" if len(moved) == 1 else OWN
+    if len(moved) != 1:
+        return OWN
+    return _key("provider", str(moved[0].name), str(moved[0].before), str(moved[0].after))
 
 
 def _of_input(movements: Sequence[Movement], inputs: Inputs) -> str:
@@ -113,7 +120,15 @@ def _of_input(movements: Sequence[Movement], inputs: Inputs) -> str:
         answered = _digests(inputs, moved.name)
         return f"data:{answered}" if answered else OWN
     digest = (inputs.variable_digests or {}).get(moved.name or "")
-    return f"variable:{moved.name}:{digest}" if digest else OWN
+    return _key("variable", str(moved.name), digest) if digest else OWN
+
+
+def _key(sort: str, *parts: str) -> str:
+    """What tells a cause from all others: in words where they are short, else by their digest."""
+    key = ":".join((sort, *parts))
+    if len(key) <= LONGEST_KEY:
+        return key
+    return f"{sort}:{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()}"
 
 
 def _digests(inputs: Inputs, name: str | None) -> str:
@@ -145,9 +160,11 @@ def _of_change_by_hand(announcement: Announcement) -> Origin:
 def _content(finding: Finding) -> JsonValue:
     """What somebody did, wherever it was."""
     changes: list[JsonValue] = [
-        [each.path, each.actual] for each in finding.attributes if each.cause is not Cause.NOISE
+        {"path": each.path, "actual": each.actual}
+        for each in finding.attributes
+        if each.cause is not Cause.NOISE
     ]
-    return [finding.type, finding.kind, finding.action, *changes]
+    return {"type": finding.type, "kind": finding.kind, "action": finding.action, "changes": changes}
 
 
 def _shown(finding: Finding) -> str:
@@ -157,22 +174,36 @@ def _shown(finding: Finding) -> str:
 def _title(story: str, findings: Sequence[Finding]) -> str:
     """In words; those of others are not escaped here."""
     sort, _, rest = story.partition(":")
-    evidence = findings[0].evidence if findings else None
+    evidence = (findings[0].evidence if findings else None) or Evidence()
     if sort == "commit":
-        commit = evidence.commits[0] if evidence and evidence.commits else None
-        about = f" ({commit.subject}, by {commit.author})" if commit else ""
-        return f"commit {rest[:10]} is not applied{about}"[:LONGEST_TITLE]
-    moved = next(iter(evidence.movements), None) if evidence else None
+        return _of_commit(rest, evidence.commits)[:LONGEST_TITLE]
+    moved = next((each for each in evidence.movements if each.input is _MOVED[sort]), None)
+    name = moved.name if moved and moved.name else _UNNAMED[sort]
     if sort == "provider":
-        source, before, after = rest.rsplit(":", 2)
-        return f"upgrade of {source} from {before} to {after}"[:LONGEST_TITLE]
+        versions = f" from {moved.before} to {moved.after}" if moved else ""
+        return f"upgrade of {name[:LONGEST_NAME]}{versions}"[:LONGEST_TITLE]
     if sort == "upstream":
-        upstream = (
-            [each for each in evidence.movements if each.input is InputKind.UPSTREAM_OUTPUT]
-            if evidence
-            else []
-        )
-        name = (upstream[0].name or "").partition(".outputs.")[0] if upstream else "a state upstream"
-        return f"outputs moved upstream: {name}"[:LONGEST_TITLE]
-    name = moved.name if moved and moved.name else "an input"
-    return f"{name} has moved"[:LONGEST_TITLE]
+        return f"outputs moved upstream: {name.partition('.outputs.')[0]}"[:LONGEST_TITLE]
+    return f"{name[:LONGEST_NAME]} has moved"
+
+
+def _of_commit(commit_id: str, commits: Iterable[Commit]) -> str:
+    """By that commit: those that came after it may be known by now, too."""
+    commit = next((each for each in commits if each.id == commit_id), None)
+    about = f" ({commit.subject}, by {commit.author})" if commit else ""
+    return f"commit {commit_id[:10]} is not applied{about}"
+
+
+_MOVED = {
+    "provider": InputKind.PROVIDER,
+    "upstream": InputKind.UPSTREAM_OUTPUT,
+    "data": InputKind.DATA_READ,
+    "variable": InputKind.VARIABLE,
+}
+_UNNAMED = {
+    "provider": "a provider",
+    "upstream": "a state upstream",
+    "data": "a data source",
+    "variable": "a variable",
+}
+"""What is said where the finding that was told does not name it."""
