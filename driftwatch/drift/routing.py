@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from driftwatch.config.notify import EVERY_DAY
+from driftwatch.config.zones import first_instant
 from driftwatch.model import Cause, Severity, TransitionKind
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ _LONGEST_QUIET = timedelta(days=7)
 """Quiet hours that fill the whole week hold a message for so long, and then until they end next."""
 
 _A_DAY = timedelta(days=1)
-_A_SECOND = timedelta(seconds=1)
 _WEBHOOK = "webhook:"
 _NOT_FOR_EACH_PRESS = ("email:", "apprise:")
 
@@ -289,19 +289,4 @@ def _numbers(days: Sequence[Weekday]) -> frozenset[int]:
 
 
 def _instant(day: date, clock: time, zone: ZoneInfo) -> datetime:
-    """When a clock in `zone` first shows this local time, or first stands behind it where it skips it."""
-    wall = datetime.combine(day, clock)
-    late = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
-    if _wall(late, zone) == wall:
-        return late
-    # Skipped (PEP 495): read with the offset from before the gap it is too late, with that from after it too
-    # early; the clock is put forward in between.
-    early = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
-    while late - early > _A_SECOND:
-        middle = early + timedelta(seconds=(late - early) // _A_SECOND // 2)
-        early, late = (early, middle) if _wall(middle, zone) > wall else (middle, late)
-    return late
-
-
-def _wall(at: datetime, zone: ZoneInfo) -> datetime:
-    return at.astimezone(zone).replace(tzinfo=None, fold=0)
+    return first_instant(datetime.combine(day, clock), zone)

@@ -25,6 +25,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from apscheduler.triggers.base import BaseTrigger
 from croniter import CroniterError, croniter
 
+from driftwatch.config import zones
 from driftwatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -145,8 +146,8 @@ def _zone(name: str) -> ZoneInfo:
 def _cron_slot(expression: str, zone: ZoneInfo, after: datetime) -> datetime:
     try:
         if _is_steady(zone, after):
-            wall = croniter(expression, _wall(after, zone)).get_next(datetime)
-            return _instants(wall, zone)[0]
+            wall = croniter(expression, zones.wall(after, zone)).get_next(datetime)
+            return zones.instants(wall, zone)[0]
         return _cron_slot_near_a_change(expression, zone, after)
     except CroniterError as exc:
         raise ConfigError(
@@ -165,36 +166,13 @@ def _is_steady(zone: ZoneInfo, at: datetime) -> bool:
 
 def _cron_slot_near_a_change(expression: str, zone: ZoneInfo, after: datetime) -> datetime:
     """Looks at all wall times around, as their order is not that of their instants."""
-    wall = _wall(after, zone)
+    wall = zones.wall(after, zone)
     times: Any = croniter(expression, wall - _WIDEST_SHIFT)
     by_elapsed_time = "*" in times.expressions[1]
     found: list[datetime] = []
     at = wall
     while not found or at < wall + _WIDEST_SHIFT:
         at = times.get_next(datetime)
-        instants = _instants(at, zone)
+        instants = zones.instants(at, zone)
         found += [instant for instant in instants[: None if by_elapsed_time else 1] if instant > after]
     return min(found)
-
-
-def _wall(at: datetime, zone: ZoneInfo) -> datetime:
-    return at.astimezone(zone).replace(tzinfo=None, fold=0)
-
-
-def _instants(wall: datetime, zone: ZoneInfo) -> tuple[datetime, ...]:
-    """The instants at which a clock in `zone` shows `wall`: one, or two, or, in a gap, the one after it."""
-    early, late = sorted(wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
-    if early == late:
-        return (early,)
-    if _wall(early, zone) == wall:
-        return (early, late)
-    return (_change_between(early, late, zone),)
-
-
-def _change_between(early: datetime, late: datetime, zone: ZoneInfo) -> datetime:
-    """The first whole second at which the offset is that of `late`."""
-    offset = late.astimezone(zone).utcoffset()
-    while late - early > timedelta(seconds=1):
-        middle = early + timedelta(seconds=int((late - early).total_seconds()) // 2)
-        early, late = (early, middle) if middle.astimezone(zone).utcoffset() == offset else (middle, late)
-    return late
