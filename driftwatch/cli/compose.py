@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from driftwatch import log
@@ -177,14 +178,17 @@ def everywhere(channels: Sequence[Channel]) -> list[str]:
 
 
 @contextmanager
-def opened_store(settings: Settings) -> Iterator[Store]:
-    """The database, for commands that only look or queue."""
+def opened_store(settings: Settings, *, gathers: bool = True) -> Iterator[Store]:
+    """The database, for commands that only look or queue.
+
+    Without `gathers` no message waits for others: for who tells all of it in the end.
+    """
     database = settings.database.get_secret_value() if settings.database else None
     flapping = Flapping(turns=settings.findings.flapping_turns, within=settings.findings.flapping_within)
     voice = Voice(
         channels=tuple(sorted(settings.notify.channel_names)),
         routing=Routing.compile(settings.notify),
-        gather=settings.notify.gather,
+        gather=settings.notify.gather if gathers else timedelta(),
         failing_checks=settings.findings.failing_checks,
     )
     store = Store.open(state_dir=settings.state_dir, database=database, flapping=flapping, voice=voice)
@@ -195,9 +199,11 @@ def opened_store(settings: Settings) -> Iterator[Store]:
 
 
 @contextmanager
-def application(settings: Settings, environment: Mapping[str, str]) -> Iterator[Application]:
+def application(
+    settings: Settings, environment: Mapping[str, str], *, gathers: bool = True
+) -> Iterator[Application]:
     """All of it, for commands that check and hold the state directory's lock."""
-    with opened_store(settings) as store, ExitStack() as closing:
+    with opened_store(settings, gathers=gathers) as store, ExitStack() as closing:
         rooms, ending, haste = Rooms(state=settings.state_dir), threading.Event(), threading.Event()
         mirrors = {
             name: Mirror(name, repository, rooms.mirrors / name, clock=now, stop=ending)

@@ -45,7 +45,7 @@ def check_configured(
     settings = read_settings(config, os.environ)
     with (
         _lock(settings.state_dir),
-        application(settings, os.environ) as app,
+        application(settings, os.environ, gathers=False) as app,
         stoppable(stop=app.ending, haste=app.haste) as stop,
     ):
         unread = [name for name in settings.repositories if may_hold(name, patterns) and not _read(app, name)]

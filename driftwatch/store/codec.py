@@ -54,7 +54,7 @@ def dump_error(error: ErrorReport | None) -> dict[str, Any] | None:
     document: dict[str, Any] | None = dump(error)
     if document is None:
         return None
-    return {key: redact(text) if text else text for key, text in writable(document).items()}
+    return {key: redact(it) if isinstance(it, str) else it for key, it in writable(document).items()}
 
 
 def writable_result(result: CheckResult) -> CheckResult:
