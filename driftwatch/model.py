@@ -219,6 +219,13 @@ class TransitionKind(StrEnum):
     """Nothing is new, and what was told long ago is still there."""
     HANDLED = "handled"
     """A person said something of it: acknowledged, snoozed, accepted, re-opened."""
+    REPAIR = "repair"
+    """Something became of a proposal to repair it: made, approved, held, applied, given up."""
+
+    @property
+    def is_aside(self) -> bool:
+        """True where it tells what was done about it, and nothing new of what differs."""
+        return self in (TransitionKind.HANDLED, TransitionKind.REPAIR)
 
     @property
     def is_of_detector(self) -> bool:
@@ -620,7 +627,8 @@ class Incident:
     `title` names the cause in words where it is known to be shared (`commit 1a2b3c4d5e is not applied`), and
     is None for a difference of its own. `lines` are the stacks, the worst first and those that are over last,
     at most `INCIDENT_LINES`; `total` counts them all, `open` those that are not over. `seen` is a digest of
-    the open findings as they are shown: who acts on the incident says what they saw.
+    the open findings as they are shown: who acts on the incident says what they saw. `proposals` are those
+    that are open for its stacks, the newest first, at most `INCIDENT_PROPOSALS`.
     """
 
     id: int
@@ -631,10 +639,13 @@ class Incident:
     total: int
     open: int
     seen: str
+    proposals: tuple[Proposal, ...] = ()
 
 
 INCIDENT_LINES = 50
 """A message is for reading; the rest is counted."""
+
+INCIDENT_PROPOSALS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

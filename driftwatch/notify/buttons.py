@@ -29,6 +29,13 @@ class Button(StrEnum):
     REOPEN = "reopen"
     REPAIR = "repair"
     DETAILS = "details"
+    APPROVE = "approve"
+    REJECT = "reject"
+
+    @property
+    def is_vote(self) -> bool:
+        """True where it is about a proposal: its number stands where others have the incident's."""
+        return self in (Button.APPROVE, Button.REJECT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +43,8 @@ class Aim:
     """What a button does, and to what.
 
     `fingerprint` is that of one finding, None for all that is open in the incident; `seen` is what was shown:
-    the incident's digest, or that fingerprint. `hours` is how long a snooze lasts.
+    the incident's digest, or that fingerprint. `hours` is how long a snooze lasts. A vote names a proposal in
+    place of the incident, and its digest.
     """
 
     button: Button

@@ -94,8 +94,8 @@ def is_escalation(announcements: Sequence[Announcement]) -> bool:
 def present(announcements: Sequence[Announcement]) -> Announcement:
     """How one stack stands: the last that was told of it, with what people did with it since."""
     last = announcements[-1]
-    found = [told for told in announcements if told.kind is not TransitionKind.HANDLED]
-    if last.kind is not TransitionKind.HANDLED or not found or found[-1].kind.is_end:
+    found = [told for told in announcements if not told.kind.is_aside]
+    if not last.kind.is_aside or not found or found[-1].kind.is_end:
         return last
     return replace(
         found[-1],

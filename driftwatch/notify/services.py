@@ -73,6 +73,7 @@ _TYPES = {
     TransitionKind.STALE: "failure",
     TransitionKind.REMINDER: "warning",
     TransitionKind.HANDLED: "info",
+    TransitionKind.REPAIR: "info",
 }
 _CALLS = re.compile(r"(?<![\w.+-])@|@(?=everyone|here|channel|all|room)|<(?=[!@#])", re.IGNORECASE)
 """How chats write that somebody is called: `@name`, and Slack's and Discord's `<!here>` and `<@id>`."""

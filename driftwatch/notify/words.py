@@ -46,6 +46,7 @@ ICONS = {
     TransitionKind.STALE: YELLOW,
     TransitionKind.REMINDER: RED,
     TransitionKind.HANDLED: RED,
+    TransitionKind.REPAIR: RED,
 }
 OUTCOMES = {
     TransitionKind.REPLAY_DISAGREED: "a replay was wrong",
