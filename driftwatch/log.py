@@ -43,11 +43,15 @@ def register_secret(value: str | None) -> None:
             _secrets.add(value)
 
 
+def registered_secrets() -> frozenset[str]:
+    """What is unprintable, for whoever must hide a whole value and not only a word in a sentence."""
+    with _secrets_lock:
+        return frozenset(_secrets)
+
+
 def redact(text: str) -> str:
     """Returns `text` without registered secrets, credentials in URLs, token shapes and control characters."""
-    with _secrets_lock:
-        known = sorted(_secrets, key=len, reverse=True)
-    for secret in known:
+    for secret in sorted(registered_secrets(), key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     text = _URL_CREDENTIALS.sub(f"{REDACTED}@", text)
     text = _TOKEN_SHAPES.sub(REDACTED, text)

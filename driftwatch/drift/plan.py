@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from driftwatch.drift.redaction import Mask, mask_of, secrets_in, union
 from driftwatch.drift.values import is_list, is_object
 from driftwatch.errors import PlanUnreadableError
+from driftwatch.log import registered_secrets
 from driftwatch.model import UNKNOWN_VALUE
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ class Plan:
     configuration addresses that it depends on, directly or not. `relevant` are the attributes that the
     engine says contributed to a change. `configured` maps a configuration address to the attributes that the
     code sets, and each of these to what its expression refers to; `output_references` does so for outputs.
-    `secrets` are the sensitive texts of the whole document, for looking them up in sentences. `time` is what
+    `secrets` are the sensitive texts of the whole document, for looking them up where they are not marked, and
+    those that driftwatch was given: code need not say that what it gets is sensitive. `time` is what
     `plantimestamp()` gave in this plan. `undecided` are the objects whose checks can only be judged in an
     apply. `providers` are the provider blocks by their key, and `placed` maps a configuration address to it.
     """
@@ -185,7 +187,7 @@ def read(document: Mapping[str, Any], *, engine: str | None = None) -> Plan:
         output_references=_output_references(root),
         providers=_providers(configuration),
         placed=_placed(declared),
-        secrets=frozenset(_secrets(document, resources, root)),
+        secrets=registered_secrets().union(_secrets(document, resources, root)),
         time=_optional_text(document.get("timestamp"), "the timestamp"),
     )
     _check_consistent(document, plan, planned)
