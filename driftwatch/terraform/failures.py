@@ -342,7 +342,7 @@ def failure(
 
 def _last_lines(finished: Finished) -> str:
     """What a command without a diagnostic said at last, in one line."""
-    return _BLANKS.sub(" ", _FRAME.sub("", finished.output)).strip()[-_LONGEST_SENTENCE:]
+    return _BLANKS.sub(" ", redact(_FRAME.sub("", finished.output))).strip()[-_LONGEST_SENTENCE:]
 
 
 def _unknown(
@@ -365,8 +365,9 @@ def _unknown(
 def _sentence(diagnostic: Diagnostic | None, otherwise: str) -> str:
     if diagnostic is None:
         return otherwise
-    summary = diagnostic.summary.strip().rstrip(".:")
-    detail = _BLANKS.sub(" ", diagnostic.detail).strip()
+    # Redacted before anything is cut: half a secret is not known as one.
+    summary = redact(diagnostic.summary).strip().rstrip(".:")
+    detail = _BLANKS.sub(" ", redact(diagnostic.detail)).strip()
     first = re.split(r"(?<=[.;])\s", detail, maxsplit=1)[0].rstrip(".;") if detail else ""
     said = f"{summary}: {first}" if first and first not in summary else summary
     prefix = f"{diagnostic.place}: " if diagnostic.place else ""
