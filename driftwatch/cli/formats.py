@@ -347,7 +347,8 @@ def _attribute(change: AttributeChange) -> dict[str, Any]:
 def _error(error: ErrorReport | None) -> dict[str, Any] | None:
     if error is None:
         return None
-    return {"class": error.code, "message": error.message, "advice": error.advice, "detail": error.detail}
+    texts = {"message": error.message, "advice": error.advice, "detail": error.detail}
+    return {"class": error.code, **{name: text and redact(text) for name, text in texts.items()}}
 
 
 def stack_document(status: StackStatus) -> dict[str, Any]:
@@ -502,7 +503,10 @@ def sarif(results: Sequence[CheckResult]) -> dict[str, Any]:
                     {
                         "executionSuccessful": all(result.error is None for result in results),
                         "toolExecutionNotifications": [
-                            {"level": "error", "message": {"text": f"{result.stack}: {result.error.message}"}}
+                            {
+                                "level": "error",
+                                "message": {"text": redact(f"{result.stack}: {result.error.message}")},
+                            }
                             for result in results
                             if result.error
                         ],
