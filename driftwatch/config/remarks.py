@@ -31,6 +31,7 @@ def _all_remarks(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
         yield ("repositories",), "is empty: nothing is watched"
     if settings.windows:
         yield ("windows",), f"{_NO_EFFECT}: nothing is ever applied, so nothing is held back"
+    yield from _repair_remarks(settings)
     slack = settings.notify.slack
     if slack and slack.base_url and _in_clear(slack.base_url):
         yield ("notify", "slack", "base_url"), "is not https: the token and the alerts travel in clear"
@@ -38,26 +39,40 @@ def _all_remarks(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
         if _in_clear(webhook.url):
             yield ("notify", "webhooks", place, "url"), "is not https: the alerts travel in clear"
     for name, repository in settings.repositories.items():
-        yield from _repository_remarks(repository, ("repositories", name))
+        yield from _repository_remarks(repository, ("repositories", name), settings)
     if not settings.warm.enabled:
         yield from _without_replay(settings)
 
 
-def _repository_remarks(repository: RepositorySettings, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+def _repair_remarks(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
+    if settings.repair.automatic and not any(window.kind == "allow" for window in settings.windows):
+        yield ("repair", "automatic"), "applies nothing by itself while no window of the kind `allow` opens"
+    for place, course in enumerate(settings.repair.courses):
+        yield from _what_follows(course.then, ("repair", "courses", place, "then"), settings)
+
+
+def _what_follows(then: str, path: KeyPath, settings: Settings) -> Iterator[tuple[KeyPath, str]]:
+    if then == "adopt":
+        yield path, f"{_NO_EFFECT} where it is `adopt`: drift is told, and no pull request is made"
+    if then == "apply" and not settings.repair.automatic:
+        yield path, "is no more than `propose` while `repair.automatic` is false"
+
+
+def _repository_remarks(
+    repository: RepositorySettings, path: KeyPath, settings: Settings
+) -> Iterator[tuple[KeyPath, str]]:
     scheme = repository.url.partition("://")[0].lower() if "://" in repository.url else ""
     if scheme == "http" and _in_clear(repository.url):
         yield (*path, "url"), "is not https: whoever sits in between can change the code that is planned"
     if repository.token and scheme != "https":
         yield (*path, "token"), "is used only with an https URL, so here it does nothing"
     for place, stack in enumerate(repository.stacks):
-        yield from _stack_remarks(stack, (*path, "stacks", place))
+        yield from _stack_remarks(stack, (*path, "stacks", place), settings)
 
 
-def _stack_remarks(stack: StackSettings, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    if stack.on_drift != "notify":
-        yield (*path, "on_drift"), f"{_NO_EFFECT}: drift is told, not repaired"
-    if stack.on_commit != "notify":
-        yield (*path, "on_commit"), f"{_NO_EFFECT}: pending changes are told, not applied"
+def _stack_remarks(stack: StackSettings, path: KeyPath, settings: Settings) -> Iterator[tuple[KeyPath, str]]:
+    yield from _what_follows(stack.on_drift, (*path, "on_drift"), settings)
+    yield from _what_follows(stack.on_commit, (*path, "on_commit"), settings)
     if stack.depends_on:
         yield (*path, "depends_on"), f"{_NO_EFFECT}: stacks are checked each by its own schedule"
 

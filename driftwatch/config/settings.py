@@ -34,6 +34,7 @@ from pydantic_core import CoreSchema  # noqa: TC002
 from driftwatch.config import values
 from driftwatch.config.durations import Duration, Interval, PositiveDuration  # noqa: TC001  (as above)
 from driftwatch.config.notify import NotifySettings
+from driftwatch.config.repair import RepairSettings
 from driftwatch.config.rules import RulesSettings
 from driftwatch.config.section import (
     BY_REFERENCE,
@@ -232,6 +233,11 @@ class StackSettings(Section):
         description="Environment variables of terraform and its providers, such as credentials and regions. "
         "Default none: a stack sees nothing of the daemon's environment unless it is told so.",
     )
+    apply_environment: dict[EnvironmentName, SecretStr] = Field(
+        default_factory=dict,
+        description="Environment variables of applies alone, on top of `environment`: the credentials that "
+        "may change something. Default none: with those for looking, an apply fails at the cloud.",
+    )
     backend_config: dict[
         Annotated[str, AfterValidator(values.backend_key)],
         Annotated[
@@ -260,13 +266,15 @@ class StackSettings(Section):
     )
     on_drift: Literal["notify", "propose", "apply", "adopt"] = Field(
         default="notify",
-        description="What follows a drift. Default notify: detection acts only where it is told to. "
-        "In this version the others do no more than notify.",
+        description="What follows a drift: it is told; a repair is proposed; it is applied too, by the "
+        "guards and in the windows, where `repair.automatic` is true; or the code is brought to the cloud "
+        "(`adopt`, which does no more than notify in this version). Default notify: detection acts only "
+        "where it is told to.",
     )
     on_commit: Literal["notify", "propose", "apply"] = Field(
         default="notify",
-        description="What follows a merged commit that is not applied. Default notify, as for on_drift. "
-        "In this version the others do no more than notify.",
+        description="What follows a merged commit that is not applied: it is told, proposed or applied. "
+        "Default notify, as for on_drift.",
     )
     depends_on: tuple[StackPattern, ...] = Field(
         default=(),
@@ -700,6 +708,10 @@ class Settings(Section):
         default=RulesSettings(),
         description="What is noise here, what counts all the same, and how much it matters. Default: the "
         "shipped rules.",
+    )
+    repair: RepairSettings = Field(
+        default=RepairSettings(),
+        description="What may be applied, and by whom. Default: nothing without a person, see each key.",
     )
     notify: NotifySettings = Field(
         default=NotifySettings(), description="Who is told. Default: nobody, see each key."

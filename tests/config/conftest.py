@@ -22,6 +22,8 @@ SHIPPED_ENVIRONMENT = {
     "PLATFORM_GIT_TOKEN": "git-token-canary",
     "PROD_READER_KEY_ID": "key-id-canary",
     "PROD_READER_SECRET": "reader-secret-canary",
+    "PROD_WRITER_KEY_ID": "writer-key-id-canary",
+    "PROD_WRITER_SECRET": "writer-secret-canary",
     "SLACK_BOT_TOKEN": "slack-token-canary",
     "INCIDENTS_WEBHOOK_SECRET": "webhook-secret-canary",
     "SLACK_APP_TOKEN": "app-token-canary",

@@ -250,10 +250,25 @@ def test_a_duplicate_key_is_told_at_every_level(
     ("text", "warning"),
     [
         (
-            BASE + "    stacks: [{path: a, on_drift: apply}]\n",
-            "on_drift: is accepted but does nothing in this version: drift",
+            BASE + "    stacks: [{path: a, on_drift: adopt}]\n",
+            "on_drift: is accepted but does nothing in this version where it is `adopt`: drift is told",
         ),
-        (BASE + "    stacks: [{path: a, on_commit: propose}]\n", "on_commit: is accepted but does nothing"),
+        (
+            BASE + "    stacks: [{path: a, on_commit: apply}]\n",
+            "4: repositories.p.stacks[0].on_commit: is no more than `propose` while `repair.automatic` is",
+        ),
+        (
+            BASE + "repair: {courses: [{then: apply}]}\n",
+            "4: repair.courses[0].then: is no more than `propose` while",
+        ),
+        (
+            BASE + "repair: {courses: [{then: adopt}]}\n",
+            "repair.courses[0].then: is accepted but does nothing",
+        ),
+        (
+            BASE + "repair: {automatic: true}\n",
+            "4: repair.automatic: applies nothing by itself while no window of the kind `allow` opens",
+        ),
         (BASE + "    stacks: [{path: a, depends_on: [p/b]}]\n", "depends_on: is accepted but does nothing"),
         (
             BASE + "    stacks: [{path: a, schedule: continuous}]\nwarm: {enabled: false}\n",
@@ -339,7 +354,8 @@ def test_any_value_in_any_place_is_refused_or_loads(
     file.write_text(json.dumps(value["top"]), encoding="utf-8")
     examined = examine(file, {**shipped_environment, "A": "canary-of-shapes"})
     assert (examined.settings is None) == bool(examined.problems)
-    assert not any("canary" in problem.render("f") for problem in examined.problems)
+    secrets = (*shipped_environment.values(), "canary-of-shapes")
+    assert not any(secret in problem.render("f") for problem in examined.problems for secret in secrets)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

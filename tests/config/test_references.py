@@ -196,7 +196,7 @@ def test_every_resolved_secret_is_unprintable(accepts: Callable[..., Loaded]) ->
 def test_settings_do_not_print_secrets(shipped: Path, shipped_environment: dict[str, str]) -> None:
     settings = load(shipped, shipped_environment)
     for text in (repr(settings), str(settings), settings.model_dump_json()):
-        assert "canary" not in text
+        assert not any(secret in text for secret in shipped_environment.values())
 
 
 NASTY = [
