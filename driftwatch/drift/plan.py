@@ -114,8 +114,8 @@ class Plan:
     configuration addresses that it depends on, directly or not. `relevant` are the attributes that the
     engine says contributed to a change. `configured` maps a configuration address to the attributes that the
     code sets, and each of these to what its expression refers to; `output_references` does so for outputs.
-    `secrets` are the sensitive texts of the whole document, for looking them up where they are not marked, and
-    those that driftwatch was given: code need not say that what it gets is sensitive. `time` is what
+    `secrets` are the sensitive texts of the whole document, for looking them up where they are not marked,
+    and those that driftwatch was given: code need not say that what it gets is sensitive. `time` is what
     `plantimestamp()` gave in this plan. `undecided` are the objects whose checks can only be judged in an
     apply. `providers` are the provider blocks by their key, and `placed` maps a configuration address to it.
     """
