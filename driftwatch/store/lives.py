@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from driftwatch.drift import Occasion, Refused, act, expire, said_of, standing
 from driftwatch.log import redact
 from driftwatch.model import ErrorReport, StackDeclaration, Trigger, Verdict
-from driftwatch.store import findings, stacks, told
+from driftwatch.store import findings, stacks, suspensions, told
 from driftwatch.store.codec import load_optional
 from driftwatch.store.names import id_of
 from driftwatch.store.values import Acted, ActedOnAll
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from driftwatch.drift import Press, Step
-    from driftwatch.model import Announcement
+    from driftwatch.model import Announcement, StoredFinding
     from driftwatch.store.engine import AnyRow
     from driftwatch.store.values import Voice
 
@@ -56,10 +56,11 @@ def press_all(
     """
     stack = stacks.hold_row(connection, stack_id)
     pressed = replace(pressed, reason=redact(pressed.reason) if pressed.reason else None)
+    known = {found.id: found for found in findings.active_of_stack(connection, stack_id)}
     steps: list[Step] = []
     refused: list[Refused] = []
     for finding_id, fingerprint in seen.items():
-        found = findings.one(connection, finding_id)
+        found = known.get(finding_id) or findings.one(connection, finding_id)
         assert found is not None  # noqa: S101  (findings are never deleted)
         step = act(found, replace(pressed, seen=fingerprint))
         if isinstance(step, Refused):
@@ -67,11 +68,13 @@ def press_all(
             continue
         findings.put(connection, step, at=pressed.at)
         steps.append(step)
-    if steps:
-        stacks.count(connection, stack_id)
-        _tell_handled(connection, stack, steps, pressed, voice=voice)
-    changed = (findings.one(connection, step.before.id) for step in steps if step.before)
-    return ActedOnAll(acted=tuple(each for each in changed if each), refused=tuple(refused))
+    if not steps:
+        return ActedOnAll(acted=(), refused=tuple(refused))
+    stacks.count(connection, stack_id)
+    now = findings.active_of_stack(connection, stack_id)
+    _tell_handled(connection, stack, steps, pressed, now, voice=voice)
+    moved = {step.before.id for step in steps if step.before}
+    return ActedOnAll(acted=tuple(found for found in now if found.id in moved), refused=tuple(refused))
 
 
 def reopen_ended(
@@ -125,7 +128,7 @@ def remind(
 ) -> tuple[Announcement, ...]:
     """Reminds of a stack's open findings, where it is time."""
     stack = stacks.hold_row(connection, stack_id)
-    if stack.removed_at is not None or stack.suspended:
+    if stack.removed_at is not None or suspensions.of_stack(connection, id_of(stack), at):
         return ()
     return told.tell_again(
         connection,
@@ -139,16 +142,22 @@ def remind(
 
 
 def _tell_handled(
-    connection: Connection, stack: AnyRow, steps: Sequence[Step], pressed: Press, *, voice: Voice
+    connection: Connection,
+    stack: AnyRow,
+    steps: Sequence[Step],
+    pressed: Press,
+    now: Sequence[StoredFinding],
+    *,
+    voice: Voice,
 ) -> None:
-    now = [standing(found) for found in findings.active_of_stack(connection, stack.id)]
+    """`now` are the stack's findings that are not resolved."""
     for story in sorted({step.story for step in steps}):
         mine = [step for step in steps if step.story == story]
         last = mine[-1].before
         told.tell_handled(
             connection,
             replace(_occasion(stack, pressed.at), story=story),
-            [step for step in now if step.story == story],
+            [standing(found) for found in now if found.story == story],
             said=said_of(mine, pressed),
             declaration=_declaration(stack),
             voice=voice,
