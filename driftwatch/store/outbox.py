@@ -8,6 +8,7 @@ more and not a message more.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, exists, func, insert, select, update
@@ -43,18 +44,21 @@ def put(
     episode: str,
     part: Part,
     outlets: Sequence[Outlet],
+    now: datetime,
     gather: timedelta,
     key: str,
 ) -> None:
     """Writes one message per channel; `key` names the check, so that a message is known by it for ever.
 
-    The first message of what may concern several stacks waits for the others for as long as `gather`.
+    The first message of what may concern several stacks waits for the others for as long as `gather`, from
+    `now` on, when the check that it tells of is over.
     """
     document = writable(dump(announcement))
     own = incidents.thread_of(part.incident_id)
     rows = []
     for outlet in outlets:
-        waits = part.gathers and outlet.thread is None and outlet.not_before <= announcement.at
+        at_once = outlet.not_before <= announcement.at
+        waits = bool(gather) and part.gathers and outlet.thread is None and at_once
         thread = outlet.thread or own
         rows.append(
             {
@@ -68,11 +72,11 @@ def put(
                 "announcement": document,
                 "attempts": 0,
                 "created_at": announcement.at,
-                "next_attempt_at": outlet.not_before + gather if waits else outlet.not_before,
+                "next_attempt_at": now + gather if waits else outlet.not_before,
             }
         )
-        if outlet.not_before <= announcement.at:
-            _wake(connection, outlet.channel, thread, at=announcement.at, gather=gather)
+        if at_once:
+            _wake(connection, outlet.channel, thread, at=announcement.at, unless_by=now + gather)
     if rows:
         connection.execute(insert(MessageRow), rows)
 
@@ -104,21 +108,22 @@ def whole(connection: Connection, message: Message, *, at: datetime) -> Message:
     if not message.thread.startswith(_GATHERED):
         return message
     rows = connection.execute(
-        select(MessageRow.id, MessageRow.announcement)
+        select(MessageRow.id, MessageRow.announcement, MessageRow.next_attempt_at)
         .where(
             MessageRow.channel == message.channel,
             MessageRow.thread == message.thread,
             MessageRow.state == MessageState.WAITING,
-            MessageRow.next_attempt_at <= at,
             MessageRow.id > message.id,
         )
         .order_by(MessageRow.id)
         .limit(CARRIED - 1)
     ).all()
+    # What waits for its time holds back what came after it here, too.
+    ready = list(takewhile(lambda row: row.next_attempt_at <= at, rows))
     return replace(
         message,
-        more=tuple(load(Announcement, row.announcement) for row in rows),
-        carried=tuple(row.id for row in rows),
+        more=tuple(load(Announcement, row.announcement) for row in ready),
+        carried=tuple(row.id for row in ready),
         incident=_incident(connection, message),
     )
 
@@ -177,8 +182,10 @@ def prune(connection: Connection, before: datetime) -> int:
         (younger.created_at >= before) | (younger.state == MessageState.WAITING),
     )
     heard = exists().where((ToldRow.episode == MessageRow.episode) | (ToldRow.outage == MessageRow.episode))
-    # The first message of an incident is the anchor of all that follow, whichever stack it told of.
-    is_open = exists().where(IncidentRow.id == MessageRow.incident_id, IncidentRow.closed_at.is_(None))
+    # The first message of an incident is the anchor of all that follow, whichever stack it told of; of what
+    # was over lately, the end may still wait to be sent.
+    lately = IncidentRow.closed_at.is_(None) | (IncidentRow.closed_at >= before)
+    is_open = exists().where(IncidentRow.id == MessageRow.incident_id, lately)
     gone = connection.execute(
         delete(MessageRow).where(MessageRow.created_at < before, ~goes_on, ~heard, ~is_open)
     ).rowcount
@@ -186,7 +193,7 @@ def prune(connection: Connection, before: datetime) -> int:
     return gone
 
 
-def _wake(connection: Connection, channel: str, thread: str, *, at: datetime, gather: timedelta) -> None:
+def _wake(connection: Connection, channel: str, thread: str, *, at: datetime, unless_by: datetime) -> None:
     """What waits in a thread for quiet hours to end goes out with what may not wait for that."""
     connection.execute(
         update(MessageRow)
@@ -195,7 +202,7 @@ def _wake(connection: Connection, channel: str, thread: str, *, at: datetime, ga
             MessageRow.thread == thread,
             MessageRow.state == MessageState.WAITING,
             MessageRow.attempts == 0,
-            MessageRow.next_attempt_at > at + gather,
+            MessageRow.next_attempt_at > unless_by,
         )
         .values(next_attempt_at=at)
     )

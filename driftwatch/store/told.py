@@ -6,6 +6,7 @@ Whoever tells holds the stack's row, so that two that have something to say see 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
@@ -26,7 +27,7 @@ from driftwatch.store.tables import ToldRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from datetime import timedelta
+    from datetime import datetime
 
     from sqlalchemy import Connection
 
@@ -49,13 +50,22 @@ def tell(
     """Decides what is news in each story, writes messages, and remembers what was told."""
     known = all_heard(connection, stack_id)
     told: list[Announcement] = []
+    now = result.started_at + timedelta(seconds=result.duration_seconds)
     for story, news, after in announce_all(
         known, result, steps, declaration, failing_checks=voice.failing_checks
     ):
         announced = tuple(replace(announcement, check_id=check_id) for announcement in news)
         before = known.get(story, Told())
         told += _say(
-            connection, announced, before, after, stack_id=stack_id, story=story, voice=voice, key=key
+            connection,
+            announced,
+            before,
+            after,
+            stack_id=stack_id,
+            story=story,
+            voice=voice,
+            now=now,
+            key=key,
         )
     return tuple(told)
 
@@ -82,6 +92,7 @@ def tell_between(
             stack_id=stack_id,
             story=story,
             voice=voice,
+            now=about.at,
             key=_key(stack_id, about),
         )
     return tuple(told)
@@ -107,6 +118,7 @@ def tell_stale(
         stack_id=stack_id,
         story=OWN,
         voice=voice,
+        now=occasion.at,
         key=_key(stack_id, occasion),
     )
 
@@ -134,6 +146,7 @@ def tell_again(
             stack_id=stack_id,
             story=story,
             voice=voice,
+            now=about.at,
             key=_key(stack_id, about),
         )
     return tuple(told)
@@ -158,7 +171,15 @@ def tell_handled(
     news = handled(before, occasion, steps, declaration, said=said)
     key = f"handled:{stack_id}:{number}"
     return _say(
-        connection, news, before, before, stack_id=stack_id, story=occasion.story, voice=voice, key=key
+        connection,
+        news,
+        before,
+        before,
+        stack_id=stack_id,
+        story=occasion.story,
+        voice=voice,
+        now=occasion.at,
+        key=key,
     )
 
 
@@ -203,11 +224,20 @@ def _say(
     stack_id: int,
     story: str,
     voice: Voice,
+    now: datetime,
     key: str,
 ) -> tuple[Announcement, ...]:
     for announcement in announced:
-        episode = episode_of(announcement, before, after)
-        _send(connection, announcement, episode=episode, story=story, stack_id=stack_id, voice=voice, key=key)
+        _send(
+            connection,
+            announcement,
+            episode=episode_of(announcement, before, after),
+            story=story,
+            stack_id=stack_id,
+            voice=voice,
+            now=now,
+            key=key,
+        )
     if after != before:
         _keep(connection, stack_id, story, after)
     return announced
@@ -221,6 +251,7 @@ def _send(
     story: str,
     stack_id: int,
     voice: Voice,
+    now: datetime,
     key: str,
 ) -> None:
     part = incidents.take_part(connection, announcement, episode=episode, story=story, stack_id=stack_id)
@@ -235,6 +266,7 @@ def _send(
         episode=episode,
         part=part,
         outlets=outlets,
+        now=now,
         gather=voice.gather,
         key=which,
     )
