@@ -233,6 +233,8 @@ def _in_incidents(*columns: Any) -> Select[Any]:
 
 
 def _findings(connection: Connection, incident_id: int, which: ColumnElement[bool]) -> list[OpenFinding]:
+    if abs(incident_id) > _LARGEST_ID:
+        return []
     columns = (StackRow.repository, StackRow.path, StackRow.workspace)
     rows = connection.execute(
         _in_incidents(FindingRow.id, FindingRow.fingerprint, *columns)
@@ -252,8 +254,13 @@ def _incident(
     if connection.dialect.name == "postgresql":
         lock = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
+    # Held, so that it is not closed by another stack meanwhile.
     latest = connection.execute(
-        select(IncidentRow).where(IncidentRow.key == key).order_by(IncidentRow.generation.desc()).limit(1)
+        select(IncidentRow)
+        .where(IncidentRow.key == key)
+        .order_by(IncidentRow.generation.desc())
+        .limit(1)
+        .with_for_update(key_share=True)
     ).first()
     if latest is not None and _may_join(latest, origin, announcement.at):
         connection.execute(
@@ -290,6 +297,9 @@ def _join(
     story: str,
     stack_id: int,
 ) -> None:
+    """A stack that comes back is no stack more: what it was before is left to its messages."""
+    was_here = (MemberRow.incident_id == incident_id) & (MemberRow.stack_id == stack_id)
+    connection.execute(delete(MemberRow).where(was_here, MemberRow.over_at.is_not(None)))
     connection.execute(
         insert(MemberRow).values(
             episode=episode,
@@ -332,6 +342,9 @@ def _note(connection: Connection, announcement: Announcement, incident_id: int, 
 
 def _close(connection: Connection, incident_id: int, at: datetime) -> None:
     """Closes an incident that nothing is left of."""
+    # Whoever joins it holds the row: only the statement after this one sees them, and not the one that waits.
+    held = select(IncidentRow.id).where(IncidentRow.id == incident_id).with_for_update(key_share=True)
+    connection.execute(held)
     connection.execute(
         update(IncidentRow)
         .where(IncidentRow.id == incident_id, IncidentRow.closed_at.is_(None), ~_goes_on(incident_id))
