@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from driftwatch.store.engine import Backend, Database
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision under `migrations/versions/`; a test holds them together."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from driftwatch.config.durations import format_duration
 from driftwatch.log import redact
 from driftwatch.model import ErrorReport, Health, StackId, StackStatus, Verdict
-from driftwatch.store import findings, incidents, jobs
+from driftwatch.store import findings, incidents, jobs, proposals, suspensions
 from driftwatch.store.codec import dump_error, load_optional, writable
 from driftwatch.store.names import id_of, is_stack, matching
 from driftwatch.store.tables import RepositoryRow, StackRow, ToldRow
@@ -75,8 +75,8 @@ def sync(
 ) -> SyncedStacks:
     """Makes the stacks of a repository those that are declared.
 
-    A stack that is gone keeps its rows: its findings end as "stack removed" and its queued job goes. One that
-    comes back starts anew, due at once.
+    A stack that is gone keeps its rows: its findings end as "stack removed", its queued job goes, and so do
+    its open proposals. One that comes back starts anew, due at once.
     """
     _hold_repository(connection, repository)
     known = {id_of(row): row for row in connection.execute(_of_repository(repository))}
@@ -144,9 +144,9 @@ def unwatched(row: AnyRow, *, at: datetime, since: datetime, fallback: timedelta
     """A sentence where a stack had no good check for longer than allowed, else None.
 
     Nobody could look before `since`, when driftwatch was started: that is not counted. A suspended stack is
-    left alone on purpose.
+    looked at like any other: only nothing is applied there.
     """
-    if row.removed_at is not None or row.suspended:
+    if row.removed_at is not None:
         return None
     allowed = _allowed(row) or fallback
     if at - max(row.last_good_at or row.declared_at, since) <= allowed:
@@ -211,8 +211,11 @@ def statuses(
         select(StackRow).where(StackRow.removed_at.is_(None)).order_by(StackRow.name)
     ).all()
     wanted = matching(patterns, (row.name for row in rows)) if patterns else None
+    stopped = {suspension.scope for suspension in suspensions.in_force(connection, now)}
     return [
-        _status(row, now=now, allowed_age=allowed_age) for row in rows if wanted is None or row.name in wanted
+        _status(row, now=now, allowed_age=allowed_age, stopped=stopped)
+        for row in rows
+        if wanted is None or row.name in wanted
     ]
 
 
@@ -271,9 +274,12 @@ def _remove(connection: Connection, ids: Sequence[int], at: datetime) -> None:
     jobs.drop_queued(connection, ids)
     findings.close_removed(connection, ids, at)
     incidents.leave(connection, ids, at)
+    proposals.close_removed(connection, ids, at)
 
 
-def _status(row: AnyRow, *, now: datetime, allowed_age: Callable[[StackId], timedelta] | None) -> StackStatus:
+def _status(
+    row: AnyRow, *, now: datetime, allowed_age: Callable[[StackId], timedelta] | None, stopped: set[str]
+) -> StackStatus:
     stack, error = id_of(row), load_optional(ErrorReport, row.error)
     health, reason = _health(
         row,
@@ -291,7 +297,7 @@ def _status(row: AnyRow, *, now: datetime, allowed_age: Callable[[StackId], time
         checked_at=row.checked_at,
         last_good_at=row.last_good_at,
         next_due_at=row.next_due_at,
-        suspended=row.suspended,
+        suspended=not stopped.isdisjoint(suspensions.scopes_of(stack)),
         open_findings=row.open_findings,
         error=error,
         owners=tuple(row.owners),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from driftwatch.drift import Flapping
 from driftwatch.errors import UnknownStackError
+from driftwatch.model import DRIFTWATCH
 from driftwatch.store import (
     audit,
     checks,
@@ -21,8 +22,11 @@ from driftwatch.store import (
     jobs,
     lives,
     outbox,
+    proposals,
+    repairs,
     schema,
     stacks,
+    suspensions,
     told,
 )
 from driftwatch.store.codec import writable_result
@@ -38,18 +42,26 @@ if TYPE_CHECKING:
     from driftwatch.drift import Press, Refused
     from driftwatch.model import (
         Announcement,
+        ApplyRun,
         CheckResult,
+        Decision,
         ErrorReport,
         FindingStatus,
+        Hold,
         Incident,
         Inputs,
         Job,
         JobState,
         Message,
+        Pin,
+        Proposal,
+        ProposalDraft,
+        ProposalState,
         StackDeclaration,
         StackId,
         StackStatus,
         StoredFinding,
+        Suspension,
         Trigger,
     )
     from driftwatch.store.incidents import OpenFinding
@@ -59,6 +71,7 @@ if TYPE_CHECKING:
         Enqueued,
         FindingEvent,
         Page,
+        ProposalEvent,
         Recorded,
         RepositoryStatus,
         SyncedStacks,
@@ -386,6 +399,201 @@ class Store:
         found = self._database.read(partial(findings.ended, at=at))
         return self._each(found, partial(lives.reopen_ended, at=at, voice=self._to(channels)))
 
+    # Proposals
+
+    def propose(self, draft: ProposalDraft) -> Proposal:
+        """Writes a proposal, or gives the open one of the same stack and kind that stands for it.
+
+        That is one with the same digest, as it is; and one that is being applied, or was applied and is not
+        verified, whatever its digest: nobody knows yet what is left to do. Any other open one is superseded
+        by the new. `created_at` of what comes back tells whether it is new. Raises UnknownStackError.
+        """
+        proposed = self._database.write(partial(repairs.propose, draft=draft))
+        if proposed is None:
+            raise _unknown(draft.stack)
+        return proposed
+
+    def proposals(
+        self,
+        *,
+        stack: str | None = None,
+        states: Iterable[ProposalState] | None = None,
+        limit: int = 100,
+        after: int | None = None,
+    ) -> Page[Proposal]:
+        """Proposals, the newest first; `stack` is a glob. None stands for all stacks and all states."""
+        return self._database.read(
+            partial(proposals.page, stack=stack, states=states, limit=limit, after=after)
+        )
+
+    def proposal(self, id: int) -> Proposal | None:  # noqa: A002  (as above)
+        return self._database.read(partial(proposals.one, proposal_id=id))
+
+    def proposal_events(self, id: int) -> list[ProposalEvent]:  # noqa: A002  (as above)
+        """A proposal's life, oldest step first."""
+        return self._database.read(partial(proposals.events, proposal_id=id))
+
+    def decide(self, id: int, decision: Decision) -> Proposal | Refused:  # noqa: A002  (as above)
+        """Takes a person's vote on a proposal of which nothing was begun, or says why it cannot be.
+
+        Each person has one vote, the latest. One against it rejects the proposal at once. Votes for it are
+        only kept: whether they suffice, the caller says by `approved`.
+        """
+        return self._database.write(partial(repairs.decide, proposal_id=id, decision=decision))
+
+    def approved(self, id: int) -> bool:  # noqa: A002  (as above)
+        """Makes a proposal approved that is proposed or waits; false without a vote for what it holds."""
+        return self._database.write(partial(repairs.approved, proposal_id=id))
+
+    def hold(self, id: int, hold: Hold, at: datetime) -> bool:  # noqa: A002  (as above)
+        """Makes a proposal wait that might be applied. True where the reason or its end is news."""
+        return self._database.write(partial(repairs.hold, proposal_id=id, reason=hold, at=at))
+
+    def actionable(self, at: datetime, limit: int = 100) -> list[Proposal]:
+        """Proposals that may have to be applied now, oldest first; none where the stack's apply runs.
+
+        Approved ones, automatic ones, and those whose wait is over.
+        """
+        return self._database.read(partial(proposals.actionable, at=at, limit=limit))
+
+    def end(
+        self,
+        id: int,  # noqa: A002  (as above)
+        state: ProposalState,
+        outcome: str,
+        at: datetime,
+        *,
+        by: str = DRIFTWATCH,
+    ) -> bool:
+        """Ends a proposal as superseded, rejected, expired or failed; false where it runs or has ended.
+
+        One that was applied and that no check can verify may end as expired or failed.
+        """
+        return self._database.write(
+            partial(repairs.end, proposal_id=id, state=state, outcome=outcome, at=at, by=by)
+        )
+
+    def expire_proposals(self, at: datetime) -> list[Proposal]:
+        """Ends the proposals that are past their time and of which nothing was begun."""
+        return self._database.write(partial(repairs.expire, at=at))
+
+    # Applies
+
+    def begin_apply(self, id: int, run: ApplyRun, at: datetime) -> bool:  # noqa: A002  (as above)
+        """Writes that an apply begins; only where this is True may terraform be started.
+
+        False where the proposal is not approved, nor automatic, or has expired; where another one of the
+        stack is being applied; and where the stack is suspended, whatever was asked before. From here to the
+        apply's end, results of checks that were claimed earlier are refused (FencedOffError).
+        """
+        return self._database.write(partial(repairs.begin, proposal_id=id, run=run, at=at), repeatable=False)
+
+    def note_process(self, id: int, pid: int, pid_started: int) -> bool:  # noqa: A002  (as above)
+        """Notes the process that applies; false where the proposal is not being applied."""
+        return self._database.write(
+            partial(repairs.note_process, proposal_id=id, pid=pid, pid_started=pid_started)
+        )
+
+    def end_apply(
+        self,
+        id: int,  # noqa: A002  (as above)
+        state: ProposalState,
+        *,
+        at: datetime,
+        exit_code: int | None,
+        output: str | None,
+        outcome: str,
+    ) -> bool:
+        """Writes how an apply ended: applied, failed or interrupted. False where that was written before.
+
+        However it ended, the check after it is queued in the same transaction, and what was claimed while
+        it ran is fenced off.
+        """
+        return self._database.write(
+            partial(
+                repairs.end_apply,
+                proposal_id=id,
+                state=state,
+                at=at,
+                exit_code=exit_code,
+                output=output,
+                outcome=outcome,
+            )
+        )
+
+    def verify(
+        self,
+        id: int,  # noqa: A002  (as above)
+        *,
+        check_id: int,
+        ok: bool,
+        at: datetime,
+        outcome: str,
+    ) -> bool:
+        """Writes what the check after an apply proved, once: verified, or failed."""
+        return self._database.write(
+            partial(repairs.verify, proposal_id=id, check_id=check_id, ok=ok, at=at, outcome=outcome)
+        )
+
+    def running_applies(self) -> list[Proposal]:
+        """Proposals that are being applied, or were when somebody last could write, oldest first."""
+        return self._database.read(proposals.running)
+
+    def applies(
+        self, *, stack: str | None = None, limit: int = 100, after: int | None = None
+    ) -> Page[Proposal]:
+        """Proposals that ever had a run, the newest first."""
+        return self._database.read(
+            partial(proposals.page, stack=stack, states=None, limit=limit, after=after, applied=True)
+        )
+
+    def recent_applies(self, since: datetime) -> dict[ProposalState, int]:
+        """How many applies of the whole fleet failed, and how many were interrupted, since a moment."""
+        return self._database.read(partial(proposals.ended_badly, since=since))
+
+    def applied_stacks(self, since: datetime) -> set[StackId]:
+        """The stacks of which an apply was begun since a moment."""
+        return self._database.read(partial(proposals.applied_stacks, since=since))
+
+    def returns(self, stack: StackId, identity: str, since: datetime) -> int:
+        """How often a finding came back since a moment after driftwatch had repaired it."""
+        return self._database.read(partial(proposals.returns, stack=stack, identity=identity, since=since))
+
+    def apply_seconds(self, stack: StackId) -> list[float]:
+        """How long the stack's last applies took that terraform ended well, the newest first."""
+        return self._database.read(partial(proposals.apply_seconds, stack=stack))
+
+    # Suspensions and pins
+
+    def suspend(self, suspension: Suspension) -> None:
+        """Puts a suspension in force, in place of one of the same scope. No apply begins after this."""
+        self._database.write(partial(suspensions.suspend, suspension=suspension))
+
+    def resume(self, scope: str, by: str, at: datetime) -> bool:
+        """Ends the suspension of just this scope; false where none is in force."""
+        return self._database.write(partial(suspensions.resume, scope=scope, by=by, at=at))
+
+    def suspensions(self, at: datetime) -> list[Suspension]:
+        """The suspensions that are in force, by scope."""
+        return self._database.read(partial(suspensions.in_force, at=at))
+
+    def suspension_of(self, stack: StackId, at: datetime) -> Suspension | None:
+        """The most specific suspension of a stack: its own, its repository's, or that of everything."""
+        return self._database.read(partial(suspensions.of_stack, stack=stack, at=at))
+
+    def pin(self, pin: Pin) -> None:
+        """Keeps a stack at a commit, in place of an earlier pin. Raises UnknownStackError."""
+        if not self._database.write(partial(suspensions.pin, wanted=pin)):
+            raise _unknown(pin.stack)
+
+    def unpin(self, stack: StackId) -> bool:
+        """Takes a stack's pin out; false where there is none."""
+        return self._database.write(partial(suspensions.unpin, stack=stack))
+
+    def pins(self) -> dict[StackId, Pin]:
+        """All pins, those of stacks that are no longer declared too."""
+        return self._database.read(suspensions.pins)
+
     # Jobs
 
     def enqueue(
@@ -396,9 +604,7 @@ class Store:
             partial(jobs.enqueue, stack=stack, trigger=trigger, requested_by=requested_by, at=at)
         )
         if queued is None:
-            raise UnknownStackError(
-                f"no stack {stack}", advice="`driftwatch stacks list` shows those that are known."
-            )
+            raise _unknown(stack)
         return queued
 
     def claim(self, node: str, *, at: datetime, lease: timedelta) -> Job | None:
@@ -487,6 +693,12 @@ class Store:
     def _delete(self, check_ids: Sequence[int]) -> int:
         batches = (check_ids[start : start + _BATCH] for start in range(0, len(check_ids), _BATCH))
         return sum(self._database.write(partial(checks.delete_all, ids=batch)) for batch in batches)
+
+
+def _unknown(stack: StackId) -> UnknownStackError:
+    return UnknownStackError(
+        f"no stack {stack}", advice="`driftwatch stacks list` shows those that are known."
+    )
 
 
 def _backend(state_dir: Path, database: str | None, patience: float) -> Backend:

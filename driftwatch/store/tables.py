@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import ForeignKey, Index, MetaData, Text, UniqueConstraint, false, text
+from sqlalchemy import ForeignKey, Index, MetaData, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from driftwatch.model import (
@@ -20,11 +20,14 @@ from driftwatch.model import (
     FindingStatus,
     JobState,
     Method,
+    ProposalKind,
+    ProposalState,
     Severity,
     Trigger,
     Verdict,
 )
 from driftwatch.store.columns import BIG_INTEGER, DOCUMENT, UtcDateTime, choice
+from driftwatch.store.values import ProposalEventKind
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -57,6 +60,9 @@ class Base(DeclarativeBase):
         JobState: choice(JobState, "state"),
         MessageState: choice(MessageState, "state"),
         Method: choice(Method, "method"),
+        ProposalEventKind: choice(ProposalEventKind, "event"),
+        ProposalKind: choice(ProposalKind, "kind"),
+        ProposalState: choice(ProposalState, "state"),
         Severity: choice(Severity, "severity"),
         Trigger: choice(Trigger, "trigger"),
         Verdict: choice(Verdict, "verdict"),
@@ -89,7 +95,9 @@ class RepositoryRow(Base):
 
 
 class StackRow(Base):
-    """`token` is the fencing token of the latest claim. `verdict` to `error` are the latest check's.
+    """`token` is the fencing token of the latest claim, `verdict` to `error` are the latest check's.
+
+    An apply takes a token, too, where it begins and where it ends.
 
     `allowed_age` is how many seconds may pass without a good check, as the daemon reads the schedule.
     `name` is for people and globs, and not quite unique: `a@b` is a directory, or the workspace b of a.
@@ -107,7 +115,6 @@ class StackRow(Base):
     owners: Mapped[list[Any]]
     declared_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
-    suspended: Mapped[bool] = mapped_column(server_default=false())
     next_due_at: Mapped[datetime | None]
     token: Mapped[int] = mapped_column(server_default=text("0"))
     verdict: Mapped[Verdict | None]
@@ -367,3 +374,109 @@ class BaselineRow(Base):
     stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"), primary_key=True, autoincrement=False)
     check_id: Mapped[int] = mapped_column(ForeignKey("checks.id"))
     inputs: Mapped[dict[str, Any]]
+
+
+class ProposalRow(Base):
+    """A proposal with its life.
+
+    The two partial indexes are the promise: per stack one that is being applied, and of each kind one that is
+    to be decided.
+
+    `begun_at` to `exit_code` are its run's, for asking by; `check_id` names the check that said whether it
+    helped and is no foreign key: checks are pruned without asking proposals.
+    """
+
+    __tablename__ = "proposals"
+    __table_args__ = (
+        Index(
+            "uq_proposals_applying_stack_id",
+            "stack_id",
+            unique=True,
+            sqlite_where=text("state = 'applying'"),
+            postgresql_where=text("state = 'applying'"),
+        ),
+        Index(
+            "uq_proposals_pending_stack_id_kind",
+            "stack_id",
+            "kind",
+            unique=True,
+            sqlite_where=text("state IN ('proposed', 'approved', 'waiting')"),
+            postgresql_where=text("state IN ('proposed', 'approved', 'waiting')"),
+        ),
+        Index(None, "stack_id", "id"),
+        Index(None, "state", "id"),
+        Index(None, "begun_at"),
+        Index(None, "ended_at"),
+        Index(None, "check_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"))
+    kind: Mapped[ProposalKind]
+    state: Mapped[ProposalState]
+    digest: Mapped[str]
+    automatic: Mapped[bool]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    draft: Mapped[dict[str, Any]]
+    decisions: Mapped[list[Any]]
+    held: Mapped[dict[str, Any] | None]
+    held_until: Mapped[datetime | None]
+    run: Mapped[dict[str, Any] | None]
+    begun_at: Mapped[datetime | None]
+    exit_code: Mapped[int | None]
+    check_id: Mapped[int | None]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    superseded_by: Mapped[int | None] = mapped_column(ForeignKey("proposals.id"))
+
+
+class ProposalEventRow(Base):
+    """One step in a proposal's life, by whom, and in words why."""
+
+    __tablename__ = "proposal_events"
+    __table_args__ = (Index(None, "proposal_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    proposal_id: Mapped[int] = mapped_column(ForeignKey("proposals.id"))
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    event: Mapped[ProposalEventKind]
+    detail: Mapped[str | None]
+
+
+class SuspensionRow(Base):
+    """Nothing is applied in `scope` until `until`, or until somebody ends it. One of a scope at a time."""
+
+    __tablename__ = "suspensions"
+    __table_args__ = (
+        Index(
+            "uq_suspensions_lasting_scope",
+            "scope",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    scope: Mapped[str]
+    actor: Mapped[str]
+    at: Mapped[datetime]
+    reason: Mapped[str]
+    until: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None]
+
+
+class PinRow(Base):
+    """The commit at which a stack stays that was rolled back."""
+
+    __tablename__ = "pins"
+
+    stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"), primary_key=True, autoincrement=False)
+    commit_sha: Mapped[str]
+    actor: Mapped[str]
+    at: Mapped[datetime]
+    reason: Mapped[str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from driftwatch.drift.routing import Routing
@@ -123,6 +124,35 @@ class AuditEntry:
     outcome: str
     reason: str | None
     digest: str
+
+
+class ProposalEventKind(StrEnum):
+    """What happened to a proposal: the state that it came to, or that somebody agreed."""
+
+    PROPOSED = "proposed"
+    AGREED = "agreed"
+    """A vote for it; whether that is enough is not said by it."""
+    APPROVED = "approved"
+    WAITING = "waiting"
+    APPLYING = "applying"
+    APPLIED = "applied"
+    VERIFIED = "verified"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalEvent:
+    """One step in a proposal's life. `actor` is a person or driftwatch itself; `detail` is a sentence."""
+
+    id: int
+    event: ProposalEventKind
+    at: datetime
+    actor: str
+    detail: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import update
 
 from driftwatch.drift import Accept, Acknowledge, Flapping, Press, Refused, Reopen, Snooze
 from driftwatch.errors import FencedOffError
@@ -20,11 +19,11 @@ from driftwatch.model import (
     Inputs,
     Resolution,
     StackDeclaration,
+    Suspension,
     TransitionKind,
     Trigger,
 )
 from driftwatch.store import Acted, Store
-from driftwatch.store.tables import StackRow
 from tests.store.samples import LEASE, START, after, declared, failure, finding, result, stack_id
 
 if TYPE_CHECKING:
@@ -304,15 +303,22 @@ def test_what_nobody_could_look_at_is_no_alarm(store: Store, record: Callable[..
     assert len(stale(store, after(1480), since=after(1430))) == 1
 
 
-def test_a_suspended_or_removed_stack_is_left_alone(store: Store, record: Callable[..., Any]) -> None:
+def test_a_removed_stack_is_left_alone_and_a_suspended_one_is_not(store: Store) -> None:
+    """Suspended is what is applied, and not what is looked at."""
     store.sync_stacks("platform", [declared(1), declared(2)], START)
-    store._database.write(
-        lambda connection: connection.execute(
-            update(StackRow).where(StackRow.path == stack_id(1).path).values(suspended=True)
-        )
-    )
+    store.suspend(Suspension(scope="*", by="ann", at=START, reason="a freeze"))
     store.sync_stacks("platform", [declared(1)], after(1))
-    assert stale(store, after(500)) == []
+    assert [each[0] for each in stale(store, after(500))] == [str(stack_id(1))]
+
+
+def test_nobody_is_reminded_of_a_suspended_stack(store: Store, record: Callable[..., Any]) -> None:
+    """Somebody looks after it. When the suspension is over, there is a reminder again."""
+    record(result(1, WEB))
+    day = timedelta(days=1)
+    store.suspend(Suspension(scope="platform", by="ann", at=START, reason="a freeze", until=START + 2 * day))
+    assert store.remind(at=START + day, after=day, channels=["slack"]) == []
+    (said,) = store.remind(at=START + 2 * day, after=day, channels=["slack"])
+    assert said.kind is TransitionKind.REMINDER
 
 
 def test_the_allowed_age_is_the_one_that_was_noted(store: Store, record: Callable[..., Any]) -> None:
