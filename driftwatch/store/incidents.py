@@ -80,9 +80,17 @@ def take_part(
     begins = False
     if member is None:
         incident_id, begins = _incident(connection, announcement, episode=episode, story=story)
-        _join(connection, announcement, incident_id, episode=episode, story=story, stack_id=stack_id)
+        channels = _told(connection, episode)
+        _join(
+            connection,
+            announcement,
+            incident_id,
+            episode=episode,
+            story=story,
+            stack_id=stack_id,
+            channels=channels,
+        )
         _adopt(connection, episode, incident_id)
-        channels: tuple[str, ...] = _told(connection, episode)
     else:
         incident_id, channels = member.incident_id, tuple(member.channels)
     _note(connection, announcement, incident_id, episode)
@@ -296,6 +304,7 @@ def _join(
     episode: str,
     story: str,
     stack_id: int,
+    channels: tuple[str, ...],
 ) -> None:
     """A stack that comes back is no stack more: what it was before is left to its messages."""
     was_here = (MemberRow.incident_id == incident_id) & (MemberRow.stack_id == stack_id)
@@ -307,7 +316,7 @@ def _join(
             stack_id=stack_id,
             story=None if announcement.kind.is_of_detector else story,
             rank=0,
-            channels=[],
+            channels=sorted(channels),
             document=writable(dump(announcement)),
         )
     )
@@ -323,6 +332,7 @@ def _adopt(connection: Connection, episode: str, incident_id: int) -> None:
 
 
 def _told(connection: Connection, episode: str) -> tuple[str, ...]:
+    """Who was told in an episode that is of before there were incidents."""
     return tuple(
         connection.scalars(select(MessageRow.channel).where(MessageRow.episode == episode).distinct())
     )
