@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from driftwatch.policy.rights import People, Person
 
 USUAL_SNOOZE = timedelta(days=1)
+LONGEST_SNOOZE = timedelta(days=366)
+"""What nobody wants to hear of for longer is accepted, with a reason. Our own buttons say a week at most."""
 DETAILS_SHOWN = 10
 """Findings in an answer; it is for one person's eyes and for reading."""
 REFUSALS_SHOWN = 3
@@ -151,10 +153,11 @@ class Desk:
     def _answer(self, pressed: Pressed, person: Person | None) -> Answer:
         if person is None:
             return _refusal("unknown_person", _STRANGER.format(member=pressed.member))
+        # In this order: what comes in between is in the incident's digest, and not among what is acted on.
+        aimed = self.ledger.open_in(pressed.aim.incident, fingerprint=pressed.aim.fingerprint)
         incident = self.ledger.incident(pressed.aim.incident)
         if incident is None:
             return _refusal("gone", "Nothing is known of this any more: the message is too old.")
-        aimed = self.ledger.open_in(incident.id, fingerprint=pressed.aim.fingerprint)
         if denied := _denied(person, pressed.aim.button, incident, aimed):
             return denied
         if not aimed:
@@ -179,6 +182,8 @@ class Desk:
     def _act(self, pressed: Pressed, person: Person, aimed: Sequence[Aimed]) -> Answer:
         at = self.clock()
         action = _action(pressed, at)
+        if isinstance(action, Snooze) and action.until - at > LONGEST_SNOOZE:
+            return _refusal("too_long", "Not done: a snooze ends within a year; what is to stay is accepted.")
         press = Press(action=action, actor=person.name, at=at, reason=pressed.reason)
         done = self.ledger.act_on_all({each.id: each.fingerprint for each in aimed}, press)
         refused = tuple(dict.fromkeys(f"Not done: {each.sentence}." for each in done.refused))
@@ -257,7 +262,7 @@ def _action(pressed: Pressed, at: datetime) -> Action:
     aim = pressed.aim
     match aim.button:
         case Button.SNOOZE:
-            return Snooze(until=at + (timedelta(hours=aim.hours) if aim.hours else USUAL_SNOOZE))
+            return Snooze(until=at + (USUAL_SNOOZE if aim.hours is None else timedelta(hours=aim.hours)))
         case Button.ACCEPT:
             days = pressed.expires_days
             return Accept(expires=at + timedelta(days=days) if days else None)
