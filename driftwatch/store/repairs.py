@@ -50,7 +50,8 @@ def propose(connection: Connection, draft: ProposalDraft) -> Proposal | None:
         return None
     known = proposals.open_of_kind(connection, stack_id, draft)
     for row in known:
-        if row.state in proposals.IN_FLIGHT or row.digest == draft.digest:
+        stands = row.digest == draft.digest and not _is_over(row, draft.created_at)
+        if stands or row.state in proposals.IN_FLIGHT:
             return proposals.stored(row)
     for row in known:
         proposals.close(

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, text, update
 
-from driftwatch.log import redact
 from driftwatch.model import Pin, Suspension
-from driftwatch.store.codec import writable
 from driftwatch.store.names import id_of, is_stack
+from driftwatch.store.proposals import told
 from driftwatch.store.tables import PinRow, StackRow, SuspensionRow
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ EVERYWHERE = "*"
 
 def suspend(connection: Connection, suspension: Suspension) -> None:
     """Puts a suspension in force, in place of one of the same scope."""
-    actor = _told(suspension.by)
+    actor = told(suspension.by)
     connection.execute(
         update(SuspensionRow)
         .where(SuspensionRow.scope == suspension.scope, SuspensionRow.ended_at.is_(None))
@@ -39,7 +38,7 @@ def suspend(connection: Connection, suspension: Suspension) -> None:
             scope=suspension.scope,
             actor=actor,
             at=suspension.at,
-            reason=_told(suspension.reason),
+            reason=told(suspension.reason),
             until=suspension.until,
         )
     )
@@ -50,7 +49,7 @@ def resume(connection: Connection, scope: str, *, by: str, at: datetime) -> bool
     ended = connection.execute(
         update(SuspensionRow)
         .where(SuspensionRow.scope == scope, _in_force(at))
-        .values(ended_at=at, ended_by=_told(by))
+        .values(ended_at=at, ended_by=told(by))
     )
     return ended.rowcount == 1
 
@@ -98,9 +97,9 @@ def pin(connection: Connection, wanted: Pin) -> bool:
         insert(PinRow).values(
             stack_id=stack_id,
             commit_sha=wanted.commit,
-            actor=_told(wanted.by),
+            actor=told(wanted.by),
             at=wanted.at,
-            reason=_told(wanted.reason),
+            reason=told(wanted.reason),
         )
     )
     return True
@@ -132,8 +131,3 @@ def _in_force(at: datetime) -> ColumnElement[bool]:
 
 def _stored(row: AnyRow) -> Suspension:
     return Suspension(scope=row.scope, by=row.actor, at=row.at, reason=row.reason, until=row.until)
-
-
-def _told(words: str) -> str:
-    kept: str = writable(redact(words))
-    return kept
