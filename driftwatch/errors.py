@@ -23,6 +23,11 @@ DriftwatchError
 │   ├── ProviderCrashedError · EngineCrashedError
 │   ├── EngineTimeoutError · EngineInterruptedError
 │   ├── PlanUnreadableError · PlanTooLargeError
+│   ├── ApplyFailedError · ApplyLostError   what was applied till then stays
+│   ├── ApplyExistsError · ApplyRunningError
+│   ├── PlanTamperedError · PlanStaleError  nothing was applied
+│   ├── StateNotSavedError        a state that its backend did not take: a person must push it
+│   ├── StateNotKeptError         a state that would be lost with our copy of the code
 │   └── LfsNotFetchedError
 ├── WarmError                     a plan or a replay through warm providers; without them it may work
 │   ├── ProviderNotStartedError · ProviderProtocolError
@@ -347,6 +352,60 @@ class PlanTooLargeError(EngineError):
     """A plan document over the cap."""
 
     code = "plan_too_large"
+
+
+class ApplyFailedError(EngineError):
+    """`apply` failed in a way that no closer class names; what it did till then stays."""
+
+    code = "apply_failed"
+
+
+class ApplyLostError(EngineError):
+    """An apply that ended without anybody seeing how: killed, or its machine with it."""
+
+    code = "apply_lost"
+    default_advice = "Look at the state, its lock and the cloud before anything else is applied."
+
+
+class ApplyExistsError(EngineError):
+    """There is a record of an apply with that id already."""
+
+    code = "apply_exists"
+
+
+class ApplyRunningError(EngineError):
+    """An apply that still runs, or that was started already."""
+
+    code = "apply_running"
+
+
+class PlanTamperedError(EngineError):
+    """A plan file that is not the one that was approved; it was not applied."""
+
+    code = "plan_tampered"
+    default_advice = "Find out who can write where driftwatch keeps its state; then plan again."
+
+
+class PlanStaleError(EngineError):
+    """The state has moved since the plan was made; terraform applied none of it."""
+
+    code = "plan_stale"
+    remedy = Remedy.RETRY
+
+
+class StateNotSavedError(EngineError):
+    """What was applied is in the cloud, and not in the state: its backend did not take it."""
+
+    code = "state_not_saved"
+
+
+class StateNotKeptError(EngineError):
+    """A stack keeps its state beside its code: an apply would write it into a copy that does not last."""
+
+    code = "state_not_kept"
+    default_advice = (
+        "Give the stack a backend, or its `local` one an absolute path outside of the repository."
+    )
 
 
 class LfsNotFetchedError(EngineError):

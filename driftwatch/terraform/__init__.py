@@ -1,28 +1,36 @@
 """terraform and tofu: found, chosen, run and read, and never trusted further than their plan document.
 
-Place in the flow: a check of the pipeline calls `Planner.plan`, a daemon that starts calls `sweep`.
-Nothing here changes infrastructure or state: the commands that could are not on its list.
+Place in the flow: a check of the pipeline calls `Planner.plan`, a repair an `Applier`, a daemon that starts
+calls `sweep`. Only an `Applier` changes infrastructure and state: nothing else here has a command that could.
 """
 
+from driftwatch.terraform.applies import ApplyState, Look
+from driftwatch.terraform.apply import Applier, Outcome, Prepared
 from driftwatch.terraform.engines import PIN_FILES, Binary
 from driftwatch.terraform.module import Sources, sources
 from driftwatch.terraform.plain import Plain
 from driftwatch.terraform.plan import Planner
 from driftwatch.terraform.process import Ladder
 from driftwatch.terraform.request import Attach, Place, Planned, PlanRequest
-from driftwatch.terraform.runs import sweep
+from driftwatch.terraform.runs import Started, sweep
 
 __all__ = [
     "PIN_FILES",
+    "Applier",
+    "ApplyState",
     "Attach",
     "Binary",
     "Ladder",
+    "Look",
+    "Outcome",
     "Place",
     "Plain",
     "PlanRequest",
     "Planned",
     "Planner",
+    "Prepared",
     "Sources",
+    "Started",
     "sources",
     "sweep",
 ]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COMMANDS = frozenset({"version", "init", "get", "plan", "show", "state pull", "workspace list"})
-"""All that is ever run. None of them changes infrastructure or state."""
+"""All that is ever run here. None of them changes infrastructure or state."""
 
 _SECONDS = 30.0
 """For commands that nobody set a deadline for."""
@@ -191,6 +191,22 @@ class Command(Terraform):  # type: ignore[misc]
     def pull_state(self, content: Sink) -> Finished:
         """Writes the state into `content`, as the backend has it."""
         return self.cmd("state pull", stdout=content, no_color=None)
+
+    def argv_of_apply(
+        self, plan: Path, *, var_files: Sequence[Path], parallelism: int, lock_timeout: str
+    ) -> list[str]:
+        """What applies a plan file. It is not run here, where commands have deadlines: see `apply`."""
+        options = {
+            "json": IsFlagged,
+            "input": False,
+            "lock_timeout": lock_timeout,
+            "parallelism": parallelism,
+            "var_file": [str(path) for path in var_files],
+        }
+        argv: list[str] = self.generate_cmd_string(
+            "apply", str(plan), **self._generate_default_options(options)
+        )
+        return argv
 
     def workspaces(self) -> Finished:
         return self.cmd("workspace list")

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from driftwatch.errors import (
+    ApplyFailedError,
     BackendRefusedError,
     CloudThrottledError,
     CloudUnreachableError,
@@ -26,9 +27,11 @@ from driftwatch.errors import (
     InitFailedError,
     NotARootModuleError,
     PlanFailedError,
+    PlanStaleError,
     ProviderCrashedError,
     ProviderUnavailableError,
     StateLockedError,
+    StateNotSavedError,
     StateUnreadableError,
     VariableMissingError,
     VersionMismatchError,
@@ -37,7 +40,7 @@ from driftwatch.errors import (
 from driftwatch.log import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from driftwatch.errors import DriftwatchError
     from driftwatch.terraform.command import Finished
@@ -187,6 +190,16 @@ _AUTHENTICATE = "Check the credentials in the stack's `environment` (or yours, f
 _INIT_AGAIN = "Run `init` with this code and commit the lock file that it writes."
 
 _RULES = (
+    _rule(
+        StateNotSavedError,
+        r"failed to (?:save|persist|update) state|error saving (?:current )?state|writing the updated state",
+        "Push the state that was kept, with `state push`, before anything else is planned or applied.",
+    ),
+    _rule(
+        PlanStaleError,
+        r"saved plan is stale|saved plan does not match the given state",
+        "Nothing was changed. Plan again: what is asked for may be something else now.",
+    ),
     _rule(
         DiskFullError,
         r"no space left on device|disk quota exceeded|: file too large",
@@ -340,6 +353,13 @@ def failure(
     return _unknown(finished, diagnostics, detail, engine)
 
 
+_OF_COMMAND: Mapping[str, type[DriftwatchError]] = {
+    "plan": PlanFailedError,
+    "show": PlanFailedError,
+    "apply": ApplyFailedError,
+}
+
+
 def _last_lines(finished: Finished) -> str:
     """What a command without a diagnostic said at last, in one line."""
     return _BLANKS.sub(" ", redact(_FRAME.sub("", finished.output))).strip()[-_LONGEST_SENTENCE:]
@@ -354,7 +374,7 @@ def _unknown(
         return ConfigurationInvalidError(
             redact(_sentence(first, "")), advice="Mend the code; `validate` says the same.", detail=detail
         )
-    error = PlanFailedError if finished.command in ("plan", "show") else InitFailedError
+    error = _OF_COMMAND.get(finished.command, InitFailedError)
     return error(
         redact(_sentence(first, f"{engine} {finished.command} failed (exit code {finished.returncode})")),
         advice="The detail is what it said.",

@@ -31,7 +31,11 @@ class Guard:
         A lock that is left behind can then be told to be ours, and of which run.
         """
         # The namespace first: entering one takes back what was asked of the kernel for orphans.
-        return (*self._renaming, name, *self.orphaned) if self._renaming else self.orphaned
+        return (*self.named(name), *self.orphaned)
+
+    def named(self, name: str) -> tuple[str, ...]:
+        """Only the name: for what must outlive us."""
+        return (*self._renaming, name) if self._renaming else ()
 
     @cached_property
     def _renaming(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import os
 import threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from driftwatch.errors import DiskFullError, EngineError, StateUnreadableError
 from driftwatch.model import DEFAULT_WORKSPACE
@@ -32,7 +32,7 @@ from driftwatch.terraform.session import (
     Work,
     deadlines,
     environment_of,
-    plan_for_daemon,
+    in_tree,
     plan_for_person,
     write_cli_configuration,
 )
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from driftwatch.config.settings import TerraformSettings
+    from driftwatch.terraform.applies import Kept
     from driftwatch.terraform.request import Attach, Planned, PlanRequest
+    from driftwatch.terraform.workdir import Workdir
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -72,7 +74,7 @@ class Planner:
         self._ladder = ladder or Ladder()
         self._hurry = hurry or threading.Event()
         path = environment.get("PATH", os.defpath)
-        self._guard = Guard(path)
+        self.guard = Guard(path)
         self._engines = Engines(settings.binary, path, self._cache, self._ask_version)
 
     def binaries(self) -> tuple[Binary, ...]:
@@ -92,31 +94,56 @@ class Planner:
         `stop` ends it early, with EngineInterruptedError. All else that can go wrong is one of the
         EngineErrors, or DiskFullError, UnsafeRepositoryError for paths that leave the checkout.
         """
+        with (
+            disk_faults(),
+            self.holding(request, stop) as (workdir, _),
+            self.working(request, workdir, stop, progress, attach=attach) as work,
+        ):
+            return plan_for_person(work) if request.personal else in_tree(work).initialise_and_plan()
+
+    @contextmanager
+    def holding(self, request: PlanRequest, stop: threading.Event) -> Iterator[tuple[Workdir, IO[str]]]:
+        """The stack's workdir, made if need be, and held; whoever inherits the file holds it too.
+
+        Raises as `plan` does.
+        """
         settings = self._settings
-        with ExitStack() as stack:
-            stack.enter_context(_disk_faults())
-            workdir = prepare(request.workdir.absolute(), self._cache, settings.min_free_mb << 20)
-            wait = (settings.init_timeout + settings.plan_timeout).total_seconds()
-            stack.enter_context(held(workdir.root / "held", stop, wait, shared_by=str(workdir.root)))
-            module = read_module(request)
-            run = stack.enter_context(records.begin(self._runs, workdir.root))
+        workdir = prepare(request.workdir.absolute(), self._cache, settings.min_free_mb << 20)
+        wait = (settings.init_timeout + settings.plan_timeout).total_seconds()
+        with held(workdir.root / "held", stop, wait, shared_by=str(workdir.root)) as lock:
+            yield workdir, lock
+
+    @contextmanager
+    def working(
+        self,
+        request: PlanRequest,
+        workdir: Workdir,
+        stop: threading.Event,
+        progress: Callable[[str], None] | None,
+        *,
+        attach: Attach | None = None,
+        kept: Kept | None = None,
+    ) -> Iterator[Work]:
+        """One plan, ready to begin; `kept` is where a plan that will be applied leaves what that needs."""
+        module = read_module(request)
+        with records.begin(self._runs, workdir.root) as run:
             found = self._engines.found(module.directory)
-            work = Work(
-                settings=settings,
+            yield Work(
+                settings=self._settings,
                 request=request,
                 module=module,
                 binary=choose(found, request.engine, module),
                 workdir=workdir,
                 run=run,
                 leash=self._leash(stop, run),
-                guard=self._guard,
+                guard=self.guard,
                 own=self._environment,
                 cache=self._cache,
                 progress=progress,
                 engine=self._engine_digest(found, request),
                 attach=attach,
+                kept=kept,
             )
-            return plan_for_person(work) if request.personal else plan_for_daemon(work)
 
     def standing(self, request: PlanRequest) -> Place | None:
         """Where the last plan of this stack stands initialised, without looking at its code; None if nowhere.
@@ -145,11 +172,11 @@ class Planner:
         """
         settings, workdir = self._settings, existing(request.workdir.absolute())
         with ExitStack() as stack:
-            stack.enter_context(_disk_faults())
+            stack.enter_context(disk_faults())
             wait = settings.plan_timeout.total_seconds()
             stack.enter_context(held(workdir.root / "held", stop, wait, shared_by=str(workdir.root)))
             run = stack.enter_context(records.begin(self._runs, workdir.root))
-            cli = write_cli_configuration(settings, run)
+            cli = write_cli_configuration(settings, run.scratch)
             environment = environment_of(settings, self._environment, request, run, cli)
             chosen = {} if request.workspace == DEFAULT_WORKSPACE else {"TF_WORKSPACE": request.workspace}
             command = Command(
@@ -181,7 +208,7 @@ class Planner:
             stop=stop,
             hurry=self._hurry,
             ladder=self._ladder,
-            guard=self._guard.orphaned,
+            guard=self.guard.orphaned,
             started=run.started,
         )
 
@@ -196,7 +223,7 @@ class Planner:
 
 
 @contextmanager
-def _disk_faults() -> Iterator[None]:
+def disk_faults() -> Iterator[None]:
     """Tells a full disk from every other fault of the machine."""
     try:
         yield

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from driftwatch import log
+from driftwatch.terraform.workdir import fits_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,24 @@ _GONE_WITHIN = 5.0
 _LOOK_AGAIN = 0.05
 
 logger = log.get("terraform")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """One process, told from a later one of its number by its start time and the machine's boot."""
+
+    pid: int
+    pid_started: str | None
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> Started:
+        return cls(pid=pid, pid_started=_start_time(pid), boot=_boot())
+
+    def lives(self) -> bool:
+        """Whether it is there and no zombie."""
+        started = _start_time(self.pid) if self.boot == _boot() else None
+        return started is not None and started == self.pid_started
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +91,16 @@ class Run:
         draft = self._record.with_suffix(".draft")
         draft.write_text(json.dumps(document), encoding="utf-8")
         draft.replace(self._record)
+
+    def home(self) -> Path:
+        """A HOME that ends with the run."""
+        home = self.scratch / "home"
+        home.mkdir(exist_ok=True)
+        return home
+
+    def temporary(self) -> Path:
+        """A TMPDIR that ends with the run."""
+        return self.scratch if fits_sockets(self.scratch) else self.short_directory()
 
     @property
     def directories(self) -> tuple[Path, ...]:
@@ -157,13 +186,17 @@ def _lives(process: dict[str, Any] | None, document: dict[str, Any]) -> bool:
 
 def _carrying(run: str) -> list[int]:
     """The processes of a run that are not dead yet; nothing where there is no /proc."""
-    mark = f"{RUN_VARIABLE}={run}".encode()
-    found = []
-    for entry in _PROC.glob("[0-9]*") if run else ():
-        with suppress(OSError):
-            if mark in (entry / "environ").read_bytes().split(b"\0") and _state(int(entry.name)) != "Z":
-                found.append(int(entry.name))
-    return found
+    processes = (int(entry.name) for entry in _PROC.glob("[0-9]*")) if run else ()
+    return [pid for pid in processes if carries(pid, RUN_VARIABLE, run)]
+
+
+def carries(pid: int, variable: str, value: str) -> bool:
+    """Whether a process has that in its environment and is not dead yet; False where there is no /proc."""
+    try:
+        environment = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return f"{variable}={value}".encode() in environment and _state(pid) != "Z"
 
 
 def _start_time(pid: int) -> str | None:

@@ -11,7 +11,7 @@ import json
 import re
 import zipfile
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +35,14 @@ from driftwatch.terraform.request import Place, Planned
 from driftwatch.terraform.runs import RUN_VARIABLE
 from driftwatch.terraform.tree import lay_out, place_in
 from driftwatch.terraform.versions import Version
-from driftwatch.terraform.workdir import DATA_DIRECTORY, digest_of, fits_sockets
+from driftwatch.terraform.workdir import DATA_DIRECTORY, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from driftwatch.config.settings import TerraformSettings
+    from driftwatch.terraform.applies import Kept
     from driftwatch.terraform.command import Finished
     from driftwatch.terraform.engines import Binary
     from driftwatch.terraform.guard import Guard
@@ -54,8 +55,14 @@ if TYPE_CHECKING:
 _LOCK_TIMEOUT = "5s"
 """Somebody's apply takes longer than anybody should wait here; the next check tries again."""
 
+_APPLY_LOCK_TIMEOUT = "60s"
+"""For the plan of somebody who came in between. An apply that is refused the lock has changed nothing."""
+
 _SAYS_COMPLETE = Version(segments=(1, 8, 0))
 """From this Terraform on plan documents have `complete`; OpenTofu's have it not (both: jsonplan/plan.go)."""
+
+_HAS_EPHEMERAL = {"terraform": Version(segments=(1, 10, 0)), "tofu": Version(segments=(1, 11, 0))}
+"""From these on a variable may be `ephemeral`, and is then in no plan file."""
 
 _MOST_DIAGNOSTICS = 50
 _STATE_HEAD = 1 << 14
@@ -81,6 +88,26 @@ class Work:
     progress: Callable[[str], None] | None
     engine: str
     attach: Attach | None = None
+    kept: Kept | None = None
+
+    @property
+    def room(self) -> Run | Kept:
+        """Where HOME and such are: they end with the run, or with the apply that follows it."""
+        return self.kept or self.run
+
+    @property
+    def plan_file(self) -> Path:
+        return self.kept.plan_file if self.kept else self.run.scratch / "plan"
+
+    @property
+    def locks(self) -> bool:
+        """Whether the plan takes the state lock."""
+        return self.kept is not None or self.settings.plan_lock
+
+    @property
+    def signature(self) -> str:
+        """The host name that its state lock carries."""
+        return self.kept.signature if self.kept else f"dw-{self.run.id}"
 
     @property
     def deadlines(self) -> dict[str, tuple[float, str]]:
@@ -94,10 +121,23 @@ class Work:
         """A file in scratch that holds `content` as JSON, its owner's alone; None where there is none."""
         if not content:
             return None
-        path = self.run.scratch / name
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(content), encoding="utf-8")
-        return path
+        return write_secret(self.run.scratch / name, content)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What applies a plan: a program, where it runs, and with what. There are no secrets in `argv`."""
+
+    argv: tuple[str, ...]
+    directory: Path
+    environment: Mapping[str, str] = field(repr=False)
+
+
+def write_secret(path: Path, content: Mapping[str, Any]) -> Path:
+    """Writes `content` as JSON, for its owner alone."""
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
 
 
 def deadlines(settings: TerraformSettings) -> dict[str, tuple[float, str]]:
@@ -107,38 +147,37 @@ def deadlines(settings: TerraformSettings) -> dict[str, tuple[float, str]]:
     return {"init": init, "get": init, "workspace list": init, "plan": plan, "show": plan, "state pull": plan}
 
 
-def plan_for_daemon(work: Work) -> Planned:
-    """Plans in a tree of the stack's own, with an environment that starts from nothing."""
+def in_tree(work: Work) -> Session:
+    """A daemon's: in a tree of the stack's own, with an environment that starts from nothing."""
     module = work.module
     surroundings.register_inputs(work.request.backend_config, work.request.variables)
     cache = ProviderCache(directory=work.cache / "providers")
-    cli_configuration = write_cli_configuration(work.settings, work.run)
-    return _Session(
+    room = work.room
+    cli_configuration = write_cli_configuration(work.settings, room.scratch)
+    return Session(
         work=work,
         place=_tree(work),
         environment={
-            **environment_of(work.settings, work.own, work.request, work.run, cli_configuration),
+            **environment_of(work.settings, work.own, work.request, room, cli_configuration),
             **cache.environment(locked=module.lock_file.exists()),
         },
         lasting=surroundings.of_stack(work.own, work.settings.inherit_environment, work.request.environment),
         workspace=work.request.workspace,
         cache=cache,
         cli_configuration=cli_configuration,
-    ).initialise_and_plan()
+    )
 
 
 def environment_of(
-    settings: TerraformSettings, own: Mapping[str, str], request: PlanRequest, run: Run, cli: Path
+    settings: TerraformSettings, own: Mapping[str, str], request: PlanRequest, room: Run | Kept, cli: Path
 ) -> dict[str, str]:
-    """The environment of one run of a daemon, with a HOME and a TMPDIR that end with it."""
-    home = run.scratch / "home"
-    home.mkdir()
+    """The environment of one run of a daemon, with a HOME and a TMPDIR of its own."""
     environment = surroundings.for_daemon(
         own,
         settings.inherit_environment,
         request.environment,
-        home=home,
-        tmp=run.scratch if fits_sockets(run.scratch) else run.short_directory(),
+        home=room.home(),
+        tmp=room.temporary(),
         cli=cli,
     )
     return {**environment, "TF_DATA_DIR": DATA_DIRECTORY}
@@ -156,14 +195,14 @@ def plan_for_person(work: Work) -> Planned:
     workspace = _persons_workspace(work, environment, theirs)
     if (theirs.is_dir() or not module.needs_init) and not work.request.backend_config:
         with suppress(InitNeededError):
-            return _Session(
+            return Session(
                 work=work,
                 place=module.directory,
                 environment=environment,
                 lasting=environment,
                 workspace=workspace,
             ).plan()
-    return _Session(
+    return Session(
         work=work,
         place=_tree(work),
         environment={**environment, "TF_DATA_DIR": DATA_DIRECTORY},
@@ -195,17 +234,17 @@ def _tree(work: Work) -> Path:
     return place
 
 
-def write_cli_configuration(settings: TerraformSettings, run: Run) -> Path:
+def write_cli_configuration(settings: TerraformSettings, directory: Path) -> Path:
     """The CLI configuration of a daemon's runs: the one given, or one made of the mirrors."""
     if settings.cli_config is not None:
         return settings.cli_config
-    path = run.scratch / "terraform.rc"
+    path = directory / "terraform.rc"
     path.write_text(surroundings.cli_configuration(settings.provider_mirrors), encoding="utf-8")
     return path
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Session:
+class Session:
     """terraform in one place. `cache` and `cli_configuration` are a daemon's.
 
     `lasting` is of the environment what providers get that may outlive this run.
@@ -234,7 +273,7 @@ class _Session:
     def plan(self) -> Planned:
         """Raises InitNeededError where an init must come first, and whatever else the failure is."""
         self._expect_workspace()
-        plan_file = self.work.run.scratch / "plan"
+        plan_file = self.work.plan_file
         plan_file.unlink(missing_ok=True)
         place = self._place()
         with self.work.attach(place) if self.work.attach else nullcontext({}) as attached:
@@ -256,6 +295,33 @@ class _Session:
             place=place,
         )
 
+    def launch(self, planned: Planned, plan_file: Path) -> Launch:
+        """What will apply the plan that was made here; nothing may change here till then."""
+        work = self.work
+        command = self._command(self.workspace)
+        argv = command.argv_of_apply(
+            plan_file,
+            var_files=self._ephemeral(planned, plan_file.parent),
+            parallelism=work.settings.parallelism,
+            lock_timeout=_APPLY_LOCK_TIMEOUT,
+        )
+        return Launch(argv=tuple(argv), directory=self.place, environment=self._environment(self.workspace))
+
+    def _ephemeral(self, planned: Planned, directory: Path) -> list[Path]:
+        """The files with variables, where some of those are not in the plan file: they must be given again.
+
+        Others may be given with them where they are the same (`backend/local/backend_local.go`, since 1.10).
+        """
+        binary = self.work.binary
+        configuration = planned.document.get("configuration", {}).get("root_module", {})
+        missing = configuration.get("variables", {}).keys() - planned.document.get("variables", {}).keys()
+        known = Version.parse(binary.version).compare(_HAS_EPHEMERAL[binary.name]) >= 0
+        if not (missing and known):
+            return []
+        variables = self.work.request.variables
+        given = [write_secret(directory / "variables.tfvars.json", variables)] if variables else []
+        return [*self.work.module.var_files, *given]
+
     def _place(self) -> Place:
         work = self.work
         return Place(
@@ -274,10 +340,7 @@ class _Session:
     ) -> Command:
         """`signed`: the state lock that it takes carries the run's id. `attached` names its providers."""
         work = self.work
-        environment = {**self.environment, **(attached or {}), RUN_VARIABLE: work.run.id}
-        environment.pop("TF_WORKSPACE", None)
-        if workspace != DEFAULT_WORKSPACE:
-            environment["TF_WORKSPACE"] = workspace
+        environment = {**self._environment(workspace), **(attached or {}), RUN_VARIABLE: work.run.id}
         # `-chdir` only for a person: `path.cwd` is then their directory, as it is with terraform itself.
         stands_in = work.request.personal and self.place != work.module.directory
         return Command(
@@ -286,12 +349,15 @@ class _Session:
                 directory=work.module.directory if stands_in else self.place,
                 chdir=self.place if stands_in else None,
                 environment=environment,
-                leash=replace(work.leash, guard=work.guard.signed(f"dw-{work.run.id}"))
-                if signed
-                else work.leash,
+                leash=replace(work.leash, guard=work.guard.signed(work.signature)) if signed else work.leash,
                 deadlines=work.deadlines,
             ),
         )
+
+    def _environment(self, workspace: str) -> dict[str, str]:
+        environment = {name: value for name, value in self.environment.items() if name != "TF_WORKSPACE"}
+        chosen = {} if workspace == DEFAULT_WORKSPACE else {"TF_WORKSPACE": workspace}
+        return {**environment, **chosen}
 
     @cached_property
     def _variables(self) -> list[Path]:
@@ -350,15 +416,15 @@ class _Session:
         def hear(line: bytes) -> None:
             if (found := from_json(line)) and len(errors) < _MOST_DIAGNOSTICS:
                 errors.append(found)
-            elif work.progress is not None and (message := _message(line)):
-                work.tell(message)
+            elif work.progress is not None and (said := message(line)):
+                work.tell(said)
 
-        finished = self._command(self.workspace, attached, signed=work.settings.plan_lock).plan(
+        finished = self._command(self.workspace, attached, signed=work.locks).plan(
             each=hear,
             out=plan_file,
             var_files=[*work.module.var_files, *self._variables],
             parallelism=work.settings.parallelism,
-            lock_timeout=_LOCK_TIMEOUT if work.settings.plan_lock else None,
+            lock_timeout=_LOCK_TIMEOUT if work.locks else None,
         )
         if (
             finished.returncode not in (0, 2)
@@ -401,7 +467,7 @@ class _Session:
         return document
 
 
-def _message(line: bytes) -> str | None:
+def message(line: bytes) -> str | None:
     """What a line of the JSON stream says to people."""
     try:
         return str(json.loads(line)["@message"])

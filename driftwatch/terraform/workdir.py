@@ -9,7 +9,7 @@ import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from driftwatch.errors import DiskFullError, EngineInterruptedError, EngineTimeoutError
 from driftwatch.terraform.module import LOCK_FILE
@@ -88,8 +88,8 @@ class Workdir:
 
 
 @contextmanager
-def held(path: Path, stop: threading.Event, seconds: float, *, shared_by: str) -> Iterator[None]:
-    """Holds the lock file `path`, waiting for it at most `seconds`.
+def held(path: Path, stop: threading.Event, seconds: float, *, shared_by: str) -> Iterator[IO[str]]:
+    """Holds the lock file `path`, waiting for it at most `seconds`; whoever inherits it holds it too.
 
     Raises EngineTimeoutError naming `shared_by`, or EngineInterruptedError where `stop` comes first.
     """
@@ -101,7 +101,7 @@ def held(path: Path, stop: threading.Event, seconds: float, *, shared_by: str) -
                 break
             except BlockingIOError:
                 _wait(stop, give_up, shared_by)
-        yield
+        yield file
 
 
 def _wait(stop: threading.Event, give_up: float, shared_by: str) -> None:
@@ -124,7 +124,7 @@ def prepare(root: Path, cache: Path, least_free: int) -> Workdir:
     workdir = existing(root)
     workdir.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     for directory in (workdir.root, cache):
-        _expect_space(directory, least_free)
+        expect_space(directory, least_free)
     return workdir
 
 
@@ -133,12 +133,13 @@ def existing(root: Path) -> Workdir:
     return Workdir(root=root / ".terraform")
 
 
-def _expect_space(directory: Path, least: int) -> None:
+def expect_space(directory: Path, least: int) -> None:
+    """Raises DiskFullError where fewer than `least` bytes are free; the directory need not be there."""
     there = next(path for path in (directory, *directory.parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free < least:
         raise DiskFullError(
-            f"only {free >> 20} MB are free where {directory} is; a plan starts with {least >> 20} MB",
+            f"only {free >> 20} MB are free where {directory} is; work starts with {least >> 20} MB",
             advice="Free some space, or lower `terraform.min_free_mb`; the last good result stands.",
         )
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from driftwatch.config.settings import TerraformSettings
-from driftwatch.terraform import Ladder, Planned, Planner, PlanRequest
+from driftwatch.terraform import Applier, Ladder, Planned, Planner, PlanRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -59,6 +59,31 @@ class Bench:
             ladder=QUICK,
             hurry=self.hurry,
         )
+
+    @property
+    def applies(self) -> Path:
+        return self.root / "applies"
+
+    def applier(self, **settings: Any) -> Applier:
+        return Applier(
+            TerraformSettings(**{"min_free_mb": 1, **self.settings, **settings}),
+            cache=self.cache,
+            runs=self.runs,
+            applies=self.applies,
+            environment={"PATH": os.environ["PATH"], **self.own},
+            ladder=QUICK,
+            hurry=self.hurry,
+        )
+
+    def state_backend(self, stack: str = "") -> str:
+        """HCL for a state that lies outside of the checkout."""
+        return (
+            f'terraform {{\n  backend "local" {{\n    path = "{self.state(stack)}"\n'
+            f'    workspace_dir = "{self.state(stack).parent}/workspaces"\n  }}\n}}\n'
+        )
+
+    def state(self, stack: str = "") -> Path:
+        return self.root / "states" / stack / "terraform.tfstate"
 
     def request(self, stack: str = ".", **options: Any) -> PlanRequest:
         return PlanRequest(
