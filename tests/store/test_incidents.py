@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import text
 
 from driftwatch.config.notify import NotifySettings
@@ -22,6 +25,7 @@ from driftwatch.model import (
     ErrorReport,
     Evidence,
     Finding,
+    FindingStatus,
     Incident,
     InputKind,
     Inputs,
@@ -35,6 +39,7 @@ from tests.store.samples import START, after, declared, failure, finding, result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from driftwatch.model import CheckResult, Message
     from tests.store.conftest import Place
@@ -618,3 +623,159 @@ def test_a_stack_may_be_removed_while_others_join(place: Place) -> None:
         assert (each.open > 0) == (each.closed_at is None)
     assert sum(each.open for each in all_of(store)) == 16
     store.close()
+
+
+def test_who_speaks_of_a_stack_holds_it(place: Place) -> None:
+    """Checks and presses on one stack come one after the other: each tells what is news after the last."""
+    stores = [place.open(patience=20) for _ in range(2 if place.database else 1)]
+    put(stores[0], result(1, waiting(), waiting("cloud_queue.other")))
+    problems: list[BaseException] = []
+
+    def work(number: int) -> None:
+        store = stores[number % len(stores)]
+        try:
+            if number % 3 == 0:
+                press = Press(action=Snooze(until=after(500)), actor="a", at=after(number))
+                store.act_on_all({each.id: each.fingerprint for each in store.open_in(1)}, press)
+            else:
+                put(
+                    store,
+                    result(1, waiting(actual=number % 4), waiting("cloud_queue.other"), at=after(number)),
+                )
+        except BaseException as problem:
+            problems.append(problem)
+            raise
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 25)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert problems == []
+    last = result(1, waiting(actual=9), waiting("cloud_queue.other"), at=after(100))
+    assert put(stores[0], last) == ["drift_changed"]
+    assert put(stores[0], replace(last, started_at=after(101))) == []
+    assert sizes(stores[0]) == [(1, 1)]
+    told = [str(each.kind) for message in send(stores[0]) for each in message.all_told]
+    assert (told[0], told.count("drift_found")) == ("drift_found", 1)
+    for store in stores:
+        store.close()
+
+
+# ---- Any history ---------------------------------------------------------------------------------------
+
+SORTS: dict[str, tuple[tuple[Cause, ...], Evidence]] = {
+    "hand": ((Cause.OUT_OF_BAND,), Evidence()),
+    "commit": ((Cause.UNAPPLIED_COMMIT,), Evidence(commits=(COMMIT,))),
+    "both": ((Cause.UNAPPLIED_COMMIT, Cause.OUT_OF_BAND), Evidence(commits=(COMMIT,))),
+}
+FLEET = (1, 2, 3)
+FOUND = st.builds(
+    lambda name, actual, sort: finding(
+        f"cloud_queue.{name}", actual=actual, causes=SORTS[sort][0], evidence=SORTS[sort][1]
+    ),
+    st.sampled_from("ab"),
+    st.integers(1, 2),
+    st.sampled_from(list(SORTS)),
+)
+CHECKS = st.tuples(
+    st.just("check"),
+    st.sampled_from(FLEET),
+    st.lists(FOUND, max_size=2, unique_by=lambda each: each.address),
+)
+OTHERS = st.one_of(
+    st.tuples(st.just("fail"), st.sampled_from(FLEET)),
+    st.tuples(st.just("press"), st.integers(0, 5), st.sampled_from([Acknowledge(), "snooze"])),
+    st.tuples(st.just("declare"), st.sets(st.sampled_from(FLEET), min_size=1)),
+    st.tuples(st.just("minutes"), st.sampled_from([30, 90, 2000])),
+    st.tuples(st.just("deliver"), st.booleans()),
+)
+
+
+class Fleet:
+    """Three stacks, and a channel that sometimes takes messages."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.now = START
+        self.sent: dict[str, list[Message]] = {}
+        self.declare(set(FLEET))
+
+    def check(self, number: int, found: Sequence[Finding]) -> None:
+        put(self.store, result(number, *found, at=self.now))
+
+    def fail(self, number: int) -> None:
+        put(self.store, expired(number, at=self.now))
+
+    def press(self, place: int, action: Any) -> None:
+        waiting = self.store.findings(statuses=[each for each in FindingStatus if each.is_open]).items
+        if not waiting:
+            return
+        chosen = waiting[place % len(waiting)]
+        wanted = Snooze(until=self.now + timedelta(minutes=60)) if action == "snooze" else action
+        self.store.act(chosen.id, Press(action=wanted, actor="anna", at=self.now))
+
+    def declare(self, numbers: set[int]) -> None:
+        self.store.sync_stacks("platform", [declared(number) for number in sorted(numbers)], self.now)
+
+    def minutes(self, span: int) -> None:
+        self.now += timedelta(minutes=span)
+        self.store.reopen_ended(at=self.now, channels=["slack"])
+
+    def deliver(self, works: bool) -> None:
+        for message in self.store.due_messages(at=self.now, limit=100):
+            if not works:
+                self.store.message_failed(message.id, reason="503", retry_at=self.now + timedelta(minutes=5))
+                continue
+            whole = self.store.whole_message(message, at=self.now)
+            earlier = self.sent.setdefault(whole.thread, [])
+            assert (whole.anchor is None) == (not earlier), "the first message is the anchor of its thread"
+            receipt = {"ts": str(whole.id)}
+            self.store.message_sent(whole.id, receipt, at=self.now, carried=whole.carried)
+            earlier.append(whole)
+
+    def what_is_open_is_in_one_incident(self) -> None:
+        places: list[int] = []
+        for each in all_of(self.store):
+            assert (each.closed_at is None) == (each.open > 0)
+            assert len({line.announcement.stack for line in each.lines}) == each.total == len(each.lines)
+            found = self.store.open_in(each.id)
+            assert each.seen == incidents.digest_of(one.fingerprint for one in found)
+            places += [one.id for one in found]
+        waiting = self.store.findings(statuses=[each for each in FindingStatus if each.is_open]).items
+        assert sorted(places) == sorted(each.id for each in waiting)
+
+    def all_was_told_once_and_in_order(self) -> None:
+        self.minutes(10)
+        while self.store.due_messages(at=self.now, limit=1):
+            self.deliver(works=True)
+        assert self.store.outbox_depth() == {"waiting": 0, "dead": 0}
+        for thread in self.sent.values():
+            ids = [each for message in thread for each in (message.id, *message.carried)]
+            assert ids == sorted(set(ids))
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(history=st.lists(CHECKS | CHECKS | OTHERS, max_size=20))
+def test_in_any_history_what_is_open_is_in_one_incident_and_told_in_one_thread(
+    sqlite_place: Place, upgraded_file: Path, history: list[tuple[Any, ...]]
+) -> None:
+    state = sqlite_place.state_dir / "each"
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(mode=0o700)
+    shutil.copy(upgraded_file, state)
+    store = Store.open(state_dir=state, database=None, voice=Voice(channels=("slack",)))
+    try:
+        fleet = Fleet(store)
+        for what, *how in history:
+            fleet.now += timedelta(minutes=1)
+            getattr(fleet, what)(*how)
+            fleet.what_is_open_is_in_one_incident()
+        fleet.all_was_told_once_and_in_order()
+    finally:
+        store.close()
