@@ -1,15 +1,22 @@
-"""What the tests of the policy share: findings as a check would make them."""
+"""What the tests of the policy share: findings as a check would make them, and real plans."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from driftwatch.drift import parse_document
+from driftwatch.drift import plan as plans
+from driftwatch.errors import PlanUnreadableError
 from driftwatch.model import Cause, Finding, FindingKind, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+CORPUS = Path(__file__).parents[1] / "drift" / "corpus"
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +46,15 @@ def finding() -> Callable[..., Finding]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def corpus_documents() -> Mapping[str, Any]:
+    """All documents of the corpus that can be read at all."""
+    found = {}
+    for file in sorted(CORPUS.glob("*.json")):
+        document = parse_document(file.read_bytes())
+        with suppress(PlanUnreadableError):
+            plans.read(document)
+            found[file.stem] = document
+    return found
