@@ -864,3 +864,22 @@ class Pin:
     by: str
     at: datetime
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A repair that a person asked for, and for a rollback to which commit."""
+
+    stack: StackId
+    kind: ProposalKind
+    by: str
+    reason: str | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """What came of a wish: a proposal, or why there is none."""
+
+    proposal: int | None
+    error: str | None

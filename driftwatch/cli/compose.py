@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from driftwatch import log
@@ -23,7 +24,7 @@ from driftwatch.pipeline.check import Workshop
 from driftwatch.pipeline.inventory import Inventory
 from driftwatch.pipeline.method import Examiner
 from driftwatch.store import Spool, Store, Voice, instance_key
-from driftwatch.terraform import Planner
+from driftwatch.terraform import Applier, Planner
 from driftwatch.warm.house import House
 from driftwatch.warm.pool import Limits
 from driftwatch.warm.quarantine import Quarantine
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from driftwatch.config.notify import GithubIssuesSettings, GitlabIssuesSettings, NotifySettings
     from driftwatch.config.settings import Settings, WarmSettings
-    from driftwatch.model import Message
+    from driftwatch.model import Message, StackId
     from driftwatch.notify import Channel
     from driftwatch.notify.issues import Tracker
 
@@ -70,6 +71,10 @@ class Rooms:
         return self.state / "recordings"
 
     @property
+    def applies(self) -> Path:
+        return self.state / "applies"
+
+    @property
     def quarantine(self) -> Path:
         return self.state / "quarantine.json"
 
@@ -85,6 +90,9 @@ class Application:
     inventory: Inventory
     workshop: Workshop
     house: House
+    planner: Planner
+    applier: Applier
+    digester: Digester
     channels: tuple[Channel, ...]
     ending: threading.Event
     """Set, it ends what may take long on the network: fetches."""
@@ -198,6 +206,12 @@ def opened_store(settings: Settings, *, gathers: bool = True) -> Iterator[Store]
         store.close()
 
 
+def _pinned(store: Store, stack: StackId) -> str | None:
+    """The commit that a stack is held at."""
+    pin = store.pins().get(stack)
+    return pin.commit if pin else None
+
+
 @contextmanager
 def application(
     settings: Settings, environment: Mapping[str, str], *, gathers: bool = True
@@ -218,6 +232,15 @@ def application(
         planner = Planner(
             settings.terraform, cache=rooms.cache, runs=rooms.runs, environment=environment, hurry=haste
         )
+        applier = Applier(
+            settings.terraform,
+            cache=rooms.cache,
+            runs=rooms.runs,
+            applies=rooms.applies,
+            environment=environment,
+            hurry=haste,
+        )
+        digester = Digester(key)
         house = closing.enter_context(warm_house(settings.warm, rooms, key))
         yield Application(
             settings=settings,
@@ -226,6 +249,9 @@ def application(
             spool=spool,
             inventory=inventory,
             house=house,
+            planner=planner,
+            applier=applier,
+            digester=digester,
             channels=speakers,
             ending=ending,
             haste=haste,
@@ -236,7 +262,7 @@ def application(
                     planner,
                     house,
                     settings.warm,
-                    digest=Digester(key),
+                    digest=digester,
                     stored_states=StoredStates(),
                     parallelism=settings.terraform.parallelism,
                     clock=now,
@@ -253,5 +279,6 @@ def application(
                 },
                 channels=everywhere(speakers),
                 clock=now,
+                pinned=partial(_pinned, store),
             ),
         )

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING
 from driftwatch import log
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import LeadersOutbox, application, read_settings
+from driftwatch.drift.health import configured_age
 from driftwatch.errors import UnknownStackError
 from driftwatch.model import JobState, Trigger
 from driftwatch.notify import Sender
+from driftwatch.pipeline.admissions import Clerk
 from driftwatch.pipeline.check import check
 from driftwatch.pipeline.housekeeping import Housekeeping
 from driftwatch.pipeline.presses import Desk
+from driftwatch.pipeline.propose import Proposer
+from driftwatch.pipeline.reconcile import Reconciler, Tools
 from driftwatch.policy.rights import People
+from driftwatch.policy.windows import Windows
 from driftwatch.service import Checked, Daemon, Notifier, StateLock
 from driftwatch.terraform import sweep
 from driftwatch.warm.pool import sweep as sweep_sockets
@@ -94,6 +99,7 @@ def run(config: Path) -> int:
         )
         app.house.observe()
         daemon.attach(Ending(app.ending))
+        daemon.attach(Reconciler(_tools(app, daemon.node)))
         intake = _listen_to_slack(app, daemon)
         daemon.attach(Server(partial(create_app, daemon.health, slack=intake), app.settings.web.listen))
         daemon.attach(
@@ -131,6 +137,40 @@ def _listen_to_slack(app: Application, daemon: Daemon) -> SlackIntake | None:
 
         daemon.attach(SlackSocket(slack, intake))
     return intake
+
+
+def _tools(app: Application, node: str) -> Tools:
+    """What repairs work with."""
+    settings = app.settings
+    proposer = Proposer(
+        workshop=app.workshop,
+        book=app.store,
+        planner=app.planner,
+        settings=settings.repair,
+        digester=app.digester,
+        clock=now,
+    )
+    clerk = Clerk(
+        book=app.store,
+        workshop=app.workshop,
+        windows=Windows.compile(settings.windows),
+        people=People.compile(settings.users),
+        settings=settings.repair,
+        ignoring=frozenset(rule.id for rule in settings.rules.ignore),
+        course=proposer.course,
+        allowed_age=partial(configured_age, settings=settings),
+        clock=now,
+    )
+    return Tools(
+        proposer=proposer,
+        applier=app.applier,
+        book=app.store,
+        clerk=clerk,
+        settings=settings.repair,
+        node=node,
+        leads=app.store.leads,
+        clock=now,
+    )
 
 
 def _sweep(runs: Path) -> int:

@@ -10,6 +10,7 @@ from driftwatch.drift.announce import (
     episode_of,
     handled,
     remind,
+    repaired,
     said_of,
 )
 from driftwatch.drift.lifecycle import (
@@ -57,6 +58,7 @@ __all__ = [
     "parse_document",
     "read_plan",
     "remind",
+    "repaired",
     "said_of",
     "standing",
 ]

@@ -217,6 +217,17 @@ def handled(
     return (replace(announcement, said=said, opened=(), changed=(), resolved=(), flapping=()),)
 
 
+def repaired(
+    told: Told, occasion: Occasion, steps: Sequence[Step], declaration: StackDeclaration, *, said: str
+) -> Announcement:
+    """That something became of a proposal for a story; what is known of the story stays.
+
+    `steps` are as for `handled`.
+    """
+    announcement = _announcement(TransitionKind.REPAIR, occasion, told, steps, declaration)
+    return replace(announcement, said=said, opened=(), changed=(), resolved=(), flapping=())
+
+
 def said_of(steps: Sequence[Step], press: Press) -> str:
     """What a person did with findings of one story, as a sentence: `anna snoozed aws_x.y until …: reason`."""
     first = steps[0]

@@ -41,7 +41,7 @@ from driftwatch.model import (
     Verdict,
 )
 from driftwatch.pipeline.method import Question, Trail
-from driftwatch.terraform import PlanRequest
+from driftwatch.pipeline.subjects import environment_of, plan_request, subject_of
 
 if TYPE_CHECKING:
     import threading
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from driftwatch.pipeline.inventory import Inventory, Subject
     from driftwatch.pipeline.method import Examiner, Seen
     from driftwatch.pipeline.ports import Checkouts, Identities, Ledger, Spool
+    from driftwatch.terraform import PlanRequest
 
 logger = log.get("check")
 
@@ -75,6 +76,8 @@ class Workshop:
     """What plans get of the daemon's own environment, by `terraform.inherit_environment`."""
     channels: Sequence[str]
     clock: Callable[[], datetime]
+    pinned: Callable[[StackId], str | None] = lambda _stack: None
+    """The commit that a stack is held at, where it was rolled back."""
 
 
 def check(
@@ -94,7 +97,7 @@ def check(
     StoreError where the database is away before anything is done, or the result can neither be recorded nor
     kept aside.
     """
-    subject = workshop.inventory.subject(stack)
+    subject = subject_of(stack, workshop)
     # Before the plan: a database that goes away during it must not make an error of what it finds.
     baseline = workshop.ledger.baseline(stack)
     examination = _Examination(
@@ -150,7 +153,7 @@ def _question(
         stack=str(subject.stack),
         inputs=Inputs(commit=subject.commit, tree=subject.tree),
         baseline=baseline,
-        request=lambda checkout: _request(subject, checkout, workshop.work),
+        request=lambda checkout: plan_request(subject, checkout, workshop.work),
         checkout=lambda: checkouts.checkout(subject.commit),
         stop=stop,
         approach=approach,
@@ -161,7 +164,7 @@ def _examine(subject: Subject, question: Question, workshop: Workshop) -> Seen:
     checkouts = workshop.checkouts[subject.stack.repository]
     _expect_submodules(subject, checkouts)
     if account := subject.options.identity.aws_account:
-        workshop.identities.expect({**workshop.inherited, **_environment(subject)}, account)
+        workshop.identities.expect({**workshop.inherited, **environment_of(subject)}, account)
     seen = workshop.examiner.examine(question)
     # After a replay too: a rule that was written or ran out since acts on what was recorded.
     reading = workshop.rules.govern(seen.reading, stack=subject.stack, now=workshop.clock())
@@ -195,25 +198,6 @@ def _expect_submodules(subject: Subject, checkouts: Checkouts) -> None:
                     f"{path}, which the stack reads, lies in the submodule {submodule}, "
                     "and submodules are not checked out"
                 )
-
-
-def _environment(subject: Subject) -> dict[str, str]:
-    return {name: secret.get_secret_value() for name, secret in subject.options.environment.items()}
-
-
-def _request(subject: Subject, checkout: Path, work: Path) -> PlanRequest:
-    options, stack = subject.options, subject.stack
-    return PlanRequest(
-        module=checkout / stack.path,
-        checkout=checkout,
-        workdir=work / str(stack),
-        workspace=stack.workspace,
-        engine=options.engine,
-        var_files=options.var_files,
-        variables=options.variables,
-        backend_config={key: value.get_secret_value() for key, value in options.backend_config.items()},
-        environment=_environment(subject),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

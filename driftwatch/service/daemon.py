@@ -158,6 +158,11 @@ class Daemon:
             depths=depths,
         )
 
+    @property
+    def node(self) -> str:
+        """What this daemon is called among those that share a database: the machine and the directory."""
+        return self._node
+
     def attach(self, extra: Runnable) -> None:
         """Adds one more part to run, before `run`: the web server, which needs `health` to be made first."""
         self._extras.append(_Part(type(extra).__name__, extra.run, self._part_failed))

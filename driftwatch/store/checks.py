@@ -91,6 +91,18 @@ def baseline(connection: Connection, stack: StackId) -> Inputs | None:
     return load_optional(Inputs, document)
 
 
+def mass_deletion_of(connection: Connection, stack: StackId) -> str | None:
+    """What the latest good check of a stack says of a mass deletion."""
+    found: str | None = connection.scalar(
+        select(CheckRow.mass_deletion)
+        .join(StackRow, StackRow.id == CheckRow.stack_id)
+        .where(is_stack(stack), CheckRow.verdict.in_(_GOOD))
+        .order_by(CheckRow.id.desc())
+        .limit(1)
+    )
+    return found
+
+
 def prunable(connection: Connection, before: datetime) -> list[int]:
     """Checks that began before a moment and that nothing refers to."""
     query = select(CheckRow.id).where(CheckRow.started_at < before, CheckRow.id.not_in(_kept()))

@@ -22,7 +22,7 @@ from driftwatch.model import (
     StoredFinding,
 )
 from driftwatch.store.codec import dump, load, load_optional, writable
-from driftwatch.store.names import id_of, ids_matching
+from driftwatch.store.names import id_of, ids_matching, is_stack
 from driftwatch.store.tables import FindingEventRow, FindingRow, StackRow
 from driftwatch.store.values import FindingEvent, Page
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
 
     from driftwatch.drift import Step
+    from driftwatch.model import StackId
     from driftwatch.store.engine import AnyRow, AnySelect
 
 _ACTIVE = tuple(status for status in FindingStatus if status.is_active)
@@ -57,6 +58,14 @@ def active_of_stack(connection: Connection, stack_id: int) -> list[StoredFinding
         _query()
         .where(FindingRow.stack_id == stack_id, FindingRow.status.in_(_ACTIVE))
         .order_by(FindingRow.id)
+    )
+    return [_stored(row) for row in rows]
+
+
+def active_of(connection: Connection, stack: StackId) -> list[StoredFinding]:
+    """As `active_of_stack`, by the stack's id."""
+    rows = connection.execute(
+        _query().where(is_stack(stack), FindingRow.status.in_(_ACTIVE)).order_by(FindingRow.id)
     )
     return [_stored(row) for row in rows]
 

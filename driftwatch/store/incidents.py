@@ -73,9 +73,18 @@ class OpenFinding:
 
 
 def take_part(
-    connection: Connection, announcement: Announcement, *, episode: str, story: str, stack_id: int
+    connection: Connection,
+    announcement: Announcement,
+    *,
+    episode: str,
+    story: str,
+    stack_id: int,
+    over: bool = False,
 ) -> Part:
-    """The part that an announcement belongs to, begun where it begins, and noted as it stands now."""
+    """The part that an announcement belongs to, begun where it begins, and noted as it stands now.
+
+    It ends with an announcement that says so, or with `over`.
+    """
     member = connection.execute(select(MemberRow).where(MemberRow.episode == episode)).first()
     begins = False
     if member is None:
@@ -93,7 +102,7 @@ def take_part(
         _adopt(connection, episode, incident_id)
     else:
         incident_id, channels = member.incident_id, tuple(member.channels)
-    _note(connection, announcement, incident_id, episode)
+    _note(connection, announcement, incident_id, episode, over=over or announcement.kind.is_end)
     return Part(incident_id=incident_id, channels=channels, gathers=begins)
 
 
@@ -338,8 +347,9 @@ def _told(connection: Connection, episode: str) -> tuple[str, ...]:
     )
 
 
-def _note(connection: Connection, announcement: Announcement, incident_id: int, episode: str) -> None:
-    over = announcement.kind.is_end
+def _note(
+    connection: Connection, announcement: Announcement, incident_id: int, episode: str, *, over: bool
+) -> None:
     rank = max((finding.severity.rank for finding in announcement.findings), default=0)
     connection.execute(
         update(MemberRow)

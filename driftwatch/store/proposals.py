@@ -18,11 +18,13 @@ from driftwatch.model import (
     ApplyRun,
     Decision,
     FindingEventKind,
+    FindingStatus,
     Hold,
     Proposal,
     ProposalDraft,
     ProposalState,
     Trigger,
+    Verdict,
 )
 from driftwatch.store.codec import dump, load, load_optional, writable
 from driftwatch.store.names import id_of, ids_matching, is_stack
@@ -154,6 +156,50 @@ def expired(connection: Connection, at: datetime) -> list[tuple[int, int]]:
         .order_by(ProposalRow.stack_id, ProposalRow.id)
     )
     return [(row.stack_id, row.id) for row in rows]
+
+
+def latest(connection: Connection, stack: StackId) -> list[Proposal]:
+    """The latest proposal of each kind of a stack."""
+    newest = (
+        select(func.max(ProposalRow.id))
+        .join(StackRow, StackRow.id == ProposalRow.stack_id)
+        .where(is_stack(stack))
+        .group_by(ProposalRow.kind)
+    )
+    rows = connection.execute(select(ProposalRow).where(ProposalRow.id.in_(newest)).order_by(ProposalRow.id))
+    return [stored(row) for row in rows]
+
+
+def unproved(connection: Connection) -> list[Proposal]:
+    """Those that are applied and of which no check has said yet whether it helped."""
+    rows = connection.execute(
+        select(ProposalRow).where(ProposalRow.state == ProposalState.APPLIED).order_by(ProposalRow.id)
+    )
+    return [stored(row) for row in rows]
+
+
+def proof(connection: Connection, proposal: Proposal) -> tuple[int, Verdict, tuple[str, ...]] | None:
+    """The first good check that began after an apply ended, its verdict, and what is still open."""
+    ended = proposal.run.finished_at if proposal.run else None
+    row = row_of(connection, proposal.id)
+    if ended is None or row is None:
+        return None
+    good = tuple(verdict for verdict in Verdict if verdict.is_good)
+    check = connection.execute(
+        select(CheckRow.id, CheckRow.verdict)
+        .where(CheckRow.stack_id == row.stack_id, CheckRow.started_at >= ended, CheckRow.verdict.in_(good))
+        .order_by(CheckRow.id)
+        .limit(1)
+    ).first()
+    if check is None:
+        return None
+    active = tuple(status for status in FindingStatus if status.is_active)
+    left = connection.scalars(
+        select(FindingRow.fingerprint).where(
+            FindingRow.stack_id == row.stack_id, FindingRow.counted, FindingRow.status.in_(active)
+        )
+    )
+    return check.id, check.verdict, tuple(left)
 
 
 def running(connection: Connection) -> list[Proposal]:

@@ -219,6 +219,25 @@ def statuses(
     ]
 
 
+def status_of(connection: Connection, stack: StackId, *, now: datetime) -> StackStatus | None:
+    """What is known of one declared stack."""
+    row = connection.execute(select(StackRow).where(is_stack(stack), StackRow.removed_at.is_(None))).first()
+    if row is None:
+        return None
+    stopped = {suspension.scope for suspension in suspensions.in_force(connection, now)}
+    return _status(row, now=now, allowed_age=None, stopped=stopped)
+
+
+def drifting(connection: Connection) -> list[StackId]:
+    """The declared stacks with findings that wait for somebody."""
+    rows = connection.execute(
+        select(StackRow)
+        .where(StackRow.removed_at.is_(None), StackRow.open_findings > 0)
+        .order_by(StackRow.id)
+    )
+    return [id_of(row) for row in rows]
+
+
 def _hold_repository(connection: Connection, name: str) -> None:
     """Makes the repository's row where there is none, and locks it until the transaction ends."""
     query = select(RepositoryRow.name).where(RepositoryRow.name == name).with_for_update(key_share=True)

@@ -23,11 +23,13 @@ from driftwatch.store import (
     lives,
     outbox,
     proposals,
+    repair_news,
     repairs,
     schema,
     stacks,
     suspensions,
     told,
+    wishes,
 )
 from driftwatch.store.codec import writable_result
 from driftwatch.store.engine import Backend, Database
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
         Decision,
         ErrorReport,
         FindingStatus,
+        Granted,
         Hold,
         Incident,
         Inputs,
@@ -63,6 +66,8 @@ if TYPE_CHECKING:
         StoredFinding,
         Suspension,
         Trigger,
+        Verdict,
+        Wish,
     )
     from driftwatch.store.incidents import OpenFinding
     from driftwatch.store.values import (
@@ -398,6 +403,61 @@ class Store:
         """Re-opens the findings whose snooze or acceptance is over, and tells of them."""
         found = self._database.read(partial(findings.ended, at=at))
         return self._each(found, partial(lives.reopen_ended, at=at, voice=self._to(channels)))
+
+    # Repair
+
+    def findings_of(self, stack: StackId) -> list[StoredFinding]:
+        """The findings of a stack that are not resolved."""
+        return self._database.read(partial(findings.active_of, stack=stack))
+
+    def drifting(self) -> list[StackId]:
+        """The stacks with findings that wait for somebody."""
+        return self._database.read(stacks.drifting)
+
+    def status_of(self, stack: StackId, now: datetime) -> StackStatus | None:
+        """What is known of one stack."""
+        return self._database.read(partial(stacks.status_of, stack=stack, now=now))
+
+    def mass_deletion_of(self, stack: StackId) -> str | None:
+        """What the latest good check of a stack says of a mass deletion."""
+        return self._database.read(partial(checks.mass_deletion_of, stack=stack))
+
+    def latest_proposals(self, stack: StackId) -> list[Proposal]:
+        """The latest proposal of each kind of a stack."""
+        return self._database.read(partial(proposals.latest, stack=stack))
+
+    def applied_unproved(self) -> list[Proposal]:
+        """Those that are applied and of which no check has said yet whether it helped."""
+        return self._database.read(proposals.unproved)
+
+    def proved(self, proposal: Proposal) -> tuple[int, Verdict, tuple[str, ...]] | None:
+        """The first good check after an apply: its id, its verdict, what is still open. None: none yet."""
+        return self._database.read(partial(proposals.proof, proposal=proposal))
+
+    def tell_repair(self, proposal: int, *, said: str, at: datetime) -> tuple[Announcement, ...]:
+        """Tells what became of a proposal, where its findings were told."""
+        return self._database.write(
+            partial(repair_news.tell, proposal_id=proposal, said=said, at=at, voice=self._voice)
+        )
+
+    def wish(self, wish: Wish, at: datetime) -> int:
+        """Leaves a person's wish for a daemon; returns its number. Raises UnknownStackError."""
+        number = self._database.write(partial(wishes.make, wish=wish, at=at))
+        if number is None:
+            raise _unknown(wish.stack)
+        return number
+
+    def wishes(self) -> dict[int, Wish]:
+        """The wishes that nobody has answered, by their number."""
+        return self._database.read(wishes.waiting)
+
+    def grant(self, wish: int, *, proposal: int | None, error: str | None, at: datetime) -> None:
+        """Answers a wish: with a proposal, or with why there is none."""
+        self._database.write(partial(wishes.grant, number=wish, proposal=proposal, error=error, at=at))
+
+    def granted(self, wish: int) -> Granted | None:
+        """What came of a wish; None where nothing did yet."""
+        return self._database.read(partial(wishes.granted, number=wish))
 
     # Proposals
 

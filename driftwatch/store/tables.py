@@ -480,3 +480,21 @@ class PinRow(Base):
     actor: Mapped[str]
     at: Mapped[datetime]
     reason: Mapped[str]
+
+
+class WishRow(Base):
+    """A repair that a person asked for, until a daemon has proposed it or said why it cannot be."""
+
+    __tablename__ = "wishes"
+    __table_args__ = (Index(None, "done_at"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"))
+    kind: Mapped[ProposalKind]
+    commit_sha: Mapped[str | None]
+    actor: Mapped[str]
+    reason: Mapped[str | None]
+    at: Mapped[datetime]
+    done_at: Mapped[datetime | None]
+    proposal_id: Mapped[int | None]
+    error: Mapped[str | None]

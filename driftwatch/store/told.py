@@ -183,6 +183,31 @@ def tell_handled(
     )
 
 
+def send_repair(
+    connection: Connection,
+    announcement: Announcement,
+    *,
+    episode: str,
+    over: bool,
+    story: str,
+    stack_id: int,
+    voice: Voice,
+    key: str,
+) -> None:
+    """Sends what became of a proposal, in the story's episode or in one that is `over` with the proposal."""
+    _send(
+        connection,
+        announcement,
+        episode=episode,
+        story=story,
+        stack_id=stack_id,
+        voice=voice,
+        now=announcement.at,
+        key=key,
+        over=over,
+    )
+
+
 def heard(connection: Connection, stack_id: int, story: str = OWN) -> Told:
     """What the people of a stack last heard of a story."""
     document = connection.scalar(
@@ -253,8 +278,11 @@ def _send(
     voice: Voice,
     now: datetime,
     key: str,
+    over: bool = False,
 ) -> None:
-    part = incidents.take_part(connection, announcement, episode=episode, story=story, stack_id=stack_id)
+    part = incidents.take_part(
+        connection, announcement, episode=episode, story=story, stack_id=stack_id, over=over
+    )
     outlets = voice.routing.outlets(announcement, voice.channels, part.channels)
     told = {*part.channels, *(outlet.channel for outlet in outlets)}
     if told != set(part.channels):

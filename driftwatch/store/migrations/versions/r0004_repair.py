@@ -50,6 +50,23 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["stack_id"], ["stacks.id"], name=op.f("fk_pins_stack_id_stacks")),
         sa.PrimaryKeyConstraint("stack_id", name=op.f("pk_pins")),
     )
+    op.create_table(
+        "wishes",
+        sa.Column("id", BIG_INTEGER, nullable=False),
+        sa.Column("stack_id", BIG_INTEGER, nullable=False),
+        sa.Column("kind", _choice("kind", KINDS), nullable=False),
+        sa.Column("commit_sha", sa.Text(), nullable=True),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("done_at", MOMENT, nullable=True),
+        sa.Column("proposal_id", BIG_INTEGER, nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["stack_id"], ["stacks.id"], name=op.f("fk_wishes_stack_id_stacks")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wishes")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_wishes_done_at"), "wishes", ["done_at"])
     op.execute(KEEP_SUSPENDED)
     with op.batch_alter_table("stacks") as stacks:
         stacks.drop_column("suspended")

@@ -1,0 +1,254 @@
+"""Admissions: everything that the one decision about an apply depends on, read at one moment.
+
+    read what is known → `driftwatch.policy.admission.admit` → the answer
+
+Asked twice for each apply: before a plan is made, with the plan that was proposed, and right before terraform
+starts, with the plan that it is started on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from math import ceil
+from typing import TYPE_CHECKING, Protocol
+
+from driftwatch.pipeline.subjects import apply_environment_of
+from driftwatch.policy.admission import Actor, Detector, Request, Statement, admit
+from driftwatch.policy.admission import Lock as StackLock
+from driftwatch.policy.guards import Facts, PlanFacts, PlannedResource, Repaired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from driftwatch.config.repair import RepairSettings
+    from driftwatch.model import (
+        Decision,
+        Pin,
+        Proposal,
+        ProposalState,
+        StackId,
+        StackStatus,
+        StoredFinding,
+        Suspension,
+    )
+    from driftwatch.pipeline.check import Workshop
+    from driftwatch.pipeline.inventory import Subject
+    from driftwatch.pipeline.rehearsal import Rehearsal
+    from driftwatch.policy.admission import Admission
+    from driftwatch.policy.course import Course
+    from driftwatch.policy.rights import People
+    from driftwatch.policy.windows import Windows
+
+USUAL_SECONDS = 600.0
+"""How long an apply is taken to last of which none was seen yet."""
+
+OVERRIDE = "+override"
+MASS_DELETION = "+mass_deletion"
+"""Behind the way by which somebody decided: they meant it in spite of a window, or of a mass deletion."""
+
+
+class Records(Protocol):
+    """What is known of suspensions, pins, findings and earlier applies."""
+
+    def suspensions(self, at: datetime) -> Sequence[Suspension]: ...
+
+    def pins(self) -> Mapping[StackId, Pin]: ...
+
+    def findings_of(self, stack: StackId) -> Sequence[StoredFinding]: ...
+
+    def status_of(self, stack: StackId, now: datetime) -> StackStatus | None: ...
+
+    def mass_deletion_of(self, stack: StackId) -> str | None: ...
+
+
+class History(Protocol):
+    """What came of earlier applies."""
+
+    def recent_applies(self, since: datetime) -> Mapping[ProposalState, int]: ...
+
+    def applied_stacks(self, since: datetime) -> set[StackId]: ...
+
+    def returns(self, stack: StackId, identity: str, since: datetime) -> int: ...
+
+    def apply_seconds(self, stack: StackId) -> Sequence[float]: ...
+
+
+class Book(Records, History, Protocol):
+    """The store, as admission sees it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clerk:
+    """Gathers what admission needs, and asks it."""
+
+    book: Book
+    workshop: Workshop
+    windows: Windows
+    people: People
+    settings: RepairSettings
+    ignoring: frozenset[str]
+    """The ids of one's own ignore rules."""
+    course: Callable[[Proposal, Subject], Course | None]
+    allowed_age: Callable[[StackId], timedelta]
+    clock: Callable[[], datetime]
+
+    def before_plan(self, proposal: Proposal, subject: Subject) -> Admission:
+        """Whether it is worth while to plan: as if the plan came to what was proposed."""
+        summary = proposal.draft.summary
+        plan = PlanFacts(
+            changes=tuple(
+                PlannedResource(
+                    address=each.address, type=each.type, actions=each.actions, attributes=each.attributes
+                )
+                for each in summary.changes
+            ),
+            outputs=summary.outputs,
+            known=summary.total,
+            mass_deletion=None,
+            complete=True,
+        )
+        facts = self._facts(proposal, subject, plan, following=frozenset(summary.outputs), ignored={})
+        return self._ask(proposal, subject, facts, digest=proposal.draft.digest, starting=False)
+
+    def before_apply(self, proposal: Proposal, subject: Subject, rehearsal: Rehearsal) -> Admission:
+        """Whether just this plan may be applied now; the stack is ours."""
+        found = [each.finding for each in self._repaired(proposal)]
+        facts = self._facts(
+            proposal,
+            subject,
+            rehearsal.facts,
+            following=rehearsal.following(found),
+            ignored=rehearsal.ignored(self.ignoring),
+        )
+        digest = rehearsal.digest_for(proposal.draft.findings)
+        mass = rehearsal.reading.mass_deletion
+        return self._ask(proposal, subject, facts, digest=digest, starting=True, mass_deletion=mass)
+
+    def expect_identity(self, subject: Subject) -> None:
+        """Raises IdentityMismatchError where what an apply is given is another account's."""
+        if account := subject.options.identity.aws_account:
+            environment = {**self.workshop.inherited, **apply_environment_of(subject)}
+            self.workshop.identities.expect(environment, account)
+
+    def _ask(
+        self,
+        proposal: Proposal,
+        subject: Subject,
+        facts: Facts,
+        *,
+        digest: str,
+        starting: bool,
+        mass_deletion: str | None = None,
+    ) -> Admission:
+        at, stack = facts.at, subject.stack
+        expected = self._expected(stack)
+        status = self.book.status_of(stack, at)
+        request = Request(
+            proposal=_as_decided(proposal),
+            at=at,
+            automatic=facts.automatic,
+            starting=starting,
+            by=None,
+            suspensions=tuple(self.book.suspensions(at)),
+            pin=self.book.pins().get(stack),
+            in_review=None,
+            detector=Detector(
+                health=status.health if status else None,
+                last_good_at=status.last_good_at if status else None,
+                allowed_age=self.allowed_age(stack),
+                # Each good check, and each apply before it plans, has made sure of it.
+                identity=True,
+                mass_deletion=mass_deletion or self.book.mass_deletion_of(stack),
+            ),
+            facts=facts,
+            expected=expected,
+            digest=digest,
+            lock=StackLock.OURS if starting else StackLock.FREE,
+            override=_statement(proposal, OVERRIDE),
+            acknowledged=_statement(proposal, MASS_DELETION),
+        )
+        ruling = self.windows.rule(str(stack), subject.options.labels, at, needs=expected)
+        return admit(request, ruling=ruling, settings=self.settings, people=self.people)
+
+    def _facts(
+        self,
+        proposal: Proposal,
+        subject: Subject,
+        plan: PlanFacts,
+        *,
+        following: frozenset[str],
+        ignored: Mapping[str, frozenset[str]],
+    ) -> Facts:
+        at, guards, draft = self.clock(), self.settings.guards, proposal.draft
+        since = at - guards.returns_within
+        ended = self.book.recent_applies(at - guards.breaker_within)
+        return Facts(
+            stack=draft.stack,
+            labels=subject.options.labels,
+            kind=draft.kind,
+            automatic=is_automatic(proposal),
+            at=at,
+            course=self.course(proposal, subject),
+            plan=plan,
+            findings=tuple(
+                Repaired.of(
+                    each,
+                    draft.kind,
+                    returns=self.book.returns(draft.stack, each.finding.identity, since),
+                )
+                for each in self._repaired(proposal)
+            ),
+            following=following,
+            ignored=ignored,
+            applied=self.book.applied_stacks(self._opened_at(subject, at)),
+            failures=sum(ended.values()),
+        )
+
+    def _repaired(self, proposal: Proposal) -> list[StoredFinding]:
+        """The findings that it would close, as they are now."""
+        wanted = set(proposal.draft.findings)
+        return [
+            found
+            for found in self.book.findings_of(proposal.draft.stack)
+            if found.finding.fingerprint in wanted
+        ]
+
+    def _opened_at(self, subject: Subject, at: datetime) -> datetime:
+        """When the window opened in which it is now; a day ago where it is in none."""
+        day = timedelta(days=1)
+        openings = self.windows.openings(
+            after=at - day, until=at + day, stack=str(subject.stack), labels=subject.options.labels
+        )
+        begun = [each.begins for each in openings if each.kind == "allow" and each.begins <= at < each.ends]
+        return min(begun, default=at - day)
+
+    def _expected(self, stack: StackId) -> timedelta:
+        """As long as nineteen of twenty earlier applies took."""
+        took = sorted(self.book.apply_seconds(stack))
+        seconds = took[ceil(len(took) * 0.95) - 1] if took else USUAL_SECONDS
+        return timedelta(seconds=seconds)
+
+
+def is_automatic(proposal: Proposal) -> bool:
+    """Whether no person stands behind it: one that somebody approved is theirs, however it began."""
+    return proposal.draft.automatic and not proposal.approvers
+
+
+def _as_decided(proposal: Proposal) -> Proposal:
+    """With the ways by which people decided as admission knows them."""
+    return replace(proposal, decisions=tuple(replace(each, via=_way(each)) for each in proposal.decisions))
+
+
+def _way(decision: Decision) -> str:
+    return decision.via.partition("+")[0]
+
+
+def _statement(proposal: Proposal, mark: str) -> Statement | None:
+    """What somebody said in spite of something, the latest of it."""
+    said = [each for each in proposal.decisions if mark in each.via and each.approves]
+    if not said:
+        return None
+    last = max(said, key=lambda each: each.at)
+    return Statement(by=Actor(name=last.by, via=_way(last)), reason=last.reason or "")

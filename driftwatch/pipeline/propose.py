@@ -1,0 +1,267 @@
+"""Propose: from open findings, or a person's wish, to a proposal that people can decide on.
+
+    what follows these findings? → plan → read → bind → write → tell
+
+Level-triggered: a look takes only the identity of a stack and reads where it stands, so that a look too many
+does nothing. The plan that is made here is only read; the one that is applied is made later, under the state
+lock, and must come to the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from driftwatch import log
+from driftwatch.model import (
+    DRIFTWATCH,
+    FindingStatus,
+    Proposal,
+    ProposalDraft,
+    ProposalKind,
+    ProposalState,
+)
+from driftwatch.pipeline.rehearsal import rehearse
+from driftwatch.pipeline.subjects import plan_request, subject_of
+from driftwatch.policy.course import Then, suggested
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from driftwatch.config.repair import RepairSettings
+    from driftwatch.drift import Digester
+    from driftwatch.model import Finding, PlanSummary, StackId, StoredFinding, Wish
+    from driftwatch.pipeline.check import Workshop
+    from driftwatch.pipeline.inventory import Subject
+    from driftwatch.pipeline.ports import Planner
+    from driftwatch.pipeline.rehearsal import Rehearsal
+    from driftwatch.policy.course import Course, Suggestion
+    from driftwatch.terraform import Planned
+
+DECIDE_WITHIN = timedelta(days=7)
+"""How long a proposal waits for people. A week: whoever is on holiday has somebody who is not."""
+
+_ON_THEIR_OWN = (ProposalState.FAILED, ProposalState.INTERRUPTED)
+"""After which nothing is applied again without a person: what failed once would fail again, or worse."""
+
+logger = log.get("propose")
+
+
+class Book(Protocol):
+    """Where findings and proposals are kept."""
+
+    def findings_of(self, stack: StackId) -> Sequence[StoredFinding]:
+        """Those of a stack that are not resolved."""
+
+    def latest_proposals(self, stack: StackId) -> Sequence[Proposal]:
+        """The latest one of each kind."""
+
+    def propose(self, draft: ProposalDraft) -> Proposal: ...
+
+    def tell_repair(self, proposal: int, *, said: str, at: datetime) -> object: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposer:
+    """Makes proposals."""
+
+    workshop: Workshop
+    book: Book
+    planner: Planner
+    settings: RepairSettings
+    digester: Digester
+    clock: Callable[[], datetime]
+
+    def due(self, stack: StackId) -> Suggestion | None:
+        """What is to be proposed for a stack now, by its findings and their courses; None where nothing is.
+
+        Looks only at what is written down. Raises UnknownStackError for a stack that is gone.
+        """
+        subject = subject_of(stack, self.workshop)
+        latest = {each.draft.kind: each for each in self.book.latest_proposals(stack)}
+        for suggestion in self._suggestions(subject):
+            if suggestion.course.then in (Then.PROPOSE, Then.APPLY) and _is_news(
+                suggestion, subject, latest.get(suggestion.kind)
+            ):
+                return suggestion
+        return None
+
+    def follow_up(self, stack: StackId, stop: threading.Event) -> Proposal | None:
+        """Proposes what follows a stack's findings, where anything does. Raises as a plan does."""
+        suggestion = self.due(stack)
+        if suggestion is None:
+            return None
+        subject = subject_of(stack, self.workshop)
+        latest = {each.draft.kind: each for each in self.book.latest_proposals(stack)}
+        before = latest.get(suggestion.kind)
+        alone = suggestion.course.then is Then.APPLY and not (before and before.state in _ON_THEIR_OWN)
+        return self._propose(
+            subject,
+            suggestion.kind,
+            suggestion.findings,
+            stop,
+            by=DRIFTWATCH,
+            reason=suggestion.course.sentence,
+            automatic=alone and self.settings.automatic,
+        )
+
+    def grant(self, wish: Wish, stop: threading.Event) -> Proposal:
+        """Proposes what a person asked for. Raises as a plan does, and UnknownStackError."""
+        commit = wish.commit if wish.kind is ProposalKind.ROLLBACK else None
+        subject = subject_of(
+            wish.stack, self.workshop, commit=commit, pinned=wish.kind is ProposalKind.REVERT
+        )
+        findings = () if wish.kind is ProposalKind.ROLLBACK else self._wanted(subject, wish.kind)
+        return self._propose(
+            subject,
+            wish.kind,
+            findings,
+            stop,
+            by=wish.by,
+            reason=wish.reason or f"{wish.by} asked for it.",
+            automatic=False,
+        )
+
+    def course(self, proposal: Proposal, subject: Subject) -> Course | None:
+        """What follows the findings of a stack by which a proposal of this kind is made; None: nothing."""
+        found = {each.kind: each.course for each in self._suggestions(subject)}
+        return found.get(proposal.draft.kind)
+
+    def rehearse(self, subject: Subject, stop: threading.Event) -> Rehearsal:
+        """A plan of a stack, made with what it is looked at with. Raises as a plan does."""
+        checkouts = self.workshop.checkouts[subject.stack.repository]
+        with checkouts.checkout(subject.commit) as checkout:
+            planned = self.planner.plan(plan_request(subject, checkout, self.workshop.work), stop)
+        return self.read(planned, subject)
+
+    def read(self, planned: Planned, subject: Subject) -> Rehearsal:
+        """What a plan of a stack says. Raises PlanUnreadableError."""
+        return rehearse(
+            planned,
+            stack=subject.stack,
+            commit=subject.commit,
+            tree=subject.tree,
+            baseline=self.workshop.ledger.baseline(subject.stack),
+            rules=self.workshop.rules,
+            digester=self.digester,
+            now=self.clock(),
+        )
+
+    def _propose(
+        self,
+        subject: Subject,
+        kind: ProposalKind,
+        findings: Sequence[Finding],
+        stop: threading.Event,
+        *,
+        by: str,
+        reason: str,
+        automatic: bool,
+    ) -> Proposal:
+        rehearsal = self.rehearse(subject, stop)
+        fingerprints = tuple(sorted(each.fingerprint for each in findings))
+        at = self.clock()
+        draft = ProposalDraft(
+            stack=subject.stack,
+            kind=kind,
+            commit=subject.commit,
+            digest=rehearsal.digest_for(fingerprints),
+            findings=fingerprints,
+            addresses=tuple(sorted(each.address for each in findings)),
+            summary=rehearsal.summary,
+            reason=reason,
+            created_by=by,
+            created_at=at,
+            expires_at=None if automatic else at + DECIDE_WITHIN,
+            automatic=automatic,
+            risks=tuple(_risks(rehearsal)),
+            author=_author(findings),
+        )
+        proposal = self.book.propose(draft)
+        if proposal.draft == draft:
+            self.book.tell_repair(proposal.id, said=announced(proposal), at=at)
+            logger.info(
+                "A repair is proposed.", action="propose", stack=str(subject.stack), proposal=proposal.id
+            )
+        return proposal
+
+    def _suggestions(self, subject: Subject) -> tuple[Suggestion, ...]:
+        options = subject.options
+        return suggested(
+            [found.finding for found in self._open(subject.stack)],
+            stack=str(subject.stack),
+            labels=options.labels,
+            on_drift=options.on_drift,
+            on_commit=options.on_commit,
+            rules=self.settings.courses,
+        )
+
+    def _wanted(self, subject: Subject, kind: ProposalKind) -> tuple[Finding, ...]:
+        found = {each.kind: each.findings for each in self._suggestions(subject)}
+        return found.get(kind, ())
+
+    def _open(self, stack: StackId) -> list[StoredFinding]:
+        """Neither accepted nor snoozed: what somebody wants to keep is not put back."""
+        return [
+            found
+            for found in self.book.findings_of(stack)
+            if found.finding.counted and found.status.is_open and found.status is not FindingStatus.FLAPPING
+        ]
+
+
+def announced(proposal: Proposal) -> str:
+    """What is said of a new proposal."""
+    draft = proposal.draft
+    what = f"Proposal {proposal.id}, to {draft.kind}: {counted(draft.summary)}"
+    if draft.automatic:
+        return f"{what}. It is applied by itself as soon as it may be."
+    return f"{what}. It waits to be approved."
+
+
+def counted(summary: PlanSummary) -> str:
+    """`2 to add, 1 to change, 0 to destroy, 1 to replace`, without what is none."""
+    parts = [
+        f"{number} to {word}"
+        for number, word in (
+            (summary.adds, "add"),
+            (summary.updates, "change"),
+            (summary.destroys, "destroy"),
+            (summary.replaces, "replace"),
+        )
+        if number
+    ]
+    if summary.outputs:
+        parts.append(f"{len(summary.outputs)} outputs")
+    return ", ".join(parts) or "nothing to do"
+
+
+def _is_news(suggestion: Suggestion, subject: Subject, latest: Proposal | None) -> bool:
+    """False where the latest proposal is about just this: it is open, or was decided on."""
+    if latest is None:
+        return True
+    prints = tuple(sorted(each.fingerprint for each in suggestion.findings))
+    same = (latest.draft.findings, latest.draft.commit) == (prints, subject.commit)
+    if latest.state in (ProposalState.APPLYING, ProposalState.APPLIED):
+        return False
+    if not same:
+        return True
+    return latest.state in (ProposalState.SUPERSEDED, ProposalState.EXPIRED) or (
+        latest.state in (*_ON_THEIR_OWN, ProposalState.VERIFIED) and latest.draft.automatic
+    )
+
+
+def _risks(rehearsal: Rehearsal) -> Iterator[str]:
+    summary = rehearsal.summary
+    if summary.destroys or summary.replaces:
+        yield f"It destroys {summary.destroys} and replaces {summary.replaces} resources."
+    if rehearsal.reading.mass_deletion:
+        yield rehearsal.reading.mass_deletion
+
+
+def _author(findings: Sequence[Finding]) -> str | None:
+    """Who wrote the newest commit that waits, where one does."""
+    commits = [each.evidence.commits[0] for each in findings if each.evidence and each.evidence.commits]
+    return max(commits, key=lambda commit: commit.at).author if commits else None

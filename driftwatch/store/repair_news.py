@@ -1,0 +1,83 @@
+"""What becomes of a proposal, told where its findings were told: in the thread of their incident.
+
+A proposal that closes no finding that anybody was told of, such as a rollback, has a thread of its own, which
+ends with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from driftwatch.drift import Occasion, Told, repaired, standing
+from driftwatch.drift.stories import OWN
+from driftwatch.model import ErrorReport, StackDeclaration, Trigger, Verdict
+from driftwatch.store import findings, proposals, stacks, told
+from driftwatch.store.codec import load_optional
+from driftwatch.store.names import id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from driftwatch.drift import Step
+    from driftwatch.model import Announcement, Proposal
+    from driftwatch.store.values import Voice
+
+
+def tell(
+    connection: Connection, proposal_id: int, *, said: str, at: datetime, voice: Voice
+) -> tuple[Announcement, ...]:
+    """Tells what became of a proposal, `said` in a sentence. Nothing where there is no such proposal."""
+    row = proposals.row_of(connection, proposal_id)
+    if row is None:
+        return ()
+    stack = stacks.hold_row(connection, row.stack_id)
+    proposal = proposals.one(connection, proposal_id)
+    assert proposal is not None  # noqa: S101  (it was there, and is never deleted while its stack is held)
+    steps = [standing(found) for found in findings.active_of_stack(connection, stack.id)]
+    known = told.all_heard(connection, stack.id)
+    story = _story(proposal, steps, known)
+    occasion = Occasion(
+        stack=id_of(stack),
+        verdict=stack.verdict or Verdict.SKIPPED,
+        commit=stack.commit_sha,
+        trigger=Trigger.MANUAL,
+        at=at,
+        error=load_optional(ErrorReport, stack.error),
+        story=story,
+    )
+    declaration = StackDeclaration(id=id_of(stack), labels=stack.labels, owners=tuple(stack.owners))
+    mine = [step for step in steps if step.story == story]
+    heard = known.get(story, Told())
+    announcement = repaired(heard, occasion, mine, declaration, said=said)
+    told.send_repair(
+        connection,
+        announcement,
+        episode=heard.episode or f"repair:{id_of(stack)}:{proposal.id}",
+        over=heard.episode is None and not proposal.state.is_open,
+        story=story,
+        stack_id=stack.id,
+        voice=voice,
+        key=f"repair:{proposal.id}:{_number(connection, proposal.id)}",
+    )
+    return (replace(announcement, check_id=None),)
+
+
+def _story(proposal: Proposal, steps: Sequence[Step], known: dict[str, Told]) -> str:
+    """That of the findings it would close; where they are closed, the one in which they were told."""
+    wanted = set(proposal.draft.findings)
+    for step in steps:
+        if step.finding.fingerprint in wanted:
+            return step.story
+    for story, heard in known.items():
+        if wanted & (heard.counted | heard.set_aside):
+            return story
+    return OWN
+
+
+def _number(connection: Connection, proposal_id: int) -> int:
+    events = proposals.events(connection, proposal_id)
+    return events[-1].id if events else 0

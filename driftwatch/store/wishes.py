@@ -1,0 +1,81 @@
+"""Wishes: repairs that people asked for, and what a daemon made of them.
+
+Whoever is at a terminal cannot plan while a daemon has the state directory; they leave a wish, and read the
+answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, insert, select, update
+
+from driftwatch.model import Granted, Wish
+from driftwatch.store.names import id_of, is_stack
+from driftwatch.store.proposals import told
+from driftwatch.store.tables import StackRow, WishRow
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+
+def make(connection: Connection, wish: Wish, *, at: datetime) -> int | None:
+    """Writes a wish; None where its stack is not known."""
+    stack_id = connection.scalar(
+        select(StackRow.id).where(is_stack(wish.stack), StackRow.removed_at.is_(None))
+    )
+    if stack_id is None:
+        return None
+    added = connection.execute(
+        insert(WishRow).values(
+            stack_id=stack_id,
+            kind=wish.kind,
+            commit_sha=wish.commit,
+            actor=told(wish.by),
+            reason=None if wish.reason is None else told(wish.reason),
+            at=at,
+        )
+    )
+    assert added.inserted_primary_key is not None  # noqa: S101  (for the type checker)
+    number: int = added.inserted_primary_key[0]
+    return number
+
+
+def waiting(connection: Connection) -> dict[int, Wish]:
+    """Those that nobody has answered yet, the oldest first."""
+    rows = connection.execute(
+        select(WishRow, StackRow.repository, StackRow.path, StackRow.workspace)
+        .join(StackRow, StackRow.id == WishRow.stack_id)
+        .where(WishRow.done_at.is_(None))
+        .order_by(WishRow.id)
+    )
+    return {
+        row.id: Wish(stack=id_of(row), kind=row.kind, by=row.actor, reason=row.reason, commit=row.commit_sha)
+        for row in rows
+    }
+
+
+def grant(
+    connection: Connection, number: int, *, proposal: int | None, error: str | None, at: datetime
+) -> None:
+    """Writes what came of a wish."""
+    connection.execute(
+        update(WishRow)
+        .where(WishRow.id == number)
+        .values(done_at=at, proposal_id=proposal, error=None if error is None else told(error))
+    )
+
+
+def granted(connection: Connection, number: int) -> Granted | None:
+    """What came of a wish; None where nothing did yet."""
+    row = connection.execute(
+        select(WishRow).where(WishRow.id == number, WishRow.done_at.is_not(None))
+    ).first()
+    return Granted(proposal=row.proposal_id, error=row.error) if row else None
+
+
+def prune(connection: Connection, before: datetime) -> int:
+    """Deletes those that were answered before a moment."""
+    return connection.execute(delete(WishRow).where(WishRow.done_at < before)).rowcount
