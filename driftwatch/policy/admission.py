@@ -468,8 +468,8 @@ _STEPS: tuple[_Step, ...] = (
 
 def _admitted(case: _Case) -> Admitted:
     ruling, override = case.ruling, case.request.override
-    if ruling is not None and override is not None and _goes_through(case):
-        sentence = f"{override.by.name} goes through a closed window: {override.reason.strip()}"
+    if override is not None and _is_closed_without(case):
+        sentence = f"{override.by.name} goes on in spite of the windows: {override.reason.strip()}"
         return Admitted(reason="overridden", sentence=sentence)
     until = None if ruling is None else ruling.until
     if case.request.automatic:
@@ -477,6 +477,12 @@ def _admitted(case: _Case) -> Admitted:
         return Admitted(sentence=f"No guard holds it. {said}".strip(), until=until)
     approvers = sorted({each.by for each in _newest(case.request.proposal) if each.approves})
     return Admitted(sentence=f"Approved by {', '.join(approvers)}.", until=until)
+
+
+def _is_closed_without(case: _Case) -> bool:
+    """Whether the windows would hold it if nobody had said anything."""
+    unsaid = replace(case, request=replace(case.request, override=None))
+    return _windows(unsaid) is not None or _duration(unsaid) is not None
 
 
 def _goes_through(case: _Case) -> bool:

@@ -137,7 +137,8 @@ class Facts:
     `following` are the names of outputs that only pass on what is repaired. `ignored` maps addresses to the
     pointers that an ignore rule hides there (see `ignored_in`). `applied` are the stacks that were applied
     automatically in this opening of the window, `failures` counts the failed applies in the fleet within
-    `breaker_within`.
+    `breaker_within`. `failed_before` are the fingerprints of what an apply at the same commit was to repair,
+    and failed at.
     """
 
     stack: StackId
@@ -152,6 +153,7 @@ class Facts:
     ignored: Mapping[str, Collection[str]] | None
     applied: Collection[StackId] | None
     failures: int | None
+    failed_before: Collection[str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +271,17 @@ def budget(facts: Facts, settings: RepairSettings) -> Violation | None:
         return None
     sentence = f"{len(others)} other stacks were applied in this window, and {most} are allowed."
     return Violation(guard="stacks_per_window", reason="budget_spent", sentence=sentence)
+
+
+def retry(facts: Facts, _settings: RepairSettings) -> Violation | None:
+    """What failed once is not done again blindly: it may have been done by half."""
+    if facts.failed_before is None:
+        return _unknown("retry", "Whether an apply of the same has failed before is not known.")
+    again = [each.address for each in facts.findings if each.fingerprint in facts.failed_before]
+    if not again:
+        return None
+    sentence = f"An apply failed that was to repair {named(again)}: a person looks at it first."
+    return Violation(guard="retry", reason="failed_before", sentence=sentence)
 
 
 def returns(facts: Facts, settings: RepairSettings) -> Violation | None:
@@ -400,6 +413,7 @@ GUARDS: tuple[Guard, ...] = (
     asked_for,
     breaker,
     budget,
+    retry,
     returns,
     grace,
     nothing_known,

@@ -76,6 +76,7 @@ FACTS = Facts(
     ignored={},
     applied=(),
     failures=0,
+    failed_before=(),
 )
 
 
@@ -290,6 +291,16 @@ def test_a_clock_that_was_put_back_lets_nothing_through() -> None:
     assert "too_young" in held(replace(FACTS, findings=(ahead,)))
 
 
+@pytest.mark.row(71)
+def test_what_failed_is_not_done_again_blindly() -> None:
+    """Another commit, or another difference, is another matter."""
+    violation = held(replace(FACTS, failed_before={"print", "other"}))["failed_before"]
+    assert violation.sentence == (
+        f"An apply failed that was to repair {ADDRESS}: a person looks at it first."
+    )
+    assert held(replace(FACTS, failed_before={"other"})) == {}
+
+
 @pytest.mark.row(70)
 def test_what_fights_back_is_named_and_left() -> None:
     for number in (0, 2):
@@ -358,6 +369,7 @@ def test_a_condition_sees_resources_stack_and_labels() -> None:
         ({"failures": None}, "breaker_failures_unknown"),
         ({"applied": None}, "stacks_per_window_unknown"),
         ({"ignored": None}, "touch_ignored_unknown"),
+        ({"failed_before": None}, "retry_unknown"),
         ({"findings": (replace(REPAIRED, since=None),)}, "grace_unknown"),
         ({"findings": (replace(REPAIRED, returns=None),)}, "returns_unknown"),
         ({"course": None}, "not_asked_for"),
@@ -474,6 +486,7 @@ TROUBLES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("never_automatic", {"kind": ProposalKind.ROLLBACK}),
     ("breaker_open", {"failures": 9}),
     ("budget_spent", {"applied": OTHERS}),
+    ("failed_before", {"failed_before": {"print"}}),
     ("fights_back", {"findings": (replace(REPAIRED, returns=9),)}),
     ("beyond_findings", {"following": frozenset(), "plan": replace(PLAN, outputs=("x",))}),
     ("touches_ignored", {"ignored": {ADDRESS: ("/size",)}}),
