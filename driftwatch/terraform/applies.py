@@ -145,6 +145,7 @@ class Kept:
     def write(self, record: Record) -> None:
         """Durably: what stands there is believed after a crash of the machine too."""
         draft = self.directory / "record.draft"
+        draft.touch(mode=0o600)
         with draft.open("w", encoding="utf-8") as file:
             json.dump(asdict(record), file, default=str)
             file.flush()

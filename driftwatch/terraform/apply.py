@@ -33,7 +33,10 @@ from driftwatch.errors import (
     ApplyRunningError,
     EngineInterruptedError,
     NoBinaryError,
+    PlanStaleError,
     PlanTamperedError,
+    Remedy,
+    StateLockedError,
     StateNotKeptError,
     StateNotSavedError,
 )
@@ -91,7 +94,10 @@ _CHUNK = 1 << 16
 _OUTPUT = 4096
 _MOST_LINES = 400
 _MOST_DIAGNOSTICS = 50
-_STATE_DUMP = (b'"Emergency state dump"', b'"state_dump"')
+_STAYS = "What it did till then stays. A new check says what is left to do; it is not begun again by itself."
+"""What passes by itself for a plan does not for an apply, but where terraform refused to begin."""
+
+_STATE_DUMP = b'"Emergency state dump"'
 """A state that can be written nowhere is printed, in one line (`internal/command/views/operation.go`)."""
 
 
@@ -426,7 +432,7 @@ class _Account:
     def hear(self, line: bytes) -> None:
         if (found := from_json(line)) and len(self.errors) < _MOST_DIAGNOSTICS:
             self.errors.append(found)
-        if any(mark in line for mark in _STATE_DUMP):
+        if _STATE_DUMP in line:
             self.dumps.append(True)
         elif said := _said(line):
             self.said.append(said)
@@ -459,7 +465,10 @@ def _error(look: Look, account: _Account, kept: Kept) -> DriftwatchError | None:
         return None
     record = kept.read()
     finished = Finished(command="apply", returncode=look.exit_code, stdout="", stderr=account.text)
-    return failure(finished, account.errors, engine=record.engine if record else "terraform")
+    error = failure(finished, account.errors, engine=record.engine if record else "terraform")
+    if error.remedy is Remedy.RETRY and not isinstance(error, (PlanStaleError, StateLockedError)):
+        error.advice = _STAYS
+    return error
 
 
 @contextmanager

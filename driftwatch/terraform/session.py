@@ -239,6 +239,7 @@ def write_cli_configuration(settings: TerraformSettings, directory: Path) -> Pat
     if settings.cli_config is not None:
         return settings.cli_config
     path = directory / "terraform.rc"
+    path.touch(mode=0o600)
     path.write_text(surroundings.cli_configuration(settings.provider_mirrors), encoding="utf-8")
     return path
 
