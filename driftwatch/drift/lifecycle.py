@@ -332,7 +332,7 @@ def _returned(before: StoredFinding, finding: Finding, course: _Course) -> Step:
         event=FindingEventKind.REOPENED,
         turns=turns,
         # One that comes and goes is told where that was told; any other begins anew.
-        story=story_of(finding, course.now) if before.flapping_since is None else before.story,
+        story=story_of(finding, course.now) if before.flapping_since is None else _story_now(before, finding),
     )
     if lost or not finding.counted:
         return replace(back, turns=())
