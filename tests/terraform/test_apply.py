@@ -573,7 +573,7 @@ def test_a_person_may_interrupt_it_once(sandboxed: Bench, sandbox_cloud: Cloud, 
 def test_a_hung_provider_is_nothing_that_an_apply_is_killed_for(
     sandboxed: Bench, sandbox_cloud: Cloud, name: str
 ) -> None:
-    """Row 10: it stays as it is until a person acts; an interrupt that is not heard is not followed by more."""
+    """Row 10: it stays as it is until a person acts; an interrupt that is not heard is followed by none."""
     sandbox_cloud.inject(Fault(kind="hang", operation="create"))
     provider = sandboxed.requiring(ADDRESS, f'cloud = "{sandbox_cloud.directory}"')
     sandboxed.write(
