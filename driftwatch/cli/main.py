@@ -22,6 +22,7 @@ from driftwatch.cli import config as config_commands
 from driftwatch.cli import db as db_commands
 from driftwatch.cli import incidents as incident_commands
 from driftwatch.cli import notify as notify_commands
+from driftwatch.cli import windows as window_commands
 from driftwatch.cli.formats import Format, Listing
 from driftwatch.errors import DriftwatchError, EngineInterruptedError, Exit, UsageError
 from driftwatch.log import redact
@@ -60,6 +61,7 @@ app.add_typer(db_commands.app, name="db")
 app.add_typer(notify_commands.app, name="notify")
 app.add_typer(incident_commands.app, name="incidents", cls=ListsByDefault)
 app.add_typer(audit_commands.app, name="audit", cls=ListsByDefault)
+app.add_typer(window_commands.app, name="windows")
 bench_app = typer.Typer(help="Measure on stacks of your own.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
 

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 IN_SIGHT = timedelta(days=366)
 """How far the search goes for the end of what goes on and on, and for an opening that is long enough."""
 
-SINCE_EVER = datetime.min.replace(tzinfo=UTC)
+SINCE_EVER = datetime(2, 1, 1, tzinfo=UTC)
+"""In place of a begin at the edge of the calendar, but a time of which every zone has its own."""
+
 FOR_GOOD = datetime.max.replace(tzinfo=UTC)
 """In place of an end that is not in sight."""
 
