@@ -103,6 +103,18 @@ def mass_deletion_of(connection: Connection, stack: StackId) -> str | None:
     return found
 
 
+def commits_of(connection: Connection, stack: StackId, prefix: str) -> list[str]:
+    """The commits at which a stack was checked and that begin so, in hexadecimal."""
+    found = connection.scalars(
+        select(CheckRow.commit_sha)
+        .join(StackRow, StackRow.id == CheckRow.stack_id)
+        .where(is_stack(stack), CheckRow.commit_sha.startswith(prefix, autoescape=True))
+        .distinct()
+        .order_by(CheckRow.commit_sha)
+    )
+    return [commit for commit in found if commit is not None]
+
+
 def prunable(connection: Connection, before: datetime) -> list[int]:
     """Checks that began before a moment and that nothing refers to."""
     query = select(CheckRow.id).where(CheckRow.started_at < before, CheckRow.id.not_in(_kept()))

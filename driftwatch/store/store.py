@@ -271,6 +271,10 @@ class Store:
             )
         )
 
+    def commits_of(self, stack: StackId, prefix: str) -> list[str]:
+        """The commits at which a stack was checked that begin with `prefix`; of the checks that are kept."""
+        return self._database.read(partial(checks.commits_of, stack=stack, prefix=prefix))
+
     def prune_checks(self, before: datetime) -> int:
         """Deletes checks older than `before`, and returns how many.
 
