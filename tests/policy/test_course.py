@@ -134,6 +134,11 @@ def test_a_finding_of_both_causes_is_a_persons(finding: Callable[..., Finding]) 
     assert follows(finding(causes=(HAND, COMMIT)), on_drift="apply", on_commit="notify").then is Then.NOTIFY
 
 
+def test_all_that_waits_for_the_code_together_is_on_commits(finding: Callable[..., Finding]) -> None:
+    waiting = finding(causes=(COMMIT, PROVIDER, Cause.INPUT_CHANGE))
+    assert follows(waiting, on_drift="notify", on_commit="apply").then is Then.APPLY
+
+
 def test_only_drift_can_be_adopted(finding: Callable[..., Finding]) -> None:
     assert follows(finding(), rule("adopt")).then is Then.ADOPT
     assert follows(finding(causes=(COMMIT,)), rule("adopt")).reason == "not_by_hand"
@@ -154,6 +159,16 @@ def test_drift_is_reverted_and_what_waits_is_deployed(finding: Callable[..., Fin
 
 def test_a_stack_in_sync_has_nothing_to_propose() -> None:
     assert proposed() == {}
+
+
+@pytest.mark.parametrize("kind", [FindingKind.CHECK_FAILED, FindingKind.UNMANAGED])
+def test_nothing_is_proposed_for_what_no_apply_helps(
+    finding: Callable[..., Finding], kind: FindingKind
+) -> None:
+    """Nor does it keep others from being repaired: it stays, whatever is applied."""
+    failing = finding("a.check", kind=kind, causes=(Cause.UNDETERMINED,))
+    assert proposed(failing) == {}
+    assert proposed(finding("a.a"), failing)[ProposalKind.REVERT].course.then is Then.APPLY
 
 
 def test_a_mixed_stack_is_a_persons_both_ways(finding: Callable[..., Finding]) -> None:
