@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from glob import escape
 from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
+from driftwatch.model import ProposalState
 from driftwatch.pipeline.subjects import apply_environment_of
 from driftwatch.policy.admission import Actor, Detector, Request, Statement, admit
 from driftwatch.policy.admission import Lock as StackLock
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
         Decision,
         Pin,
         Proposal,
-        ProposalState,
         StackId,
         StackStatus,
         StoredFinding,
@@ -40,13 +41,19 @@ if TYPE_CHECKING:
     from driftwatch.policy.course import Course
     from driftwatch.policy.rights import People
     from driftwatch.policy.windows import Windows
+    from driftwatch.store import Page
 
 USUAL_SECONDS = 600.0
 """How long an apply is taken to last of which none was seen yet."""
 
+EARLIER_APPLIES = 50
+"""How many of a stack's applies are looked at for one that failed: by then its commit is long another."""
+
 OVERRIDE = "+override"
 MASS_DELETION = "+mass_deletion"
 """Behind the way by which somebody decided: they meant it in spite of a window, or of a mass deletion."""
+
+_ENDED_BADLY = (ProposalState.FAILED, ProposalState.INTERRUPTED)
 
 
 class Records(Protocol):
@@ -73,6 +80,9 @@ class History(Protocol):
     def returns(self, stack: StackId, identity: str, since: datetime) -> int: ...
 
     def apply_seconds(self, stack: StackId) -> Sequence[float]: ...
+
+    def applies(self, *, stack: str, limit: int) -> Page[Proposal]:
+        """Proposals that had a run, the newest first, of the stacks that a glob matches."""
 
 
 class Book(Records, History, Protocol):
@@ -204,6 +214,7 @@ class Clerk:
             ignored=ignored,
             applied=self.book.applied_stacks(self._opened_at(subject, at)),
             failures=sum(ended.values()),
+            failed_before=self._failed_before(proposal),
         )
 
     def _repaired(self, proposal: Proposal) -> list[StoredFinding]:
@@ -214,6 +225,18 @@ class Clerk:
             for found in self.book.findings_of(proposal.draft.stack)
             if found.finding.fingerprint in wanted
         ]
+
+    def _failed_before(self, proposal: Proposal) -> frozenset[str]:
+        """What applies at the same commit failed at, but for what a later one has repaired."""
+        draft = proposal.draft
+        repaired: set[str] = set()
+        failed: set[str] = set()
+        for each in self.book.applies(stack=escape(str(draft.stack)), limit=EARLIER_APPLIES).items:
+            if each.state is ProposalState.VERIFIED:
+                repaired.update(each.draft.findings)
+            elif each.state in _ENDED_BADLY and each.draft.commit == draft.commit:
+                failed.update(set(each.draft.findings) - repaired)
+        return frozenset(failed)
 
     def _opened_at(self, subject: Subject, at: datetime) -> datetime:
         """When the window opened in which it is now; a day ago where it is in none."""
