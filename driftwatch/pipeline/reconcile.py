@@ -83,6 +83,9 @@ class Applier(Protocol):
 
     def discard(self, apply_id: str) -> None: ...
 
+    def recognise(self, request: PlanRequest) -> None:
+        """Makes a stack's secrets unprintable: of an apply that an earlier daemon has prepared."""
+
 
 class Journal(Protocol):
     """Where proposals live, as an apply sees it."""
@@ -358,6 +361,15 @@ class Reconciler:
         self._audit(proposal, "apply", "begun", admission.sentence)
         self._say(proposal.id, _begun(proposal, rehearsal, admission))
         return True
+
+    def _adopt(self, proposal: Proposal) -> None:
+        """Watches an apply that runs, or that an earlier daemon has left."""
+        workshop = self._tools.proposer.workshop
+        with suppress(UnknownStackError):
+            subject = workshop.inventory.subject(proposal.draft.stack)
+            self._tools.applier.recognise(apply_request(subject, workshop.work, workshop.work))
+        if proposal.run is not None:
+            self._watch(proposal.id, proposal.run.id)
 
     def _watch(self, number: int, apply_id: str) -> None:
         """Waits for an apply to end, and writes how it did. Goes away with the daemon; the apply does not."""

@@ -15,9 +15,9 @@ from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from driftwatch.errors import FencedOffError
-from driftwatch.model import Job, JobState, Trigger
+from driftwatch.model import Job, JobState, ProposalState, Trigger
 from driftwatch.store.names import id_of, is_stack
-from driftwatch.store.tables import JobRow, StackRow
+from driftwatch.store.tables import JobRow, ProposalRow, StackRow
 from driftwatch.store.values import Enqueued
 
 if TYPE_CHECKING:
@@ -200,12 +200,15 @@ def prune(connection: Connection, before: datetime) -> int:
 
 
 def _next() -> AnySelect:
-    """The queued job to run first, of a stack of which none runs."""
+    """The queued job to run first, of a stack of which none runs and that is not being applied."""
     other = aliased(JobRow)
+    applying = exists().where(
+        ProposalRow.stack_id == JobRow.stack_id, ProposalRow.state == ProposalState.APPLYING
+    )
     running = exists().where(other.stack_id == JobRow.stack_id, other.state == JobState.RUNNING)
     return (
         _query()
-        .where(JobRow.state == JobState.QUEUED, ~running, StackRow.removed_at.is_(None))
+        .where(JobRow.state == JobState.QUEUED, ~running, ~applying, StackRow.removed_at.is_(None))
         .order_by(JobRow.priority.desc(), JobRow.id)
         .limit(1)
         .with_for_update(of=JobRow, skip_locked=True)

@@ -22,8 +22,8 @@ def unit() -> configparser.ConfigParser:
 
 @pytest.mark.row(5)
 def test_the_unit_signals_the_daemon_alone(unit: configparser.ConfigParser) -> None:
-    """Row 5: a stop must not reach terraform and its providers, which the daemon ends by itself."""
-    assert unit["Service"]["KillMode"] == "mixed"
+    """Row 5: a stop must not reach terraform: the daemon ends plans by itself, and an apply goes on."""
+    assert unit["Service"]["KillMode"] == "process"
 
 
 def test_the_unit_waits_for_an_orderly_stop(unit: configparser.ConfigParser) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.acceptance.aws.watched import Watched
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,24 +15,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.aws, pytest.mark.xdist_group("aws")]
 
-BACKEND = """
-terraform {{
-  backend "s3" {{
-    bucket                      = "lab-states"
-    key                         = "lab/terraform.tfstate"
-    region                      = "eu-west-1"
-    access_key                  = "testing"
-    secret_key                  = "testing"
-    use_path_style              = true
-    skip_credentials_validation = true
-    skip_metadata_api_check     = true
-    skip_requesting_account_id  = true
-    endpoints                   = {{ s3 = "{endpoint}", sts = "{endpoint}" }}
-    assume_role                 = {{ role_arn = "arn:aws:iam::123456789012:role/states" }}
-  }}
-}}
-"""
-
 EPHEMERAL = """
 ephemeral "aws_secretsmanager_random_password" "once" {
   password_length = 12
@@ -41,66 +22,10 @@ ephemeral "aws_secretsmanager_random_password" "once" {
 """
 
 
-class Watched:
-    """The lab in a configuration of its own, checked from the terminal."""
-
-    def __init__(self, lab: Lab, mirror: Path, directory: Path) -> None:
-        self.lab = lab
-        self.config = directory / "driftwatch.yaml"
-        self.config.write_text(
-            json.dumps(
-                {
-                    "state_dir": str(directory / "state"),
-                    "repositories": {
-                        "lab": {
-                            "url": str(lab.directory),
-                            "stacks": [
-                                {
-                                    "path": "**",
-                                    "environment": {
-                                        "AWS_ENDPOINT_URL": lab.endpoint,
-                                        "NO_PROXY": "127.0.0.1",
-                                    },
-                                }
-                            ],
-                        }
-                    },
-                    "terraform": {"provider_mirrors": [str(mirror)], "binary": str(lab.binary)},
-                    "warm": {"shadow_every": 0},
-                }
-            )
-        )
-
-    def check(self) -> dict[str, Any]:
-        done = subprocess.run(
-            [sys.executable, "-m", "driftwatch", "check", "--config", str(self.config), "--format", "json"],
-            env={name: self.lab.environment[name] for name in ("PATH", "HOME")},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        assert done.stdout, done.stderr
-        checked: dict[str, Any] = json.loads(done.stdout)["checks"][0]
-        assert checked["error"] is None, checked["error"]
-        return checked
-
-    def commit(self, name: str, text: str) -> None:
-        (self.lab.directory / name).write_text(text)
-        self.lab.git("add", ".")
-        self.lab.git("commit", "-q", "-m", f"Change {name}")
-
-
 @pytest.fixture
 def watched(lab: Lab, aws_mirror: Path, tmp_path: Path) -> Watched:
-    lab.client("s3").create_bucket(
-        Bucket="lab-states", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
-    )
-    main = lab.directory / "main.tf"
-    main.write_text(main.read_text().replace('backend "local" {}', ""))
     made = Watched(lab, aws_mirror, tmp_path)
-    made.commit("backend.tf", BACKEND.format(endpoint=lab.endpoint))
-    lab.terraform("init", "-input=false", "-migrate-state", "-force-copy")
+    made.keep_state_in_s3()
     return made
 
 

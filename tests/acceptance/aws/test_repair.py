@@ -1,0 +1,182 @@
+"""Repair with the real AWS provider: what somebody opens by hand is closed again in its window."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from driftwatch.model import ProposalState
+from driftwatch.store import Store
+from tests.acceptance.aws.watched import Watched
+from tests.acceptance.conftest import SlackServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from driftwatch.model import Proposal
+    from tests.acceptance.aws.conftest import Lab
+
+pytestmark = [pytest.mark.aws, pytest.mark.xdist_group("aws")]
+
+OPEN_TO_THE_WORLD = {
+    "IpProtocol": "tcp",
+    "FromPort": 22,
+    "ToPort": 22,
+    "IpRanges": [{"CidrIp": "0.0.0.0/0", "Description": "quick look"}],
+}
+PATIENCE = 240
+
+
+class Office:
+    """The lab watched by a daemon, and a chat that hears of it."""
+
+    def __init__(self, watched: Watched, directory: Path) -> None:
+        self.watched = watched
+        self.slack = SlackServer()
+        self._log = directory / "daemon.log"
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    def configure(self, opens: datetime, **repair: Any) -> None:
+        """Repairs by itself within the hour from `opens` on."""
+        window = {
+            "name": "night",
+            "kind": "allow",
+            "from": f"{opens:%Y-%m-%dT%H:%M:%S}",
+            "to": f"{opens + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}",
+        }
+        self.watched.configure(
+            {
+                "repair": {"automatic": True, "guards": {"grace": "0s"}, **repair},
+                "windows": [window],
+                "notify": {
+                    "slack": {"token": "${env:SLACK_TOKEN}", "channel": "#ops", "base_url": self.slack.url},
+                    "gather": "0s",
+                },
+                "web": {"listen": "127.0.0.1:0"},
+            },
+            {"on_drift": "apply", "on_commit": "propose", "schedule": {"every": "5s"}},
+        )
+
+    def start(self) -> None:
+        kept = {name: self.watched.lab.environment[name] for name in ("PATH", "HOME")}
+        with self._log.open("ab") as log:
+            self._daemon = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "driftwatch", "--verbose"),
+                    *("run", "--config", str(self.watched.config)),
+                ],
+                env={**kept, "SLACK_TOKEN": "xoxb-canary-5d21"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def store(self) -> Store:
+        return Store.open(state_dir=self.watched.config.parent / "state", database=None)
+
+    def wait_for(self, what: str, look: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if found := look():
+                return found
+            time.sleep(0.5)
+        pytest.fail(f"waited for {what}\n{self._log.read_text(errors='replace')[-4000:]}")
+
+    def proposal(self, store: Store, *states: ProposalState) -> Proposal:
+        found: Any = self.wait_for(f"one that is {states}", lambda: store.proposals(states=states).items)
+        return found[0]
+
+    def stop(self) -> None:
+        if self._daemon is not None:
+            self._daemon.send_signal(signal.SIGTERM)
+            assert self._daemon.wait(timeout=120) == 0
+
+    def close(self) -> None:
+        if self._daemon is not None and self._daemon.poll() is None:
+            os.killpg(self._daemon.pid, signal.SIGKILL)
+            self._daemon.wait()
+        self.slack.close()
+
+
+@pytest.fixture
+def office(lab: Lab, aws_mirror: Path, tmp_path: Path) -> Iterator[Office]:
+    watched = Watched(lab, aws_mirror, tmp_path)
+    watched.keep_state_in_s3()
+    made = Office(watched, tmp_path)
+    yield made
+    made.close()
+
+
+def open_by_hand(lab: Lab) -> Any:
+    """Somebody opens SSH to the world; returns how to look at the group."""
+    ec2 = lab.client("ec2")
+    (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["lab-web"]}])[
+        "SecurityGroups"
+    ]
+    ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[OPEN_TO_THE_WORLD])
+
+    def ports() -> set[int]:
+        now = ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"][0]
+        return {rule["FromPort"] for rule in now["IpPermissions"]}
+
+    assert ports() == {22, 443}
+    return ports
+
+
+@pytest.mark.timeout(900)
+def test_what_was_opened_in_office_hours_is_closed_in_the_next_window(office: Office) -> None:
+    """Told at once, waits, is closed by itself when the window opens, is proved, and the thread says so."""
+    assert office.watched.check()["verdict"] == "in_sync"
+    office.configure(datetime.now(UTC) + timedelta(days=1))
+    ports = open_by_hand(office.watched.lab)
+    office.start()
+    with_store = office.store()
+    waiting = office.proposal(with_store, ProposalState.WAITING)
+    assert waiting.held is not None
+    assert waiting.held.reason == "outside_window"
+    office.wait_for("the alert and why it waits", lambda: "waits" in "\n".join(office.slack.posted))
+    assert ports() == {22, 443}
+    office.stop()
+
+    office.configure(datetime.now(UTC) - timedelta(minutes=1))
+    office.start()
+    done = office.proposal(with_store, ProposalState.VERIFIED)
+    assert done.draft.automatic
+    assert ports() == {443}
+    office.wait_for("the thread to say so", lambda: "is proved" in "\n".join(office.slack.posted))
+    threads = {form.get("thread_ts") for method, form in office.slack.calls if method == "chat.postMessage"}
+    assert len(threads) == 2, "one message, and its thread"
+    office.stop()
+    with_store.close()
+
+
+@pytest.mark.timeout(900)
+def test_together_with_an_unapplied_commit_it_is_held_with_the_reason(office: Office) -> None:
+    """One apply would do both, and nobody asked for the other."""
+    assert office.watched.check()["verdict"] == "in_sync"
+    office.configure(datetime.now(UTC) - timedelta(minutes=1))
+    main = office.watched.lab.directory / "main.tf"
+    office.watched.commit(
+        "main.tf", main.read_text().replace('"Web traffic"\n', '"Web traffic"\n  tags = { a = "b" }\n', 1)
+    )
+    ports = open_by_hand(office.watched.lab)
+    office.start()
+    with_store = office.store()
+    proposal = office.proposal(with_store, ProposalState.PROPOSED)
+    assert not proposal.draft.automatic
+    assert "also changes in the code that are not applied" in proposal.draft.reason
+    office.wait_for("people to be told", lambda: "waits to be approved" in "\n".join(office.slack.posted))
+    time.sleep(10)
+    assert ports() == {22, 443}
+    assert with_store.applies(stack=None).items == []
+    office.stop()
+    with_store.close()
