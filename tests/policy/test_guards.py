@@ -453,6 +453,13 @@ def test_to_revert_is_to_put_back_what_was_changed_by_hand_and_no_more(
     assert deploy.attributes == {each.path for each in found.attributes}
     gone = finding(kind=FindingKind.DELETED, action="create")
     assert Repaired.of(stored(gone), ProposalKind.REVERT, returns=0).attributes is None
+    whole = finding()
+    assert Repaired.of(stored(whole), ProposalKind.REVERT, returns=0).attributes is None
+    by_hand = finding(kind=FindingKind.REPLACED, attributes=(attribute("/by_hand", Cause.OUT_OF_BAND),))
+    assert Repaired.of(stored(by_hand), ProposalKind.REVERT, returns=0).attributes is None
+    assert Repaired.of(stored(by_hand), ProposalKind.REVERT, returns=0).by_hand
+    waiting = finding(causes=(Cause.UNAPPLIED_COMMIT,))
+    assert not Repaired.of(stored(waiting), ProposalKind.DEPLOY, returns=0).by_hand
     replaced = finding(kind=FindingKind.REPLACED, causes=(Cause.OUT_OF_BAND, Cause.UNAPPLIED_COMMIT))
     assert Repaired.of(stored(replaced), ProposalKind.REVERT, returns=0).attributes == frozenset()
 
@@ -553,3 +560,10 @@ def test_it_is_said_as_people_say_it() -> None:
     assert named(["b", "a", "b"]) == "a and b"
     assert named("dcba") == "a, b, c and 1 more"
     assert named(["x" * 200]) == "x" * 119 + "…"
+    assert named(["x" * 120]) == "x" * 120
+
+
+def test_outputs_alone_are_something_to_apply() -> None:
+    assert replace(PLAN, changes=()).is_empty
+    assert not replace(PLAN, changes=(), outputs=("url",)).is_empty
+    assert not PLAN.is_empty
