@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import random
 import re
 from itertools import combinations
@@ -401,8 +400,8 @@ def test_a_plan_made_again_of_the_same_has_the_same_digest(
     first = recorder.play(SCENARIOS[name])[""]
     second = recorder.plan(*SCENARIOS[name].plan)
 
-    assert json.dumps(first) != json.dumps(second)
     assert digest_of(first) == digest_of(second)
+    assert digest_of(first) == digest_of({**second, "timestamp": "2030-01-01T00:00:00Z"})
     assert any(each["change"]["actions"] != ["no-op"] for each in first["resource_changes"])
 
 
