@@ -112,6 +112,11 @@ RECURRING = [
      "2010-11-07T12:00", ["2010-11-07T02:00 2010-11-07T02:10"]),
     ("St. John's, a midnight that comes twice", "0 0 * * *", "10m", ST_JOHNS, "2010-11-06T12:00",
      "2010-11-07T12:00", ["2010-11-07T02:30 2010-11-07T02:40"]),
+    ("St. John's, each half hour goes on through it", "0,30 * * * *", "10m", ST_JOHNS, "2010-11-07T02:00",
+     "2010-11-07T04:00", ["2010-11-07T02:00 2010-11-07T02:10", "2010-11-07T02:30 2010-11-07T02:40",
+     "2010-11-07T03:00 2010-11-07T03:10", "2010-11-07T03:30 2010-11-07T03:40"]),
+    ("St. John's, the day before once more", "0,30 * * * *", "10m", ST_JOHNS, "2010-11-07T03:05",
+     "2010-11-07T03:15", ["2010-11-07T03:00 2010-11-07T03:10"]),
     ("Casablanca, back before Ramadan", "30 2 * * *", "30m", CASABLANCA, "2026-02-14T12:00",
      "2026-02-15T12:00", ["2026-02-15T01:30 2026-02-15T02:00"]),
     ("Casablanca, forward after it", "30 2 * * *", "30m", CASABLANCA, "2026-03-21T12:00", "2026-03-22T12:00",
@@ -715,3 +720,10 @@ def test_fifty_windows_are_ruled_by_in_milliseconds(expression: str, duration: s
         ]
     )
     assert quickest(lambda: windows.rule(STACK, {}, utc("2026-10-25T00:30"))) < 5
+
+
+def test_a_freeze_for_good_ends_the_search() -> None:
+    """Whatever else forbids it, again and again, is not walked through."""
+    ever = once("deny", "ever", "2026-01-01T00:00", "9999-12-31T00:00")
+    windows = Windows.compile([ever, *(deny(f"w{hour}", hour, hour + 1) for hour in range(0, 24, 2))])
+    assert quickest(lambda: windows.rule(STACK, {}, utc("2026-07-01"))) < 5
