@@ -22,6 +22,8 @@ from driftwatch.cli.formats import (
     timestamp,
     to_json,
 )
+from driftwatch.cli.repair_documents import pin_document, suspension_document
+from driftwatch.cli.repair_lines import pin_sentence, suspension_sentence
 from driftwatch.drift.health import configured_age
 from driftwatch.errors import Exit, UnknownStackError, UsageError
 from driftwatch.model import FindingStatus, Trigger
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from driftwatch.config.settings import Settings
-    from driftwatch.model import StackStatus
+    from driftwatch.model import StackId, StackStatus
     from driftwatch.store import Store
 
 ACTIVE = tuple(status for status in FindingStatus if status.is_open)
@@ -44,10 +46,11 @@ def list_stacks(config: Path, patterns: Sequence[str], form: Listing) -> int:
     settings = read_settings(config, os.environ)
     with opened_store(settings) as store:
         stacks = matching(store, patterns, settings)
+        notes = standing_orders(store, stacks)
     if form is Listing.JSON:
         print_json(stacks_document(stacks))
     elif stacks:
-        terminal.stdout.print(terminal.stacks_list(stacks, now()))
+        terminal.stdout.print(terminal.stacks_list(stacks, now(), notes))
     else:
         terminal.stdout.print(
             "No stacks yet: they are found when `driftwatch run` or `driftwatch check --config` "
@@ -60,12 +63,15 @@ def show_stack(config: Path, stack: str, form: Listing) -> int:
     """Prints all that is known of one stack."""
     settings = read_settings(config, os.environ)
     with opened_store(settings) as store:
-        status = _one(store, stack, settings)
+        status = one_stack(store, stack, settings)
         page = store.findings(stack=escape(str(status.id)), statuses=ACTIVE)
+        suspension, pin = store.suspension_of(status.id, now()), store.pins().get(status.id)
+        notes = standing_orders(store, [status])
     if form is Listing.JSON:
-        print_json({**shown_stack(status), **findings_document(page.items, page.next)})
+        orders = {"suspension": suspension_document(suspension), "pin": pin_document(pin)}
+        print_json({**shown_stack(status), **orders, **findings_document(page.items, page.next)})
         return Exit.OK
-    terminal.stdout.print(terminal.stacks_list([status], now()))
+    terminal.stdout.print(terminal.stacks_list([status], now(), notes))
     if status.last_good_at != status.checked_at:
         terminal.stdout.print(f"Last good check: {terminal.ago(status.last_good_at, now())}")
     for label, value in (("owners", ", ".join(status.owners)), ("labels", _pairs(status.labels))):
@@ -79,6 +85,17 @@ def show_stack(config: Path, stack: str, form: Listing) -> int:
         more = f"More: driftwatch findings list --stack {plain(str(status.id))} --after {page.next}"
         terminal.stdout.print(more, style="dim")
     return Exit.OK
+
+
+def standing_orders(store: Store, stacks: Sequence[StackStatus]) -> dict[StackId, list[str]]:
+    """What people have said of each of these stacks until further notice: suspensions and pins."""
+    pins, notes = store.pins(), {}
+    for status in stacks:
+        suspension = store.suspension_of(status.id, now()) if status.suspended else None
+        said = [suspension_sentence(suspension)] if suspension else []
+        said += [pin_sentence(pins[status.id])] if status.id in pins else []
+        notes[status.id] = said
+    return notes
 
 
 def trigger(config: Path, pattern: str, form: Listing) -> int:
@@ -96,12 +113,12 @@ def trigger(config: Path, pattern: str, form: Listing) -> int:
         for stack, job in queued:
             said = "queued" if job.created else "was queued already"
             terminal.stdout.print(f"{plain(str(stack))}: {said}")
-    if _nobody_works(settings):
+    if nobody_works(settings):
         terminal.stderr.print("No daemon is running here: it is checked when `driftwatch run` is started.")
     return Exit.OK
 
 
-def _nobody_works(settings: Settings) -> bool:
+def nobody_works(settings: Settings) -> bool:
     """True where the daemon of this state directory is gone; elsewhere, or unknown, is not gone.
 
     Its lock is not tried: a daemon that starts at this moment would find it taken.
@@ -159,12 +176,13 @@ def matches(name: str, pattern: str) -> bool:
     return name == pattern or fnmatchcase(name, pattern)
 
 
-def _one(store: Store, pattern: str, settings: Settings) -> StackStatus:
+def one_stack(store: Store, pattern: str, settings: Settings) -> StackStatus:
+    """The one stack that is meant, by its id or a glob. Raises UsageError where that is none, or several."""
     found = matching(store, [pattern], settings)
     exact = [status for status in found if str(status.id) == pattern]
     if len(exact or found) > 1:
         raise UsageError(
-            f"{pattern} matches {len(found)} stacks, and this shows one",
+            f"{pattern} matches {len(found)} stacks, and this is for one",
             advice=f"Name one of those that `driftwatch stacks list '{pattern}'` shows.",
         )
     return (exact or found)[0]

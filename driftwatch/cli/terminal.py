@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Incident,
         IncidentLine,
         JsonValue,
+        StackId,
         StackStatus,
         StoredFinding,
     )
@@ -218,8 +219,10 @@ def unsaid(detail: str | None, message: str) -> str | None:
     return None if detail is None or detail.strip() in message else visible(detail.rstrip())
 
 
-def stacks_list(stacks: Sequence[StackStatus], now: datetime) -> Group:
-    """The rows of `stacks list`, and below a stack that is not fresh, why.
+def stacks_list(
+    stacks: Sequence[StackStatus], now: datetime, notes: Mapping[StackId, Sequence[str]] | None = None
+) -> Group:
+    """The rows of `stacks list`; below a stack why it is not fresh, and what `notes` say of it.
 
     Nothing is cut off where the terminal is narrow: the terminal wraps, and `| grep` finds whole names.
     """
@@ -237,6 +240,7 @@ def stacks_list(stacks: Sequence[StackStatus], now: datetime) -> Group:
         shown.append(line)
         if status.health_reason:
             shown.append(Text(f"    {brief(status.health_reason, LONGEST_REASON)}", "dim"))
+        shown += [Text(f"    {plain(note)}", "yellow") for note in (notes or {}).get(status.id, ())]
     return Group(*shown)
 
 
@@ -247,7 +251,7 @@ def _stack_cells(status: StackStatus, now: datetime) -> list[Text]:
         Text(status.health, HEALTH_STYLES[status.health]),
         Text(str(status.open_findings)),
         Text(ago(status.checked_at, now)),
-        Text("suspended" if status.suspended else ahead(status.next_due_at, now)),
+        Text(ahead(status.next_due_at, now)),
     ]
 
 
