@@ -22,6 +22,7 @@ from driftwatch.cli import config as config_commands
 from driftwatch.cli import db as db_commands
 from driftwatch.cli import incidents as incident_commands
 from driftwatch.cli import notify as notify_commands
+from driftwatch.cli import proposals as proposal_commands
 from driftwatch.cli import windows as window_commands
 from driftwatch.cli.formats import Format, Listing
 from driftwatch.errors import DriftwatchError, EngineInterruptedError, Exit, UsageError
@@ -62,6 +63,7 @@ app.add_typer(notify_commands.app, name="notify")
 app.add_typer(incident_commands.app, name="incidents", cls=ListsByDefault)
 app.add_typer(audit_commands.app, name="audit", cls=ListsByDefault)
 app.add_typer(window_commands.app, name="windows")
+app.add_typer(proposal_commands.app, name="proposals")
 bench_app = typer.Typer(help="Measure on stacks of your own.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
 
@@ -82,6 +84,9 @@ ReasonOption = Annotated[
 AsOption = Annotated[
     Optional[str],  # noqa: UP045  (Typer evaluates it)
     typer.Option("--as", metavar="NAME", help="Who says it; by default your user name.", show_default=False),
+]
+ScopeArgument = Annotated[
+    str, typer.Argument(metavar="SCOPE", help="A stack id, a repository's name, or '*' for everything.")
 ]
 DEFAULT_CONFIG = Path("driftwatch.yaml")
 
@@ -214,6 +219,32 @@ def trigger(
 
 
 @app.command()
+def rollback(
+    stack: Annotated[str, typer.Argument(help="A stack id.")],
+    to: Annotated[str, typer.Option(metavar="COMMIT", help="The commit to apply: its hash.")],
+    *,
+    reason: ReasonOption = None,
+    name: AsOption = None,
+    wait: proposal_commands.WaitOption = proposal_commands.PLAN_SECONDS,
+    revert: Annotated[bool, typer.Option("--revert", hidden=True)] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Have the daemon plan an earlier commit of a stack and propose it; applied, the stack stays there.
+
+    Exit codes: 0 it is proposed, 1 it is not, or not yet, 64 wrong usage.
+    """
+    if revert:
+        raise UsageError(
+            "--revert, which opens the revert in Git as well, is not in this version",
+            advice="Roll back without it: the stack is pinned to the commit. Then revert in Git yourself.",
+        )
+    from driftwatch.cli.repair import rollback as command
+
+    raise typer.Exit(command(config, stack, to=to, reason=reason, name=name, wait=wait, form=output))
+
+
+@app.command()
 def doctor(config: OptionalConfig = None, output: ListingOption = Listing.TABLE) -> None:
     """Look at this machine and the configuration, and say what would go wrong."""
     from driftwatch.cli.doctor import doctor as command
@@ -263,6 +294,73 @@ def stacks_show(
     from driftwatch.cli.stacks import show_stack as command
 
     raise typer.Exit(command(config, stack, output))
+
+
+@stacks_app.command("history")
+def stacks_history(
+    stack: Annotated[str, typer.Argument(help="A stack id.")],
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    after: Annotated[
+        Optional[int],  # noqa: UP045  (Typer evaluates it)
+        typer.Option(help="The `next` of the page before.", show_default=False),
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """List what driftwatch applied to a stack: which commit, by whom, what, and how it ended."""
+    from driftwatch.cli.suspensions import history as command
+
+    raise typer.Exit(command(config, stack, limit=limit, after=after, form=output))
+
+
+@stacks_app.command("suspend")
+def stacks_suspend(
+    scope: ScopeArgument,
+    reason: Annotated[str, typer.Option(metavar="WORDS", help="Why; for who wonders later.")],
+    until: Annotated[
+        Optional[str],  # noqa: UP045  (Typer evaluates it)
+        typer.Option(metavar="TIME", help="When it ends: 2026-12-31, or with a time.", show_default=False),
+    ] = None,
+    span: Annotated[
+        Optional[str],  # noqa: UP045  (Typer evaluates it)
+        typer.Option("--for", metavar="DURATION", help="How long it lasts: 2h, 3d.", show_default=False),
+    ] = None,
+    name: AsOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Stop all applies to a stack, a repository's stacks or everything. Checks go on."""
+    from driftwatch.cli.suspensions import suspend as command
+
+    raise typer.Exit(command(config, scope, reason=reason, until=until, span=span, name=name, form=output))
+
+
+@stacks_app.command("resume")
+def stacks_resume(
+    scope: ScopeArgument,
+    reason: ReasonOption = None,
+    name: AsOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """End a suspension."""
+    from driftwatch.cli.suspensions import resume as command
+
+    raise typer.Exit(command(config, scope, reason=reason, name=name, form=output))
+
+
+@stacks_app.command("unpin")
+def stacks_unpin(
+    stack: Annotated[str, typer.Argument(help="A stack id.")],
+    reason: ReasonOption = None,
+    name: AsOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Let a stack that was rolled back follow its branch again."""
+    from driftwatch.cli.suspensions import unpin as command
+
+    raise typer.Exit(command(config, stack, reason=reason, name=name, form=output))
 
 
 @findings_app.command("list")
