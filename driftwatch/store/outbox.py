@@ -81,6 +81,12 @@ def put(
         connection.execute(insert(MessageRow), rows)
 
 
+def has(connection: Connection, key: str) -> bool:
+    """Whether anything was written with such a key, sent or not."""
+    query = select(MessageRow.id).where(MessageRow.dedupe_key.startswith(f"{key}:", autoescape=True)).limit(1)
+    return connection.scalar(query) is not None
+
+
 def due(connection: Connection, *, at: datetime, limit: int) -> list[Message]:
     """What may be sent now, the oldest first: of every channel and thread only the first that waits.
 

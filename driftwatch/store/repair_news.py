@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from driftwatch.drift import Occasion, Told, repaired, standing
 from driftwatch.drift.stories import OWN
 from driftwatch.model import ErrorReport, StackDeclaration, Trigger, Verdict
-from driftwatch.store import findings, proposals, stacks, told
+from driftwatch.store import findings, outbox, proposals, stacks, told
 from driftwatch.store.codec import load_optional
 from driftwatch.store.names import id_of
 
@@ -30,11 +30,18 @@ if TYPE_CHECKING:
 def tell(
     connection: Connection, proposal_id: int, *, said: str, at: datetime, voice: Voice
 ) -> tuple[Announcement, ...]:
-    """Tells what became of a proposal, `said` in a sentence. Nothing where there is no such proposal."""
+    """Tells what became of a proposal, `said` in a sentence.
+
+    Nothing where there is no such proposal, and where its latest step was told before: whoever is not sure
+    whether a crash came between a step and its message tells it again.
+    """
     row = proposals.row_of(connection, proposal_id)
     if row is None:
         return ()
     stack = stacks.hold_row(connection, row.stack_id)
+    key = f"repair:{proposal_id}:{_number(connection, proposal_id)}"
+    if outbox.has(connection, key):
+        return ()
     proposal = proposals.one(connection, proposal_id)
     assert proposal is not None  # noqa: S101  (it was there, and is never deleted while its stack is held)
     steps = [standing(found) for found in findings.active_of_stack(connection, stack.id)]
@@ -61,7 +68,7 @@ def tell(
         story=story,
         stack_id=stack.id,
         voice=voice,
-        key=f"repair:{proposal.id}:{_number(connection, proposal.id)}",
+        key=key,
     )
     return (replace(announcement, check_id=None),)
 
