@@ -3,11 +3,12 @@
     due? → admit → plan under the lock → the same? → admit again → write → apply → end → prove → tell
 
 There is no other way to an apply. What must survive a crash is a row before it is done: the run is written
-before terraform starts, and its process right after. A daemon that starts again finds its applies by their
-records, waits for them and writes how they ended, once; one that is gone without a word is `interrupted`, and
-its stack is suspended until a person has looked.
+before terraform starts, and its process right after. Nobody waits for an apply: each round looks at those
+that run, so that a daemon that starts again finds its own by their records and writes how they ended, once.
+One that is gone without a word is `interrupted`, and its stack is suspended until a person has looked.
 
-Nothing here ends an apply. When the daemon stops, whoever watches one goes, and terraform goes on.
+What is said of a proposal follows from where it stands, so that what a crash kept from being said is said
+after it. Nothing here ends an apply, and none waits for us.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ from driftwatch.model import (
     ProposalState,
     Suspension,
 )
-from driftwatch.pipeline.propose import counted
+from driftwatch.pipeline.propose import announced, counted
 from driftwatch.pipeline.subjects import apply_request, subject_of
-from driftwatch.policy.admission import Admitted, Held
+from driftwatch.policy.admission import Held
 from driftwatch.terraform import ApplyState
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from driftwatch.pipeline.admissions import Clerk
     from driftwatch.pipeline.inventory import Subject
     from driftwatch.pipeline.propose import Proposer
-    from driftwatch.pipeline.rehearsal import Rehearsal
+    from driftwatch.store import Page, ProposalEvent
     from driftwatch.terraform import Look, Outcome, PlanRequest, Prepared, Started
 
 ROUND_SECONDS = 2.0
@@ -64,24 +65,44 @@ AT_ONCE = 4
 REST = timedelta(minutes=5)
 """After something failed on the way, how long its stack is left alone."""
 
+LATELY = timedelta(days=7)
+"""What happened within that time is said at the start if nothing kept it from being but a crash."""
+
+_UNPROVED = "no check has proved it in time"
+
+_TO_KEEP = (ProposalState.APPLYING, ProposalState.INTERRUPTED)
+"""While a proposal is this, what there is of its apply is still needed: to be recorded, or looked at."""
+
 _OUTDATED = frozenset({"digest_changed", "nothing_to_apply", "plan_of_another"})
 """Reasons after which a proposal is worth nothing any more."""
 
 logger = log.get("repair")
 
 
-class Applier(Protocol):
-    """terraform's apply."""
+class Starter(Protocol):
+    """How an apply of terraform's begins."""
 
     def prepare(self, request: PlanRequest, apply_id: str, stop: threading.Event) -> Prepared: ...
 
     def start(self, prepared: Prepared) -> Started: ...
 
-    def wait(self, apply_id: str, stop: threading.Event) -> Look: ...
+
+class Watcher(Protocol):
+    """What is known of applies that were begun, by this daemon or an earlier one."""
+
+    def known(self) -> Sequence[str]: ...
+
+    def look(self, apply_id: str) -> Look: ...
+
+    def recognise(self, request: PlanRequest) -> None: ...
 
     def outcome(self, apply_id: str) -> Outcome: ...
 
     def discard(self, apply_id: str) -> None: ...
+
+
+class Applier(Starter, Watcher, Protocol):
+    """terraform's apply."""
 
     def recognise(self, request: PlanRequest) -> None:
         """Makes a stack's secrets unprintable: of an apply that an earlier daemon has prepared."""
@@ -178,7 +199,16 @@ class News(Protocol):
         """The first good check after an apply: its id, its verdict, the fingerprints still open; None yet."""
 
 
-class Book(Journal, Ends, Agenda, News, Protocol):
+class Past(Protocol):
+    """What has happened, for what is said of it."""
+
+    def proposals(self, *, limit: int) -> Page[Proposal]:
+        """The newest first."""
+
+    def proposal_events(self, id: int) -> Sequence[ProposalEvent]: ...  # noqa: A002  (the seam's)
+
+
+class Book(Journal, Ends, Agenda, News, Past, Protocol):
     """The store, as a repair sees it."""
 
 
@@ -203,39 +233,55 @@ class Reconciler:
         self._tools = tools
         self._book = tools.book
         self._lock = Lock()
-        self._busy: set[str] = set()
+        self._busy: set[StackId] = set()
         self._rest: dict[str, datetime] = {}
+        self._tried: dict[int, tuple[int, datetime]] = {}
         self._looked_at: datetime | None = None
+        self._is_up_to_date = False
         self._stop = Event()
 
     def run(self, stop: threading.Event) -> None:
         self._stop = stop
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="repair") as pool:
+        pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="repair")
+        try:
             while not stop.is_set():
-                self.look(pool)
+                self._round(pool)
                 stop.wait(ROUND_SECONDS)
-            pool.shutdown(wait=True, cancel_futures=True)
+        finally:
+            pool.shutdown(wait=stop.is_set(), cancel_futures=True)
+
+    def _round(self, pool: ThreadPoolExecutor) -> None:
+        """One look, and first, after a start or an outage of the store, all that was not said."""
+        try:
+            if not self._is_up_to_date:
+                self._catch_up()
+                self._is_up_to_date = True
+            self.look(pool)
+        except StoreError as problem:
+            if self._is_up_to_date:
+                logger.warning(problem.message, action="repair", error=problem.code)
+            self._is_up_to_date = False
 
     def look(self, pool: ThreadPoolExecutor) -> None:
         """One round. What the store cannot tell now, the next round asks again; it raises StoreError."""
         book, now = self._book, self._tools.clock()
-        for proposal in book.running_applies():
-            if proposal.run is not None and proposal.run.node == self._tools.node:
-                self._take_up(
-                    pool, f"apply:{proposal.id}", partial(self._watch, proposal.id, proposal.run.id)
-                )
+        mine = [each for each in book.running_applies() if each.run and each.run.node == self._tools.node]
+        for proposal in mine:
+            self._take_up(pool, proposal.draft.stack, partial(self._watch, proposal), task="watch")
         if not self._tools.leads():
             return
         for proposal in book.expire_proposals(now):
-            self._say(proposal.id, f"Proposal {proposal.id} has expired: nobody decided on it in time.")
+            self._say(proposal)
         for proposal in book.applied_unproved():
             self._prove(proposal, now)
         for number, wish in book.wishes().items():
-            self._take_up(pool, str(wish.stack), partial(self._grant, number, wish))
+            self._take_up(pool, wish.stack, partial(self._grant, number, wish), task="wish")
         for stack in self._to_look_at(now):
-            self._take_up(pool, str(stack), partial(self._follow_up, stack))
+            self._take_up(pool, stack, partial(self._follow_up, stack))
+        if len(mine) >= AT_ONCE:
+            return
         for proposal in sorted(book.actionable(now), key=self._turn):
-            self._take_up(pool, str(proposal.draft.stack), partial(self._attempt, proposal.id))
+            self._take_up(pool, proposal.draft.stack, partial(self._attempt, proposal.id))
 
     def _turn(self, proposal: Proposal) -> tuple[bool, int]:
         """Canaries first, then the oldest."""
@@ -249,7 +295,7 @@ class Reconciler:
         self._looked_at = now
         found = []
         for stack in self._book.drifting():
-            if self._rest.get(str(stack), now) <= now:
+            if self._rest.get(_key(stack), now) <= now:
                 with suppress(UnknownStackError, DriftwatchError):
                     if self._tools.proposer.due(stack) is not None:
                         found.append(stack)
@@ -257,31 +303,48 @@ class Reconciler:
 
     # ---- one stack at a time ---------------------------------------------------------------------------
 
-    def _take_up(self, pool: ThreadPoolExecutor, key: str, work: Callable[[], None]) -> None:
-        """Has one thing done about a stack, unless something is being done about it already."""
-        with self._lock:
-            if key in self._busy or self._rest.get(key, self._tools.clock()) > self._tools.clock():
-                return
-            self._busy.add(key)
-        try:
-            pool.submit(self._do, key, work)
-        except RuntimeError:  # the pool is closed: the end was asked for meanwhile
-            self._busy.discard(key)
+    def _take_up(
+        self, pool: ThreadPoolExecutor, stack: StackId, work: Callable[[], None], *, task: str = "repair"
+    ) -> None:
+        """Has one thing done about a stack, unless anything is being done about it already.
 
-    def _do(self, key: str, work: Callable[[], None]) -> None:
+        What failed lately is left alone for a while, but not what else there is to do about the stack.
+        """
+        now, key = self._tools.clock(), _key(stack, task)
+        with self._lock:
+            if stack in self._busy or self._rest.get(key, now) > now:
+                return
+            self._busy.add(stack)
+        try:
+            pool.submit(self._do, stack, key, work)
+        except RuntimeError:  # the pool is closed: the end was asked for meanwhile
+            self._free(stack)
+
+    def _do(self, stack: StackId, key: str, work: Callable[[], None]) -> None:
         try:
             work()
         except EngineInterruptedError:
-            logger.info("A repair was put off: the daemon stops.", action="repair", stack=key)
+            logger.info("A repair was put off: the daemon stops.", action="repair", stack=str(stack))
+        except StoreError as problem:
+            self._is_up_to_date = False  # something may have been written, and not said
+            self._leave_alone(key, stack, problem)
         except DriftwatchError as problem:
-            self._rest[key] = self._tools.clock() + REST
-            logger.warning(problem.message, action="repair", stack=key, error=problem.code)
+            self._leave_alone(key, stack, problem)
         except Exception:
             self._rest[key] = self._tools.clock() + REST
-            logger.exception("A repair failed for a reason of driftwatch's own.", action="repair", stack=key)
+            logger.exception(
+                "A repair failed for a reason of driftwatch's own.", action="repair", stack=str(stack)
+            )
         finally:
-            with self._lock:
-                self._busy.discard(key)
+            self._free(stack)
+
+    def _leave_alone(self, key: str, stack: StackId, problem: DriftwatchError) -> None:
+        self._rest[key] = self._tools.clock() + REST
+        logger.warning(problem.message, action="repair", stack=str(stack), error=problem.code)
+
+    def _free(self, stack: StackId) -> None:
+        with self._lock:
+            self._busy.discard(stack)
 
     def _follow_up(self, stack: StackId) -> None:
         self._tools.proposer.follow_up(stack, self._stop)
@@ -298,24 +361,39 @@ class Reconciler:
         self._book.grant(number, proposal=made.id if made else None, error=error, at=self._tools.clock())
 
     def _attempt(self, number: int) -> None:
-        """Applies a proposal, if it may be. Raises as a plan does, and StoreError."""
+        """Applies a proposal, if it may be. Raises EngineInterruptedError and StoreError."""
         proposal = self._book.proposal(number)
-        if proposal is None or not proposal.state.is_open:
+        if proposal is None or not proposal.state.is_open or self._was_tried(proposal):
             return
-        draft = proposal.draft
         try:
             subject = self._subject(proposal)
         except UnknownStackError:
             return
-        if subject.commit != draft.commit:
-            self._supersede(proposal, "the branch is at another commit now")
+        if subject.commit != proposal.draft.commit:
+            self._supersede(proposal, "the branch is at another commit now.")
             return
         admission = self._tools.clerk.before_plan(proposal, subject)
         if isinstance(admission, Held):
             self._held(proposal, admission)
             return
-        self._tools.clerk.expect_identity(subject)
-        self._apply(proposal, subject)
+        try:
+            self._tools.clerk.expect_identity(subject)
+            self._apply(proposal, subject)
+        except (StoreError, EngineInterruptedError):
+            raise
+        except DriftwatchError as problem:
+            logger.warning(
+                problem.message, action="repair", stack=str(proposal.draft.stack), error=problem.code
+            )
+            self._held_by_plan(proposal, Held(reason=problem.code, sentence=_sentence(problem.message)))
+
+    def _was_tried(self, proposal: Proposal) -> bool:
+        """Whether a plan was made for it just now, and nobody has decided anything since.
+
+        A plan takes the state lock: it is not made every two seconds because a guard does not like it.
+        """
+        decisions, until = self._tried.get(proposal.id, (-1, self._tools.clock()))
+        return decisions == len(proposal.decisions) and self._tools.clock() < until
 
     def _subject(self, proposal: Proposal) -> Subject:
         draft, workshop = proposal.draft, self._tools.proposer.workshop
@@ -328,7 +406,7 @@ class Reconciler:
         with workshop.checkouts[subject.stack.repository].checkout(subject.commit) as checkout:
             request = apply_request(subject, checkout, workshop.work)
             with applier.prepare(request, apply_id, self._stop) as prepared:
-                if not self._begin(proposal, subject, prepared):
+                if self._stop.is_set() or not self._begin(proposal, subject, prepared):
                     prepared.release()
                     applier.discard(apply_id)
                     return
@@ -339,14 +417,13 @@ class Reconciler:
                     applier.discard(apply_id)
                     return
                 self._book.note_process(proposal.id, started.pid, int(started.pid_started or 0))
-            self._watch(proposal.id, apply_id)
 
     def _begin(self, proposal: Proposal, subject: Subject, prepared: Prepared) -> bool:
         """Admits the plan that was just made, and writes down that it is applied. False: it is not."""
         rehearsal = self._tools.proposer.read(prepared.planned, subject)
         admission = self._tools.clerk.before_apply(proposal, subject, rehearsal)
         if isinstance(admission, Held):
-            self._held(proposal, admission)
+            self._held_by_plan(proposal, admission)
             return False
         run = ApplyRun(
             id=prepared.id,
@@ -359,35 +436,36 @@ class Reconciler:
         if not self._book.begin_apply(proposal.id, run, run.started_at):
             return False
         self._audit(proposal, "apply", "begun", admission.sentence)
-        self._say(proposal.id, _begun(proposal, rehearsal, admission))
+        self._say(proposal, admission.sentence)
         return True
 
-    def _adopt(self, proposal: Proposal) -> None:
-        """Watches an apply that runs, or that an earlier daemon has left."""
-        workshop = self._tools.proposer.workshop
-        with suppress(UnknownStackError):
-            subject = workshop.inventory.subject(proposal.draft.stack)
-            self._tools.applier.recognise(apply_request(subject, workshop.work, workshop.work))
-        if proposal.run is not None:
-            self._watch(proposal.id, proposal.run.id)
-
-    def _watch(self, number: int, apply_id: str) -> None:
-        """Waits for an apply to end, and writes how it did. Goes away with the daemon; the apply does not."""
-        look = self._tools.applier.wait(apply_id, self._stop)
-        if look.state is ApplyState.RUNNING:
+    def _watch(self, proposal: Proposal) -> None:
+        """Writes how an apply ended, once it has."""
+        applier, run = self._tools.applier, proposal.run
+        if run is None or applier.look(run.id).state is ApplyState.RUNNING:
             return
-        proposal = self._book.proposal(number)
-        if proposal is None or proposal.state is not ProposalState.APPLYING:
-            return
-        outcome = self._tools.applier.outcome(apply_id)
-        state, said = _ended(look, outcome)
-        kept = self._end(proposal, state, outcome=said, exit_code=look.exit_code, output=outcome.output)
-        if kept and state is ProposalState.INTERRUPTED:
+        knows_secrets = self._recognise(proposal)
+        look, outcome = applier.look(run.id), applier.outcome(run.id)
+        state, said = _ended(look, outcome, is_redacted=knows_secrets)
+        # Before the end is written: after a crash between the two it is done once more, and not left out.
+        if state is ProposalState.INTERRUPTED:
             self._block(proposal, said)
-        if kept and state is ProposalState.APPLIED:
+        if state is ProposalState.APPLIED:
             self._hold_at_commit(proposal)
+        output = outcome.output if knows_secrets else None
+        self._end(proposal, state, outcome=said, exit_code=look.exit_code, output=output)
         if state is not ProposalState.INTERRUPTED:
-            self._tools.applier.discard(apply_id)
+            applier.discard(run.id)
+
+    def _recognise(self, proposal: Proposal) -> bool:
+        """Makes a stack's secrets unprintable, as an earlier daemon may have begun it; False: not known."""
+        workshop = self._tools.proposer.workshop
+        try:
+            subject = workshop.inventory.subject(proposal.draft.stack)
+        except UnknownStackError:
+            return False
+        self._tools.applier.recognise(apply_request(subject, workshop.work, workshop.work))
+        return True
 
     def _end(
         self,
@@ -397,21 +475,13 @@ class Reconciler:
         outcome: str,
         exit_code: int | None = None,
         output: str | None = None,
-    ) -> bool:
+    ) -> None:
         at = self._tools.clock()
-        if not self._book.end_apply(
+        if self._book.end_apply(
             proposal.id, state, at=at, exit_code=exit_code, output=output, outcome=outcome
         ):
-            return False
-        self._audit(proposal, "apply", state, outcome)
-        words = {
-            ProposalState.APPLIED: "is applied; the check after it says whether it helped",
-            ProposalState.FAILED: f"failed: {outcome}",
-            ProposalState.INTERRUPTED: f"was interrupted: {outcome}. Nothing is applied to this stack until "
-            "somebody has looked at its state",
-        }
-        self._say(proposal.id, f"Proposal {proposal.id} {words[state]}.")
-        return True
+            self._audit(proposal, "apply", state, outcome)
+            self._say(proposal)
 
     def _block(self, proposal: Proposal, said: str) -> None:
         """Nothing is applied blindly after that: a resource may be tainted, or be in no state at all."""
@@ -446,17 +516,15 @@ class Reconciler:
         proof = self._book.proved(proposal)
         if proof is None:
             ended = run.finished_at if run else None
-            if ended is not None and now - ended > self._tools.settings.verify_within:
-                outcome = "no check has proved it in time"
-                if self._book.end(proposal.id, ProposalState.FAILED, outcome, now):
-                    self._say(proposal.id, f"Proposal {proposal.id} was applied, and {outcome}.")
+            late = ended is not None and now - ended > self._tools.settings.verify_within
+            if late and self._book.end(proposal.id, ProposalState.FAILED, _UNPROVED, now):
+                self._say(proposal)
             return
         check_id, verdict, still_open = proof
-        left = sorted(set(draft.findings) & set(still_open))
-        outcome = f"{len(left)} of its findings are still there" if left else f"the check says {verdict}"
+        left = len(set(draft.findings) & set(still_open))
+        outcome = f"it did not help: {left} of its findings are still there" if left else f"it says {verdict}"
         if self._book.verify(proposal.id, check_id=check_id, ok=not left, at=now, outcome=outcome):
-            word = "did not help" if left else "is proved"
-            self._say(proposal.id, f"Proposal {proposal.id} was applied and {word}: {outcome}.")
+            self._say(proposal)
 
     # ---- words -----------------------------------------------------------------------------------------
 
@@ -466,16 +534,51 @@ class Reconciler:
             return
         hold = Hold(reason=held.reason, sentence=held.sentence, until=held.until)
         if self._book.hold(proposal.id, hold, self._tools.clock()):
-            until = f" Until {held.until:%Y-%m-%d %H:%M} UTC, as far as is known." if held.until else ""
-            self._say(proposal.id, f"Proposal {proposal.id} waits. {held.sentence}{until}")
+            self._say(proposal)
+
+    def _held_by_plan(self, proposal: Proposal, held: Held) -> None:
+        self._tried[proposal.id] = (len(proposal.decisions), self._tools.clock() + REST)
+        self._held(proposal, held)
 
     def _supersede(self, proposal: Proposal, why: str) -> None:
-        at = self._tools.clock()
-        if self._book.end(proposal.id, ProposalState.SUPERSEDED, why, at):
-            self._say(proposal.id, f"Proposal {proposal.id} is void: {why} What follows is proposed anew.")
+        if self._book.end(proposal.id, ProposalState.SUPERSEDED, why, self._tools.clock()):
+            self._say(proposal)
 
-    def _say(self, number: int, sentence: str) -> None:
-        self._book.tell_repair(number, said=sentence, at=self._tools.clock())
+    def _catch_up(self) -> None:
+        """Says what a crash, or a store that was away, has kept from being said, and clears away after it.
+
+        What was said already is not said again: the store knows.
+        """
+        since = self._tools.clock() - LATELY
+        for proposal in reversed(self._book.proposals(limit=100).items):
+            last = self._book.proposal_events(proposal.id)[-1]
+            if last.at >= since and last.event.value == proposal.state.value:
+                self._say(proposal)
+        for apply_id in self._tools.applier.known():
+            self._clear_away(apply_id)
+
+    def _clear_away(self, apply_id: str) -> None:
+        """Removes what is left of an apply that never began, or whose end is written down."""
+        number, applier = apply_id.partition("-")[0].removeprefix("p"), self._tools.applier
+        proposal = self._book.proposal(int(number)) if number.isdecimal() else None
+        is_its = proposal is not None and proposal.run is not None and proposal.run.id == apply_id
+        if proposal is not None and is_its and proposal.state in _TO_KEEP:
+            return
+        if not is_its and applier.look(apply_id).state is not ApplyState.PREPARED:
+            logger.warning(f"Nothing is known of the apply {apply_id}; it is kept.", action="repair")
+            return
+        try:
+            applier.discard(apply_id)
+        except DriftwatchError as problem:
+            logger.warning(problem.message, action="repair", error=problem.code)
+
+    def _say(self, proposal: Proposal, more: str = "") -> None:
+        """Tells where a proposal stands now."""
+        now = self._book.proposal(proposal.id)
+        said = words(now) if now else None
+        if said is not None:
+            sentence = f"{said} {more}".strip()
+            self._book.tell_repair(proposal.id, said=sentence, at=self._tools.clock())
 
     def _audit(self, proposal: Proposal, action: str, outcome: str, reason: str) -> None:
         self._book.note(
@@ -489,13 +592,40 @@ class Reconciler:
         )
 
 
-def _begun(proposal: Proposal, rehearsal: Rehearsal, admission: Admitted) -> str:
-    what = counted(rehearsal.summary)
-    return f"Proposal {proposal.id} is being applied ({what}). {admission.sentence}"
+def words(proposal: Proposal) -> str | None:
+    """What people are told of where a proposal stands; None where whoever brought it there has told them."""
+    name, state, outcome = f"Proposal {proposal.id}", proposal.state, proposal.outcome or ""
+    if state is ProposalState.PROPOSED:
+        return announced(proposal)
+    if state is ProposalState.WAITING and proposal.held is not None:
+        until = proposal.held.until
+        when = f" Until {until:%Y-%m-%d %H:%M} UTC, as far as is known." if until else ""
+        return f"{name} waits. {proposal.held.sentence}{when}"
+    if state is ProposalState.SUPERSEDED and proposal.superseded_by is None:
+        return f"{name} is void: {_sentence(outcome)} What follows is proposed anew."
+    if state is ProposalState.FAILED and proposal.run is not None and proposal.run.exit_code == 0:
+        return f"{name} was applied, but {_sentence(outcome)}"
+    return {
+        ProposalState.APPLYING: f"{name} is being applied ({counted(proposal.draft.summary)}).",
+        ProposalState.APPLIED: f"{name} is applied; the check after it says whether it helped.",
+        ProposalState.VERIFIED: f"{name} was applied and is proved by a check: {_sentence(outcome)}",
+        ProposalState.FAILED: f"{name} failed: {_sentence(outcome)}",
+        ProposalState.INTERRUPTED: f"{name} was interrupted: {_sentence(outcome)} Nothing is applied to this "
+        "stack until somebody has looked at its state and resumes it.",
+        ProposalState.EXPIRED: f"{name} has expired: nobody decided on it in time.",
+    }.get(state)
 
 
-def _ended(look: Look, outcome: Outcome) -> tuple[ProposalState, str]:
-    """What an apply that runs no more means."""
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _key(stack: StackId, task: str = "repair") -> str:
+    return f"{task}:{stack}"
+
+
+def _ended(look: Look, outcome: Outcome, *, is_redacted: bool) -> tuple[ProposalState, str]:
+    """What an apply that runs no more means. Nothing that terraform said is repeated unless `is_redacted`."""
     if look.state is ApplyState.PREPARED:
         return ProposalState.FAILED, "it was never started, and nothing was applied"
     if outcome.errored_state is not None or outcome.state_in_log:
@@ -504,5 +634,5 @@ def _ended(look: Look, outcome: Outcome) -> tuple[ProposalState, str]:
         return ProposalState.INTERRUPTED, "nobody knows how far it came"
     if look.exit_code == 0 and outcome.error is None:
         return ProposalState.APPLIED, "applied"
-    said = outcome.error.message if outcome.error else f"terraform ended with {look.exit_code}"
-    return ProposalState.FAILED, said
+    said = outcome.error.message if outcome.error and is_redacted else None
+    return ProposalState.FAILED, said or f"terraform ended with {look.exit_code}"
