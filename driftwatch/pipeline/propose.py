@@ -239,18 +239,14 @@ def counted(summary: PlanSummary) -> str:
 
 
 def _is_news(suggestion: Suggestion, subject: Subject, latest: Proposal | None) -> bool:
-    """False where the latest proposal is about just this: it is open, or was decided on."""
+    """False where the latest proposal is about just this, and is open, or somebody said no to it."""
     if latest is None:
         return True
-    prints = tuple(sorted(each.fingerprint for each in suggestion.findings))
-    same = (latest.draft.findings, latest.draft.commit) == (prints, subject.commit)
     if latest.state in (ProposalState.APPLYING, ProposalState.APPLIED):
         return False
-    if not same:
-        return True
-    return latest.state in (ProposalState.SUPERSEDED, ProposalState.EXPIRED) or (
-        latest.state in (*_ON_THEIR_OWN, ProposalState.VERIFIED) and latest.draft.automatic
-    )
+    prints = tuple(sorted(each.fingerprint for each in suggestion.findings))
+    same = (latest.draft.findings, latest.draft.commit) == (prints, subject.commit)
+    return not same or not (latest.state.is_open or latest.state is ProposalState.REJECTED)
 
 
 def _risks(rehearsal: Rehearsal) -> Iterator[str]:
