@@ -142,7 +142,7 @@ def _clean(value: Any) -> Any:
 def _channels(settings: "Settings") -> list[str]:
     slack = settings.notify.slack
     names = [f"slack {slack.channel}"] if slack else []
-    return [*names, *(f"webhook:{webhook.name}" for webhook in settings.notify.webhooks)]
+    return [*names, *sorted(settings.notify.channel_names - {"slack"})]
 
 
 def _words(schedule: "Schedule") -> str:

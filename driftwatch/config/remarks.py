@@ -29,8 +29,6 @@ def remarks(settings: Settings, document: Document) -> Iterator[Problem]:
 def _all_remarks(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
     if not settings.repositories:
         yield ("repositories",), "is empty: nothing is watched"
-    if settings.windows:
-        yield ("windows",), f"{_NO_EFFECT}: nothing is ever applied, so nothing is held back"
     yield from _repair_remarks(settings)
     slack = settings.notify.slack
     if slack and slack.base_url and _in_clear(slack.base_url):

@@ -600,8 +600,8 @@ class PersonSettings(Section):
         default=("view",),
         description="What they may do: `view` details; `check` now; `acknowledge`, which is also to snooze "
         "and re-open; `accept` a difference; `apply`, which is to ask for a repair; `admin`, all of it. "
-        "`approve` and `override_window` have no effect in this version. Default [view]: the rest is given "
-        "to people by name.",
+        "`approve` a proposal; `override_window` with a reason. Default [view]: the rest is given to people by "
+        "name.",
     )
     stacks: tuple[StackPattern, ...] = Field(
         default=("*",),
@@ -611,7 +611,7 @@ class PersonSettings(Section):
 
 
 class WindowSettings(Section):
-    """When repairs may be applied without a person, or must not be. Has no effect in this version."""
+    """When repairs may be applied without a person, or must not be."""
 
     name: Name = Field(description="Names the window in explanations. No default.")
     kind: Literal["allow", "deny"] = Field(description="An active deny beats any allow. No default.")
@@ -702,7 +702,7 @@ class Settings(Section):
     windows: tuple[WindowSettings, ...] = Field(
         default=(),
         description="When repairs may be applied by themselves, or must not be. Default none: nothing is "
-        "ever applied by itself. Has no effect in this version.",
+        "ever applied by itself.",
     )
     rules: RulesSettings = Field(
         default=RulesSettings(),

@@ -78,7 +78,7 @@ def test_check_shows_what_was_understood_without_secrets(
 ) -> None:
     checked = run("check", str(shipped), environment=shipped_environment)
     assert checked.exit_code == 0
-    for expected in ("envs/prod/*", "every 15m", "slack #infra-drift", "webhook:incidents", "(warning)"):
+    for expected in ("envs/prod/*", "every 15m", "slack #infra-drift", "webhook:incidents", "email:ops"):
         assert expected in checked.output
     assert "canary" not in checked.output
 
@@ -91,13 +91,17 @@ def test_check_as_json(
     )
     assert accepted["accepted"] is True
     assert accepted["problems"] == []
-    assert accepted["warnings"][0]["key"] == "windows"
+    assert accepted["warnings"] == []
     assert (
         accepted["understood"]["repositories"]["platform"]["stacks"][1]["schedule"]
         == "0 6 * * 1-5 Europe/Paris"
     )
     assert "canary" not in json.dumps(accepted)
     file = tmp_path / "dw.yaml"
+    file.write_text("repositories: {}\n", encoding="utf-8")
+    doubtful = json.loads(run("check", str(file), "--format", "json").output)
+    assert [warning["key"] for warning in doubtful["warnings"]] == ["repositories"]
+    assert "(warning)" in run("check", str(file)).output
     file.write_text("repositories: {}\nx: 1\n", encoding="utf-8")
     result = run("check", str(file), "--format", "json")
     assert result.exit_code == 64

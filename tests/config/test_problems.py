@@ -274,10 +274,6 @@ def test_a_duplicate_key_is_told_at_every_level(
             BASE + "    stacks: [{path: a, schedule: continuous}]\nwarm: {enabled: false}\n",
             "4: repositories.p.stacks[0].schedule: `continuous` means a plan every 15m while `warm` is not",
         ),
-        (
-            BASE + "windows: [{name: a, kind: deny, cron: '0 0 * * *', duration: 1h}]\n",
-            "4: windows: is accepted but does nothing",
-        ),
         (BASE.replace("/srv/p", "http://git.example.com/x"), "3: repositories.p.url: is not https"),
         (BASE + "    token: ${env:T}\n", "4: repositories.p.token: is used only with an https URL"),
         ("repositories: {}\n", "1: repositories: is empty: nothing is watched"),

@@ -165,9 +165,8 @@ def test_together_with_an_unapplied_commit_it_is_held_with_the_reason(office: Of
     assert office.watched.check()["verdict"] == "in_sync"
     office.configure(datetime.now(UTC) - timedelta(minutes=1))
     main = office.watched.lab.directory / "main.tf"
-    office.watched.commit(
-        "main.tf", main.read_text().replace('"Web traffic"\n', '"Web traffic"\n  tags = { a = "b" }\n', 1)
-    )
+    name = 'name          = "lab-jobs"\n'
+    office.watched.commit("main.tf", main.read_text().replace(name, name + '  tags = { a = "b" }\n', 1))
     ports = open_by_hand(office.watched.lab)
     office.start()
     with_store = office.store()
