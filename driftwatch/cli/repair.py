@@ -282,7 +282,13 @@ def apply(
         alone, few = nobody_works(settings), len(proposal.approvers) < settings.repair.approvals.needed
         hold = in_the_way(store, settings, proposal, now()) if few else None
         if not (alone or few):
-            proposal = _follow(store, proposal, wait)
+            try:
+                proposal = _follow(store, proposal, wait)
+            except KeyboardInterrupt:
+                terminal.stderr.print(
+                    f"The approval stands; `driftwatch proposals show {number}` tells its end."
+                )
+                raise
         if form is Listing.JSON:
             print_json({**_document(store, settings, proposal), "in_the_way": hold_document(hold)})
     hold = hold or waits_for(proposal)

@@ -527,6 +527,20 @@ def test_apply_that_nobody_takes_up_in_time_is_not_done(desk: Desk, daemon: Call
     assert (ran.code, desk.json("proposals", "show", 1)["state"]) == (Exit.ERROR, "approved")
 
 
+def test_whoever_stops_waiting_is_told_that_the_approval_stands(
+    desk: Desk, daemon: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    desk.propose()
+    monkeypatch.setattr(repair.time, "sleep", interrupted)
+    ran = desk("proposals", "apply", 1)
+    assert ran.code == Exit.ERROR
+    assert "The approval stands; `driftwatch proposals show 1` tells its end." in ran.err
+    assert desk.json("proposals", "show", 1)["approved_by"] == [getpass.getuser()]
+
+
 def test_apply_tells_what_took_its_place(desk: Desk, daemon: Callable[..., None]) -> None:
     desk.propose()
 
