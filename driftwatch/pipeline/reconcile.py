@@ -24,6 +24,7 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Protocol
 
 from driftwatch import log
+from driftwatch.config.durations import format_duration
 from driftwatch.errors import DriftwatchError, EngineInterruptedError, StoreError, UnknownStackError
 from driftwatch.model import (
     DRIFTWATCH,
@@ -59,11 +60,17 @@ ROUND_SECONDS = 2.0
 LOOK_FOR_WORK = timedelta(seconds=15)
 """Between two looks for findings of which nothing is proposed yet."""
 
+EVER = timedelta(days=36_500)
+"""Beyond anything that a proposal waits for."""
+
 AT_ONCE = 4
 """Stacks that are worked on at once. Each is a terraform, which waits for a cloud most of the time."""
 
 REST = timedelta(minutes=5)
 """After something failed on the way, how long its stack is left alone."""
+
+LONG = timedelta(hours=1)
+"""An apply that takes longer is told of: databases are made within that time, and who waits wants to know."""
 
 LATELY = timedelta(days=7)
 """What happened within that time is said at the start if nothing kept it from being but a crash."""
@@ -176,7 +183,7 @@ class Agenda(Protocol):
 class News(Protocol):
     """What is told and noted."""
 
-    def tell_repair(self, proposal: int, *, said: str, at: datetime) -> object: ...
+    def tell_repair(self, proposal: int, *, said: str, at: datetime, topic: str = "") -> object: ...
 
     def note(
         self,
@@ -237,7 +244,11 @@ class Reconciler:
         self._rest: dict[str, datetime] = {}
         self._tried: dict[int, tuple[int, datetime]] = {}
         self._looked_at: datetime | None = None
-        self._is_up_to_date = False
+        self._asked_at: datetime | None = None
+        self._long: set[int] = set()
+        self._is_clear = False
+        self._owes_words = True
+        self._is_cut_off = False
         self._stop = Event()
 
     def run(self, stop: threading.Event) -> None:
@@ -251,25 +262,33 @@ class Reconciler:
             pool.shutdown(wait=stop.is_set(), cancel_futures=True)
 
     def _round(self, pool: ThreadPoolExecutor) -> None:
-        """One look, and first, after a start or an outage of the store, all that was not said."""
+        """One look, and first, after a start or an outage of the store, what was not done then."""
         try:
-            if not self._is_up_to_date:
+            if not self._is_clear:
+                self._clear_away()
+                self._is_clear = True
+            if self._owes_words:
+                self._owes_words = False
                 self._catch_up()
-                self._is_up_to_date = True
             self.look(pool)
+            self._is_cut_off = False
         except StoreError as problem:
-            if self._is_up_to_date:
+            self._owes_words = True
+            if not self._is_cut_off:
                 logger.warning(problem.message, action="repair", error=problem.code)
-            self._is_up_to_date = False
+            self._is_cut_off = True
 
     def look(self, pool: ThreadPoolExecutor) -> None:
         """One round. What the store cannot tell now, the next round asks again; it raises StoreError."""
         book, now = self._book, self._tools.clock()
-        mine = [each for each in book.running_applies() if each.run and each.run.node == self._tools.node]
+        running = book.running_applies()
+        mine = [each for each in running if each.run and each.run.node == self._tools.node]
         for proposal in mine:
             self._take_up(pool, proposal.draft.stack, partial(self._watch, proposal), task="watch")
         if not self._tools.leads():
             return
+        for proposal in running:
+            self._tell_if_long(proposal, now)
         for proposal in book.expire_proposals(now):
             self._say(proposal)
         for proposal in book.applied_unproved():
@@ -280,8 +299,19 @@ class Reconciler:
             self._take_up(pool, stack, partial(self._follow_up, stack))
         if len(mine) >= AT_ONCE:
             return
-        for proposal in sorted(book.actionable(now), key=self._turn):
+        for proposal in sorted(self._due(now), key=self._turn):
             self._take_up(pool, proposal.draft.stack, partial(self._attempt, proposal.id))
+
+    def _due(self, now: datetime) -> Sequence[Proposal]:
+        """What may have to be done now; every so often, also what was said to wait until later.
+
+        Until when it waits is as far as was known then: windows move with the configuration, a suspension is
+        lifted, an approval comes.
+        """
+        if self._asked_at is not None and now - self._asked_at < LOOK_FOR_WORK:
+            return self._book.actionable(now)
+        self._asked_at = now
+        return self._book.actionable(now + EVER)
 
     def _turn(self, proposal: Proposal) -> tuple[bool, int]:
         """Canaries first, then the oldest."""
@@ -326,7 +356,7 @@ class Reconciler:
         except EngineInterruptedError:
             logger.info("A repair was put off: the daemon stops.", action="repair", stack=str(stack))
         except StoreError as problem:
-            self._is_up_to_date = False  # something may have been written, and not said
+            self._owes_words = True  # something may have been written, and not said
             self._leave_alone(key, stack, problem)
         except DriftwatchError as problem:
             self._leave_alone(key, stack, problem)
@@ -545,7 +575,7 @@ class Reconciler:
             self._say(proposal)
 
     def _catch_up(self) -> None:
-        """Says what a crash, or a store that was away, has kept from being said, and clears away after it.
+        """Says what a crash, or a store that was away, has kept from being said.
 
         What was said already is not said again: the store knows.
         """
@@ -554,10 +584,13 @@ class Reconciler:
             last = self._book.proposal_events(proposal.id)[-1]
             if last.at >= since and last.event.value == proposal.state.value:
                 self._say(proposal)
-        for apply_id in self._tools.applier.known():
-            self._clear_away(apply_id)
 
-    def _clear_away(self, apply_id: str) -> None:
+    def _clear_away(self) -> None:
+        """Removes what earlier daemons left of applies. Only at the start: later one may be in the making."""
+        for apply_id in self._tools.applier.known():
+            self._clear_away_one(apply_id)
+
+    def _clear_away_one(self, apply_id: str) -> None:
         """Removes what is left of an apply that never began, or whose end is written down."""
         number, applier = apply_id.partition("-")[0].removeprefix("p"), self._tools.applier
         proposal = self._book.proposal(int(number)) if number.isdecimal() else None
@@ -571,6 +604,20 @@ class Reconciler:
             applier.discard(apply_id)
         except DriftwatchError as problem:
             logger.warning(problem.message, action="repair", error=problem.code)
+
+    def _tell_if_long(self, proposal: Proposal, now: datetime) -> None:
+        """Tells, once, of an apply that takes long; another daemon, whose it is, may be there no more."""
+        run = proposal.run
+        if run is None or now - run.started_at < LONG or proposal.id in self._long:
+            return
+        said = f"Proposal {proposal.id} is still being applied after {format_duration(LONG)}, on {run.node}."
+        if run.node != self._tools.node:
+            said += (
+                " If no daemon is there any more, start one with the same state directory: it finds the "
+                "apply and says how it ended. Nothing else is applied to this stack until then."
+            )
+        self._book.tell_repair(proposal.id, said=said, at=now, topic="long")
+        self._long.add(proposal.id)
 
     def _say(self, proposal: Proposal, more: str = "") -> None:
         """Tells where a proposal stands now."""
