@@ -28,18 +28,19 @@ if TYPE_CHECKING:
 
 
 def tell(
-    connection: Connection, proposal_id: int, *, said: str, at: datetime, voice: Voice
+    connection: Connection, proposal_id: int, *, said: str, at: datetime, voice: Voice, topic: str = ""
 ) -> tuple[Announcement, ...]:
     """Tells what became of a proposal, `said` in a sentence.
 
     Nothing where there is no such proposal, and where its latest step was told before: whoever is not sure
-    whether a crash came between a step and its message tells it again.
+    whether a crash came between a step and its message tells it again. A `topic` is a word for something else
+    that is to be told of the same step, once too.
     """
     row = proposals.row_of(connection, proposal_id)
     if row is None:
         return ()
     stack = stacks.hold_row(connection, row.stack_id)
-    key = f"repair:{proposal_id}:{_number(connection, proposal_id)}"
+    key = f"repair:{proposal_id}:{_number(connection, proposal_id)}" + (f"+{topic}" if topic else "")
     if outbox.has(connection, key):
         return ()
     proposal = proposals.one(connection, proposal_id)

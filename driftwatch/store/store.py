@@ -438,10 +438,12 @@ class Store:
         """The first good check after an apply: its id, its verdict, what is still open. None: none yet."""
         return self._database.read(partial(proposals.proof, proposal=proposal))
 
-    def tell_repair(self, proposal: int, *, said: str, at: datetime) -> tuple[Announcement, ...]:
-        """Tells what became of a proposal, where its findings were told."""
+    def tell_repair(
+        self, proposal: int, *, said: str, at: datetime, topic: str = ""
+    ) -> tuple[Announcement, ...]:
+        """Tells what became of a proposal, where its findings were told: each step and topic once."""
         return self._database.write(
-            partial(repair_news.tell, proposal_id=proposal, said=said, at=at, voice=self._voice)
+            partial(repair_news.tell, proposal_id=proposal, said=said, at=at, voice=self._voice, topic=topic)
         )
 
     def wish(self, wish: Wish, at: datetime) -> int:

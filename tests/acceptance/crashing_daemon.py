@@ -1,7 +1,8 @@
 """The command line, as it is, but that it is killed with -9 at one step of a repair.
 
 TEST_CRASH_AT names the step; a crash happens once, as the next daemon is told of another step or of none.
-TEST_LOCK_FILE is a file whose appearance is the step `under the lock`.
+TEST_LOCK_FILE is a file whose appearance is the step `under the lock`, TEST_LONG the seconds after which an
+apply is told of as a long one.
 """
 
 from __future__ import annotations
@@ -76,6 +77,6 @@ if __name__ == "__main__":
     elif step:
         owner, name, before = STEPS[step]
         setattr(owner, name, dying(getattr(owner, name), before=before))
-    if unheard := os.environ.get("TEST_UNHEARD"):
-        reconcile.UNHEARD = timedelta(seconds=float(unheard))
+    if long := os.environ.get("TEST_LONG"):
+        reconcile.LONG = timedelta(seconds=float(long))
     main()
