@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, exists, func, insert, select, text, update
 
-from driftwatch.drift.stories import Origin, names_cause, origin_of
+from driftwatch.drift.stories import OWN, Origin, names_cause, origin_of
 from driftwatch.log import redact
 from driftwatch.model import (
     INCIDENT_LINES,
+    INCIDENT_PROPOSALS,
     Announcement,
     FindingStatus,
     Incident,
@@ -24,9 +25,10 @@ from driftwatch.model import (
     StackId,
     TransitionKind,
 )
+from driftwatch.store import proposals
 from driftwatch.store.codec import dump, load, writable
 from driftwatch.store.names import id_of
-from driftwatch.store.tables import FindingRow, IncidentRow, MemberRow, MessageRow, StackRow
+from driftwatch.store.tables import FindingRow, IncidentRow, MemberRow, MessageRow, ProposalRow, StackRow
 from driftwatch.store.values import Page
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Select
 
+    from driftwatch.model import Proposal
     from driftwatch.store.engine import AnyRow
 
 LISTED_LINES = 10
@@ -175,12 +178,17 @@ def prune(connection: Connection, before: datetime) -> int:
 
 
 _AT_ONCE = 500
+"""Values in one question."""
+
+REPAIR = "repair:"
+"""How the episode begins that only a proposal has: of a rollback, say, which closes no finding."""
 
 
 def _standing(connection: Connection, rows: Sequence[AnyRow], *, lines: int) -> list[Incident]:
-    """How incidents stand now, each with at most so many lines: three questions, however many they are."""
+    """How incidents stand now, each with at most so many lines: few questions, however many they are."""
     ids = [row.id for row in rows]
     members, counts, seen = _lines(connection, ids, lines), _counts(connection, ids), _seen(connection, ids)
+    proposed = _proposals(connection, ids)
     found = []
     for row in rows:
         total, over = counts.get(row.id, (0, 0))
@@ -194,6 +202,7 @@ def _standing(connection: Connection, rows: Sequence[AnyRow], *, lines: int) -> 
                 total=total,
                 open=total - over,
                 seen=digest_of(seen.get(row.id, ())),
+                proposals=tuple(proposed.get(row.id, ())),
             )
         )
     return found
@@ -235,6 +244,71 @@ def _seen(connection: Connection, ids: Sequence[int]) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for row in rows:
         found.setdefault(row.incident_id, []).append(row.fingerprint)
+    return found
+
+
+def _proposals(connection: Connection, ids: Sequence[int]) -> dict[int, list[Proposal]]:
+    """Per incident the newest of the proposals that are open for what is open in it."""
+    rows = connection.execute(
+        select(
+            MemberRow.incident_id,
+            MemberRow.episode,
+            MemberRow.story,
+            ProposalRow.id,
+            ProposalRow.stack_id,
+            ProposalRow.draft["findings"].label("findings"),
+        )
+        .join(ProposalRow, ProposalRow.stack_id == MemberRow.stack_id)
+        .where(
+            MemberRow.incident_id.in_(ids),
+            MemberRow.over_at.is_(None),
+            MemberRow.story.is_not(None),
+            ProposalRow.state.in_((*proposals.PENDING, *proposals.IN_FLIGHT)),
+        )
+        .order_by(ProposalRow.id.desc())
+    ).all()
+    stories = _stories(connection, rows)
+    chosen: dict[int, list[int]] = {}
+    for row in rows:
+        mine = chosen.setdefault(row.incident_id, [])
+        if _is_about(row, stories) and row.id not in mine and len(mine) < INCIDENT_PROPOSALS:
+            mine.append(row.id)
+    found = _by_id(connection, sorted({each for mine in chosen.values() for each in mine}))
+    return {incident_id: [found[each] for each in mine] for incident_id, mine in chosen.items()}
+
+
+def _is_about(row: AnyRow, stories: dict[tuple[int, str], str]) -> bool:
+    """Whether a proposal is told in this part: where its findings are, or in the stack's own story."""
+    if row.episode.startswith(REPAIR):
+        return bool(row.episode.rpartition(":")[2] == str(row.id))
+    told_in = {story for each in row.findings if (story := stories.get((row.stack_id, each))) is not None}
+    return row.story in (told_in or {OWN})
+
+
+def _stories(connection: Connection, rows: Iterable[AnyRow]) -> dict[tuple[int, str], str]:
+    """The story of each finding that a proposal would close, by its stack and its content."""
+    prints: dict[int, set[str]] = {}
+    for row in rows:
+        prints.setdefault(row.stack_id, set()).update(row.findings)
+    wanted = [(stack_id, each) for stack_id in sorted(prints) for each in sorted(prints[stack_id])]
+    found: dict[tuple[int, str], str] = {}
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = wanted[start : start + _AT_ONCE]
+        rows_of_some = connection.execute(
+            select(FindingRow.stack_id, FindingRow.fingerprint, FindingRow.story).where(
+                FindingRow.stack_id.in_({stack_id for stack_id, _ in some}),
+                FindingRow.fingerprint.in_({each for _, each in some}),
+            )
+        )
+        found |= {(row.stack_id, row.fingerprint): row.story for row in rows_of_some}
+    return found
+
+
+def _by_id(connection: Connection, ids: Sequence[int]) -> dict[int, Proposal]:
+    found: dict[int, Proposal] = {}
+    for start in range(0, len(ids), _AT_ONCE):
+        some = select(ProposalRow).where(ProposalRow.id.in_(ids[start : start + _AT_ONCE]))
+        found |= {row.id: proposals.stored(row) for row in connection.execute(some)}
     return found
 
 
