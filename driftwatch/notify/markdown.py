@@ -251,6 +251,8 @@ def _aside(announcement: Announcement) -> str:
 def _circumstances(announcement: Announcement) -> list[str]:
     """What is to be known beside the findings."""
     texts = []
+    if announcement.said:
+        texts.append(f"Last: {code(announcement.said, SENTENCE_LIMIT)}")
     if announcement.mass_deletion:
         sentence = code(announcement.mass_deletion, SENTENCE_LIMIT)
         texts.append(f"\N{WARNING SIGN} **So much is gone that this may not be true.** {sentence}")

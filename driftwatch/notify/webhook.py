@@ -5,7 +5,8 @@ appear):
 
     {"version": 1,
      "id": "<dedupe key, the same in every attempt>",
-     "event": "drift_found | drift_changed | resolved | check_failing | recovered",
+     "event": "drift_found | drift_changed | resolved | check_failing | recovered | replay_disagreed |
+               stale | reminder | handled | repair",
      "episode": "<the same from found to resolved, and from failing to recovered>",
      "stack": "platform/envs/prod/network", "verdict": "drifted", "commit": "<sha> | null",
      "trigger": "schedule", "at": "2026-01-02T03:04:05Z", "check_id": 42, "owners": ["@platform"],
@@ -13,7 +14,10 @@ appear):
      "findings": [                     # the worst first, at most 20
        {"address", "type", "kind", "action", "causes", "severity", "fingerprint", "counted", "message",
         "attributes": [{"path", "before", "actual", "after", "sensitive", "cause"}]}],
+     "set_aside": 2,                   # beside those: somebody snoozed or accepted them
      "opened": ["<address>"], "changed": [], "resolved": [],      # since the last announcement
+     "flapping": [],                   # from now on these come and go without a word
+     "said": "<sentence>" | null,      # what somebody did (handled), or became of a proposal (repair)
      "error": {"code", "message", "advice"} | null,
      "mass_deletion": "<sentence>" | null,
      "truncated": false}               # true: the body was too large, and `attributes` are left out
@@ -250,10 +254,13 @@ def _document(message: Message) -> dict[str, Any]:
         "check_id": told.check_id,
         "owners": told.owners,
         "total": told.total,
+        "set_aside": told.set_aside,
         "findings": [_finding(finding) for finding in told.findings],
         "opened": told.opened,
         "changed": told.changed,
         "resolved": told.resolved,
+        "flapping": told.flapping,
+        "said": told.said,
         "error": _error(told.error),
         "mass_deletion": told.mass_deletion,
         "truncated": False,

@@ -345,6 +345,20 @@ def test_one_comment_tells_all_that_came(
     )
 
 
+@pytest.mark.parametrize("kind", [TransitionKind.HANDLED, TransitionKind.REPAIR])
+def test_the_body_says_what_was_last_done(
+    a_message: Callable[..., Message],
+    an_announcement: Callable[..., Announcement],
+    an_incident: Callable[..., Incident],
+    kind: TransitionKind,
+) -> None:
+    told = an_announcement(kind, said="Proposal 12 failed: @ops")
+
+    assert "Last: `Proposal 12 failed: @ops`" in markdown.body(
+        a_message(1, told, incident=an_incident(told)), MARK
+    )
+
+
 def test_a_digest_is_called_by_its_day_and_tells_of_all_stacks(
     a_message: Callable[..., Message], an_announcement: Callable[..., Announcement]
 ) -> None:
@@ -417,7 +431,7 @@ def test_no_words_at_all_get_out_of_their_code(
     assert body.startswith(f"{MARK}\n\n")
     for line in (body + "\n" + comment).split("\n"):
         assert re.match(
-            r"(?:\Z|- |  - |### |`|<!-- |Look: |Check again: |Owners: |Why: |What differs: |Gone: "
+            r"(?:\Z|- |  - |### |`|<!-- |Look: |Check again: |Owners: |Why: |What differs: |Gone: |Last: "
             r"|Comes and goes|\*\*|Until it |These are |More does |\N{WARNING SIGN} )",
             line,
         ), line

@@ -216,6 +216,14 @@ def test_what_a_person_did_is_told_in_their_words_latest_last(
     assert "Ada" not in shown
 
 
+def test_what_became_of_a_proposal_is_told(
+    a_message: Callable[..., Message], an_announcement: Callable[..., Announcement]
+) -> None:
+    told = an_announcement(TransitionKind.REPAIR, said="Proposal 12 failed: the state is locked.")
+
+    assert "\nProposal 12 failed: the state is locked.\n" in prose.body(a_message(1, told), LIMIT)
+
+
 def test_an_incident_of_one_stack_with_a_title_is_that_stack_and_why(
     a_message: Callable[..., Message], an_announcement: Callable[..., Announcement]
 ) -> None:

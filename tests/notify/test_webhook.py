@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -28,7 +29,7 @@ from driftwatch.config.notify import NotifySettings, WebhookSettings
 from driftwatch.errors import UsageError
 from driftwatch.log import register_secret
 from driftwatch.model import ErrorReport, TransitionKind, Verdict
-from driftwatch.notify import DeliveryDeferred, DeliveryRefused, channels
+from driftwatch.notify import DeliveryDeferred, DeliveryRefused, channels, webhook
 from driftwatch.notify.address import is_allowed
 from driftwatch.notify.webhook import MAX_BODY_BYTES, WebhookChannel, body, signed_headers, verify
 
@@ -74,7 +75,14 @@ def test_the_body_is_the_announcement_as_documented(
     a_finding: Callable[..., Finding],
 ) -> None:
     told = an_announcement(
-        findings=(a_finding(message="why"),), total=57, opened=("a",), changed=("b",), resolved=("c",)
+        findings=(a_finding(message="why"),),
+        total=57,
+        set_aside=2,
+        opened=("a",),
+        changed=("b",),
+        resolved=("c",),
+        flapping=("d",),
+        said="anna snoozed it",
     )
 
     channel.deliver(a_message(3, told, channel="webhook:pager"))
@@ -92,6 +100,7 @@ def test_the_body_is_the_announcement_as_documented(
         "check_id": 42,
         "owners": ["@platform"],
         "total": 57,
+        "set_aside": 2,
         "findings": [
             {
                 "address": "aws_sqs_queue.jobs",
@@ -118,10 +127,31 @@ def test_the_body_is_the_announcement_as_documented(
         "opened": ["a"],
         "changed": ["b"],
         "resolved": ["c"],
+        "flapping": ["d"],
+        "said": "anna snoozed it",
         "error": None,
         "mass_deletion": None,
         "truncated": False,
     }
+
+
+@pytest.mark.parametrize("kind", TransitionKind)
+def test_every_event_is_named_as_documented(
+    a_message: Callable[..., Message], an_announcement: Callable[..., Announcement], kind: TransitionKind
+) -> None:
+    document = json.loads(body(a_message(1, an_announcement(kind))))
+
+    assert document["version"] == 1
+    assert re.search(rf"[| \"]{document['event']}[ |\",]", webhook.__doc__ or "")
+
+
+@pytest.mark.parametrize("kind", [TransitionKind.HANDLED, TransitionKind.REPAIR])
+def test_what_was_done_is_told_as_a_sentence(
+    a_message: Callable[..., Message], an_announcement: Callable[..., Announcement], kind: TransitionKind
+) -> None:
+    document = json.loads(body(a_message(1, an_announcement(kind, said="Proposal 12 is applied."))))
+
+    assert (document["event"], document["said"]) == (kind.value, "Proposal 12 is applied.")
 
 
 def test_a_failing_check_carries_its_error_without_detail(
