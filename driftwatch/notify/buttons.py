@@ -54,6 +54,11 @@ class Aim:
     hours: int | None = None
 
 
+def seen_of(digest: str) -> str:
+    """What a vote carries of a proposal's digest: its hexadecimal digits, without the name of the method."""
+    return digest.rpartition(":")[2]
+
+
 def value_of(aim: Aim) -> str:
     """The value of the button."""
     scope = f"one.{aim.fingerprint}" if aim.fingerprint else f"all.{aim.seen}"

@@ -11,7 +11,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from driftwatch.model import TransitionKind
+from driftwatch.model import TransitionKind, Verdict
 from driftwatch.notify.blocks import (
     HEADER_LIMIT,
     MESSAGE_LIMIT,
@@ -30,7 +30,7 @@ from driftwatch.notify.text import code, escaped, literal, plain
 from driftwatch.notify.words import CAUSES, GREEN, ICONS, KINDS, OUTCOMES, VERDICTS, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from driftwatch.model import Announcement, AttributeChange, Finding, Incident
 
@@ -43,19 +43,25 @@ DETAIL = ((4, True), (2, True), (0, True), (0, False))
 """How many attributes of a finding are shown, and whether there are menus: the first of these with which all
 findings fit."""
 
+FINDINGS_SHOWN = 30
+"""More than an announcement has; with what stands around them they stay below Slack's count of blocks."""
+
 MENUS_SHOWN = 10
 ADDRESSES_SHOWN = 5
 RESOLVED_SHOWN = 12
 
 
-def message(announcement: Announcement, pressed: Incident | None = None) -> Rendered:
+def message(
+    announcement: Announcement, pressed: Incident | None = None, repairs: Sequence[Block] = ()
+) -> Rendered:
     """The message that stands in the channel and always tells the stack's present condition.
 
-    `pressed` is the incident that its buttons act on; without one it has none.
+    `pressed` is the incident that its buttons act on; without one it has none. `repairs` are what is proposed
+    (`driftwatch.notify.render_proposals`).
     """
     opening = [header(headline(announcement)), *_noted(announcement)]
     buttons = actions(pressed) if pressed else []
-    closing = [*buttons, where_to_look(announcement.stack), _who(announcement)]
+    closing = [*repairs, *buttons, where_to_look(announcement.stack), _who(announcement)]
     room = MESSAGE_LIMIT - length(opening) - length(closing)
     return Rendered(
         text=fallback(announcement),
@@ -94,9 +100,15 @@ def fallback(announcement: Announcement) -> str:
 
 
 def icon(announcement: Announcement) -> str:
-    """The colour: where all that is left was put aside by somebody, nothing waits for anybody."""
-    rests = announcement.set_aside and not announcement.total and not announcement.kind.is_of_detector
+    """The colour: where nothing is left, or somebody put all of it aside, nothing waits for anybody."""
+    settled = announcement.set_aside or _is_repaired(announcement)
+    rests = settled and not announcement.total and not announcement.kind.is_of_detector
     return GREEN if rests else ICONS[announcement.kind]
+
+
+def _is_repaired(announcement: Announcement) -> bool:
+    """Whether it tells what became of a repair, and the stack is as it should be."""
+    return announcement.kind is TransitionKind.REPAIR and announcement.verdict is Verdict.IN_SYNC
 
 
 def outcome(announcement: Announcement) -> str:
@@ -137,7 +149,7 @@ def failure(announcement: Announcement) -> str:
 def findings(announcement: Announcement, room: int, pressed: Incident | None = None) -> list[Block]:
     """All findings with as much detail as fits; without any detail, as many as fit, and the true total."""
     room -= SENTENCE_LIMIT
-    details = [Detail.of(finding) for finding in announcement.findings]
+    details = [Detail.of(finding) for finding in announcement.findings[:FINDINGS_SHOWN]]
     menus = _menus(announcement, pressed)
     for attributes, with_menus in DETAIL:
         sections = [
@@ -232,7 +244,7 @@ def _noted(announcement: Announcement) -> list[Block]:
 def _menus(announcement: Announcement, pressed: Incident | None) -> list[Block | None]:
     return [
         menu(finding, pressed) if pressed and place < MENUS_SHOWN else None
-        for place, finding in enumerate(announcement.findings)
+        for place, finding in enumerate(announcement.findings[:FINDINGS_SHOWN])
     ]
 
 

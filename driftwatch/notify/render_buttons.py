@@ -1,4 +1,4 @@
-"""What can be pressed under an incident and beside a finding, as Slack's Block Kit.
+"""What can be pressed under an incident, beside a finding and under a proposal, as Slack's Block Kit.
 
 Pure. What a press says when it comes back is `driftwatch.notify.buttons`; whether somebody may press is asked
 then, and not here: everybody in a channel sees the same buttons.
@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from driftwatch.notify.buttons import ACTION_PREFIX, Aim, Button, read_value, value_of
+from driftwatch.notify.buttons import ACTION_PREFIX, Aim, Button, read_value, seen_of, value_of
+from driftwatch.notify.text import escaped, plain, units
 from driftwatch.notify.words import counted
 
 if TYPE_CHECKING:
-    from driftwatch.model import Finding, Incident
+    from driftwatch.model import Finding, Incident, Proposal
     from driftwatch.notify.blocks import Block
 
 DAY = 24
 WEEK = 7 * DAY
 """Of a snooze, in hours."""
+
+CONFIRM_LIMIT = 300
+"""Characters that Slack takes in the text of a question."""
 
 _UNDER_AN_INCIDENT = (
     ("Acknowledge", Button.ACKNOWLEDGE, None),
@@ -53,6 +57,34 @@ def actions(incident: Incident) -> list[Block]:
     return [{"type": "actions", "elements": [_button(label, aim, incident.open) for label, aim in aims]}]
 
 
+def votes(proposal: Proposal, does: str) -> list[Block]:
+    """The buttons under a proposal, of which it `does` something; none where a press could not be read."""
+    seen = seen_of(proposal.draft.digest)
+    approve, reject = (
+        Aim(button=button, incident=proposal.id, seen=seen) for button in (Button.APPROVE, Button.REJECT)
+    )
+    if not (_comes_back(approve) and _comes_back(reject)):
+        return []
+    asked = _asked_before(proposal, does)
+    elements = [
+        _plain_button("Approve", approve) | {"style": "primary", "confirm": asked},
+        _plain_button("Reject", reject) | {"style": "danger"},
+    ]
+    return [{"type": "actions", "elements": elements}]
+
+
+def _asked_before(proposal: Proposal, does: str) -> Block:
+    """What an approval sets going, said once more; the name of the stack gives way."""
+    tail = f" at commit {escaped(plain(proposal.draft.commit[:10]), 14)}: {does}."
+    stack = escaped(plain(str(proposal.draft.stack)), CONFIRM_LIMIT - len("Applies to ") - units(tail))
+    return {
+        "title": _label(f"Approve proposal {proposal.id}?"),
+        "text": _label(f"Applies to {stack}{tail}"),
+        "confirm": _label("Approve"),
+        "deny": _label("Cancel"),
+    }
+
+
 def menu(finding: Finding, incident: Incident) -> Block | None:
     """The menu beside a finding; None where a press could not be read again."""
     seen = finding.fingerprint
@@ -67,14 +99,18 @@ def menu(finding: Finding, incident: Incident) -> Block | None:
 
 
 def _button(label: str, aim: Aim, stacks: int) -> Block:
-    block: Block = {
+    block = _plain_button(label, aim)
+    asked = stacks > 1 and aim.button in _AT_ONCE
+    return block | {"confirm": _confirm(label, aim.button, stacks)} if asked else block
+
+
+def _plain_button(label: str, aim: Aim) -> Block:
+    return {
         "type": "button",
         "action_id": f"{ACTION_PREFIX}{aim.button}",
         "text": _label(label),
         "value": value_of(aim),
     }
-    asked = stacks > 1 and aim.button in _AT_ONCE
-    return block | {"confirm": _confirm(label, aim.button, stacks)} if asked else block
 
 
 def _confirm(label: str, button: Button, stacks: int) -> Block:

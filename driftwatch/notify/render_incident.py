@@ -2,7 +2,8 @@
 
 Pure, as `driftwatch.notify.render`, which says how one announcement looks. An incident has one message that
 always tells how things stand (`head`), and under it what happened since (`reply`). Where one cause concerns
-many stacks, each is a line; findings are shown of one of them, as an example.
+many stacks, each is a line; findings are shown of one of them, as an example. What is proposed for it stands
+in that message, too, and is decided there.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from driftwatch.notify.blocks import (
 )
 from driftwatch.notify.render import SENTENCE_LIMIT, hidden
 from driftwatch.notify.render_buttons import actions
+from driftwatch.notify.render_proposals import proposed
 from driftwatch.notify.text import code, escaped, plain, units
 from driftwatch.notify.words import GREEN, RED, YELLOW, counted
 
@@ -57,9 +59,10 @@ def head(message: Message, *, buttons: bool) -> Rendered:
     if incident is None:
         return _digest(message.all_told) if is_digest(message) else render.message(present(message.all_told))
     pressed = incident if buttons and incident.open > 0 and not _is_of_detector(message) else None
+    repairs = proposed(incident, buttons=buttons)
     if incident.total == 1 and incident.title is None:
-        return render.message(present(message.all_told), pressed)
-    return _many(message, incident, pressed)
+        return render.message(present(message.all_told), pressed, repairs)
+    return _many(message, incident, pressed, repairs)
 
 
 def reply(announcements: Sequence[Announcement]) -> Rendered:
@@ -111,12 +114,15 @@ def _is_of_detector(message: Message) -> bool:
     return message.announcement.kind.is_of_detector
 
 
-def _many(message: Message, incident: Incident, pressed: Incident | None) -> Rendered:
+def _many(
+    message: Message, incident: Incident, pressed: Incident | None, repairs: Sequence[Block]
+) -> Rendered:
     opening = [header(_headline(message, incident)), *_noted(message, incident)]
-    closing = [*(actions(pressed) if pressed else ()), _look(message, incident), _who(message, incident)]
+    buttons = actions(pressed) if pressed else ()
+    closing = [*repairs, *buttons, _look(message, incident), _who(message, incident)]
     room = MESSAGE_LIMIT - length(opening) - length(closing)
     open_lines = [line.announcement for line in incident.lines if not line.over]
-    kept = EXAMPLE_ROOM if open_lines else 0
+    kept = min(EXAMPLE_ROOM, room // 3) if open_lines else 0
     lines, shown = packed(map(_line, incident.lines), room - kept - SENTENCE_LIMIT)
     listed = [*lines, *hidden(shown, incident.total, "stack")]
     example = _example(open_lines[0], incident, room - length(listed), pressed) if open_lines else []

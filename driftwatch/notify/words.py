@@ -1,11 +1,11 @@
-"""The words for what a person reads: verdicts, kinds, causes, and the colour of a message.
+"""The words for what a person reads: verdicts, kinds, causes, proposals, and the colour of a message.
 
 Only tables; what is made of them is said where messages are put together (`driftwatch.notify.render`).
 """
 
 from __future__ import annotations
 
-from driftwatch.model import Cause, FindingKind, TransitionKind, Verdict
+from driftwatch.model import Cause, FindingKind, ProposalKind, TransitionKind, Verdict
 
 RED, YELLOW, GREEN = "\N{LARGE RED CIRCLE}", "\N{LARGE YELLOW CIRCLE}", "\N{LARGE GREEN CIRCLE}"
 
@@ -35,6 +35,11 @@ CAUSES = {
     Cause.STATE_EDIT: "state edited",
     Cause.NOISE: "noise",
     Cause.UNDETERMINED: "cause unknown",
+}
+PROPOSALS = {
+    ProposalKind.REVERT: "revert",
+    ProposalKind.DEPLOY: "deploy",
+    ProposalKind.ROLLBACK: "roll back",
 }
 ICONS = {
     TransitionKind.DRIFT_FOUND: RED,

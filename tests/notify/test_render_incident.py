@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,12 +16,21 @@ from driftwatch.log import register_secret
 from driftwatch.model import (
     AttributeChange,
     Cause,
+    Decision,
     ErrorReport,
     Finding,
     FindingKind,
+    Hold,
     Incident,
     IncidentLine,
+    PlannedChange,
+    PlanSummary,
+    Proposal,
+    ProposalDraft,
+    ProposalKind,
+    ProposalState,
     Severity,
+    StackId,
     TransitionKind,
     Verdict,
 )
@@ -34,6 +43,7 @@ if TYPE_CHECKING:
 
     from driftwatch.model import Announcement, Message
 
+AT = datetime(2026, 1, 2, 12, tzinfo=UTC)
 TITLE = "commit 1a2b3c4d5e is not applied"
 DETECTOR = [kind for kind in TransitionKind if kind.is_of_detector]
 DRIFT = [kind for kind in TransitionKind if not kind.is_of_detector]
@@ -136,6 +146,22 @@ def test_what_was_done_since_shows_in_what_was_found(
     assert now.said == "anna snoozed it"
     assert now.mass_deletion == "9 of 10 are gone."
     assert [finding.address for finding in now.findings] == ["aws_x.b"]
+
+
+def test_what_became_of_a_repair_shows_in_what_was_found(
+    an_announcement: Callable[..., Announcement], a_finding: Callable[..., Finding]
+) -> None:
+    """The kind and the colour are those of the drift, also after its end."""
+    found = an_announcement(mass_deletion="9 of 10 are gone.")
+    repair = an_announcement(TransitionKind.REPAIR, total=1, findings=(a_finding(),), said="It is applied.")
+    proved = an_announcement(TransitionKind.REPAIR, verdict=Verdict.IN_SYNC, said="It is proved.")
+    resolved = an_announcement(TransitionKind.RESOLVED)
+
+    assert present([found, repair]) == replace(found, said="It is applied.")
+    assert render.headline(present([found, repair])).startswith("\N{LARGE RED CIRCLE}")
+    assert render.headline(present([repair])).startswith("\N{LARGE RED CIRCLE}")
+    assert render.headline(present([resolved, proved])).startswith("\N{LARGE GREEN CIRCLE}")
+    assert render.headline(proved).startswith("\N{LARGE GREEN CIRCLE}")
 
 
 def test_what_was_reopened_after_the_end_is_not_resolved(
@@ -407,6 +433,7 @@ def test_a_reply_that_is_cut_counts_what_it_hides(stacks: Callable[..., list[Ann
         (TransitionKind.DRIFT_CHANGED, Severity.HIGH, ("aws_x.y",), False),
         (TransitionKind.REMINDER, Severity.CRITICAL, ("aws_x.y",), False),
         (TransitionKind.HANDLED, Severity.CRITICAL, ("aws_x.y",), False),
+        (TransitionKind.REPAIR, Severity.CRITICAL, ("aws_x.y",), False),
     ],
 )
 def test_only_what_is_critical_and_new_leaves_its_thread(
@@ -682,9 +709,44 @@ def test_names_cannot_mention_link_or_turn_a_line_round(
             flapping=(name,),
             said=name,
         )
-        for rendered in everything_said_of(of(told, told, title=name, open=2)):
-            assert_within_limits(rendered)
-            assert_tame(rendered)
+        for state in ProposalState:
+            asked = (proposal(name, state=state),) * 5
+            for rendered in everything_said_of(of(told, told, title=name, open=2, proposals=asked)):
+                assert_within_limits(rendered)
+                assert_tame(rendered)
+
+
+def proposal(name: str, **other: Any) -> Proposal:
+    """One in which every word of others is `name`."""
+    change = PlannedChange(address=name, type=name, actions=("delete", "create"), attributes=(name,))
+    draft = ProposalDraft(
+        stack=StackId(repository=name, path=name, workspace=name),
+        kind=ProposalKind.REVERT,
+        commit=name,
+        digest=f"sha256:{12:064x}",
+        findings=(name,),
+        addresses=(name,),
+        summary=PlanSummary(
+            adds=10**6, updates=10**6, destroys=10**6, replaces=1, changes=(change,) * 100, outputs=(name,)
+        ),
+        reason=name,
+        created_by=name,
+        created_at=AT,
+        expires_at=AT,
+        automatic=False,
+        risks=(name,) * 10,
+        author=name,
+    )
+    said = [
+        Decision(by=f"{name}{place}", at=AT, via="slack", approves=True, digest=draft.digest)
+        for place in range(10)
+    ]
+    held = Hold(reason=name, sentence=name, until=AT)
+    return Proposal(
+        **({"id": 10**14, "state": ProposalState.WAITING, "draft": draft} | other),
+        decisions=tuple(said),
+        held=held,
+    )
 
 
 def test_a_backtick_in_the_name_of_a_stack_does_not_end_its_code_span(
@@ -720,7 +782,8 @@ def test_a_registered_secret_is_blotted_out_wherever_it_stands(
             mass_deletion=canary,
             said=canary,
         )
-        for rendered in everything_said_of(of(told, told, title=canary, open=2)):
+        asked = (proposal(canary), proposal(canary, state=ProposalState.PROPOSED))
+        for rendered in everything_said_of(of(told, told, title=canary, open=2, proposals=asked)):
             assert canary not in json.dumps([rendered.text, rendered.blocks])
 
 
@@ -779,6 +842,58 @@ findings = st.builds(
 reports = st.builds(ErrorReport, code=nasty_text, message=nasty_text, advice=st.none() | nasty_text)
 
 
+proposals = st.builds(
+    Proposal,
+    id=st.integers(1, 10**15 - 1),
+    state=st.sampled_from(ProposalState),
+    draft=st.builds(
+        ProposalDraft,
+        stack=st.builds(StackId, repository=nasty_text, path=nasty_text, workspace=nasty_text),
+        kind=st.sampled_from(ProposalKind),
+        commit=nasty_text,
+        digest=st.just(f"sha256:{'0d' * 32}") | nasty_text,
+        findings=names,
+        addresses=names,
+        summary=st.builds(
+            PlanSummary,
+            adds=st.integers(0, 10**6),
+            updates=st.integers(0, 10**6),
+            destroys=st.integers(0, 10**6),
+            replaces=st.integers(0, 10**6),
+            changes=st.lists(
+                st.builds(
+                    PlannedChange,
+                    address=nasty_text,
+                    type=nasty_text,
+                    actions=st.just(("update",)) | st.just(("delete",)),
+                ),
+                max_size=8,
+            ).map(tuple),
+            outputs=names,
+        ),
+        reason=nasty_text,
+        created_by=nasty_text,
+        created_at=st.just(AT),
+        expires_at=st.none() | st.just(AT),
+        automatic=st.booleans(),
+        risks=names,
+        author=st.none() | nasty_text,
+    ),
+    decisions=st.lists(
+        st.builds(
+            Decision,
+            by=nasty_text,
+            at=st.just(AT),
+            via=st.just("slack"),
+            approves=st.booleans(),
+            digest=st.just(f"sha256:{'0d' * 32}"),
+        ),
+        max_size=5,
+    ).map(tuple),
+    held=st.none() | st.builds(Hold, reason=nasty_text, sentence=nasty_text, until=st.none() | st.just(AT)),
+)
+
+
 @st.composite
 def announcements(draw: st.DrawFn, make: Callable[..., Announcement], kind: TransitionKind) -> Announcement:
     return make(
@@ -824,6 +939,7 @@ def test_any_incident_keeps_within_slacks_limits_and_has_no_markup_of_others(
         total=data.draw(st.integers(1, 10**6)),
         open=data.draw(st.integers(0, 10**6)),
         seen=data.draw(st.just("5eed" * 8) | nasty_text),
+        proposals=data.draw(st.lists(proposals, max_size=5).map(tuple)),
     )
 
     for rendered in everything_said_of(message):
@@ -860,6 +976,7 @@ def assert_within_limits(rendered: Any) -> None:
         confirm = button.get("confirm", {})
         assert all(length(confirm[key]["text"]) <= 30 for key in confirm if key in ("confirm", "deny"))
         assert all(length(confirm[key]["text"]) <= 100 for key in confirm if key == "title")
+        assert all(length(confirm[key]["text"]) <= 300 for key in confirm if key == "text")
     for menu in elements(rendered, "overflow"):
         assert 2 <= len(menu["options"]) <= 5
         for option in menu["options"]:
