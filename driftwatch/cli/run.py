@@ -12,7 +12,7 @@ from driftwatch.cli.clock import now
 from driftwatch.cli.compose import LeadersOutbox, application, read_settings
 from driftwatch.drift.health import configured_age
 from driftwatch.errors import UnknownStackError
-from driftwatch.model import JobState, Trigger
+from driftwatch.model import JobState
 from driftwatch.notify import Sender
 from driftwatch.pipeline.admissions import Clerk
 from driftwatch.pipeline.check import check
@@ -20,6 +20,7 @@ from driftwatch.pipeline.housekeeping import Housekeeping
 from driftwatch.pipeline.presses import Desk
 from driftwatch.pipeline.propose import Proposer
 from driftwatch.pipeline.reconcile import Reconciler, Tools
+from driftwatch.pipeline.votes import Votes
 from driftwatch.policy.rights import People
 from driftwatch.policy.windows import Windows
 from driftwatch.service import Checked, Daemon, Notifier, StateLock
@@ -127,7 +128,7 @@ def _listen_to_slack(app: Application, daemon: Daemon) -> SlackIntake | None:
         ledger=app.store,
         people=People.compile(app.settings.users),
         replies=SlackReplies(slack),
-        check=lambda stack, by: app.store.enqueue(stack, Trigger.MANUAL, requested_by=by, at=now()),
+        votes=Votes(book=app.store, terms=app.settings.repair.approvals, clock=now),
         clock=now,
     )
     intake = SlackIntake(slack, desk.take, now)

@@ -1,15 +1,15 @@
-"""A press: somebody outside the terminal wants something of a finding, or of all that is open in an incident.
+"""A press: somebody outside the terminal wants something of a finding, of an incident, or of a proposal.
 
     taken once → who is it? → may they? → is it still what they saw? → do it → audit → answer
 
 Default deny: whoever is not under `users:` may do nothing, and is told so. Each press is in the audit twice:
 that it came, before anything is done, which is also what makes one that is delivered twice be taken once; and
-what came of it.
+what came of it. Nothing is applied from here: a press for a repair leaves a wish, of which the daemon makes a
+proposal, and a vote on a proposal is counted (`driftwatch.pipeline.votes`).
 """
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -19,16 +19,18 @@ from driftwatch import log
 from driftwatch.drift import Accept, Acknowledge, Press, Reopen, Snooze
 from driftwatch.drift.explain import explain
 from driftwatch.errors import DriftwatchError
-from driftwatch.model import DEFAULT_WORKSPACE, Right
+from driftwatch.model import Cause, Proposal, ProposalKind, ProposalState, Right, Wish
 from driftwatch.notify.buttons import Button
+from driftwatch.pipeline.votes import Vote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from driftwatch.drift.lifecycle import Action, Refused
     from driftwatch.model import Incident, StackId, StoredFinding
     from driftwatch.notify.slack_intake import Pressed
+    from driftwatch.pipeline.votes import Votes
     from driftwatch.policy.rights import People, Person
 
 USUAL_SNOOZE = timedelta(days=1)
@@ -37,6 +39,8 @@ LONGEST_SNOOZE = timedelta(days=366)
 DETAILS_SHOWN = 10
 """Findings in an answer; it is for one person's eyes and for reading."""
 REFUSALS_SHOWN = 3
+REPAIRS_AT_ONCE = 50
+"""Stacks of which one press asks for a repair: each is a plan, and a proposal that somebody decides on."""
 
 NEEDED: Mapping[Button, Right] = {
     Button.ACKNOWLEDGE: Right.ACKNOWLEDGE,
@@ -45,6 +49,8 @@ NEEDED: Mapping[Button, Right] = {
     Button.ACCEPT: Right.ACCEPT,
     Button.REPAIR: Right.APPLY,
     Button.DETAILS: Right.VIEW,
+    Button.APPROVE: Right.APPROVE,
+    Button.REJECT: Right.APPROVE,
 }
 """The right that each button asks for."""
 
@@ -74,7 +80,19 @@ class Done(Protocol):
     def refused(self) -> Sequence[Refused]: ...
 
 
-class Ledger(Protocol):
+class Repairs(Protocol):
+    """Where proposals are kept, and what is wished for."""
+
+    def findings_of(self, stack: StackId) -> Sequence[StoredFinding]: ...
+
+    def latest_proposals(self, stack: StackId) -> Sequence[Proposal]: ...
+
+    def wishes(self) -> Mapping[int, Wish]: ...
+
+    def wish(self, wish: Wish, at: datetime) -> int: ...
+
+
+class Ledger(Repairs, Protocol):
     """Where incidents, findings and the audit are kept."""
 
     def incident(self, id: int) -> Incident | None: ...  # noqa: A002  (the seam's)
@@ -117,12 +135,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """Takes presses. `check` queues a check of a stack, asked for by somebody."""
+    """Takes presses."""
 
     ledger: Ledger
     people: People
     replies: Replies
-    check: Callable[[StackId, str], object]
+    votes: Votes
     clock: Callable[[], datetime]
 
     def take(self, pressed: Pressed) -> None:
@@ -138,8 +156,11 @@ class Desk:
         if not self._note(pressed, person, "asked", key=f"slack:{pressed.key}"):
             logger.info("A press came twice and is taken once.", action="press")
             return
-        answer = self._answer(pressed, person)
-        self._note(pressed, person, answer.outcome)
+        if person is not None and pressed.aim.button.is_vote:
+            answer = self._vote(pressed, person)
+        else:
+            answer = self._answer(pressed, person)
+            self._note(pressed, person, answer.outcome)
         logger.info(
             "Somebody pressed a button.",
             action="press",
@@ -166,6 +187,19 @@ class Desk:
         if is_whole and pressed.aim.seen != incident.seen:
             return _refusal("outdated", "This has changed since the message was shown: look at it again.")
         return self._do(pressed, person, aimed)
+
+    def _vote(self, pressed: Pressed, person: Person) -> Answer:
+        """What came of a vote; it is in the audit by then."""
+        aim = pressed.aim
+        vote = Vote(
+            proposal=aim.incident,
+            approves=aim.button is Button.APPROVE,
+            seen=aim.seen,
+            via="slack",
+            reason=pressed.reason,
+        )
+        counted = self.votes.cast(vote, person)
+        return Answer(outcome=counted.outcome, sentences=(counted.sentence,))
 
     def _do(self, pressed: Pressed, person: Person, aimed: Sequence[Aimed]) -> Answer:
         match pressed.aim.button:
@@ -194,10 +228,31 @@ class Desk:
         return Answer(outcome="done", sentences=(said, *refused[:REFUSALS_SHOWN]))
 
     def _repair(self, person: Person, aimed: Sequence[Aimed]) -> Answer:
+        """Has a repair proposed for each stack of which none is; who decides on it is asked then."""
         stacks = sorted({each.stack for each in aimed}, key=str)
-        for stack in stacks:
-            self.check(stack, person.name)
-        return Answer(outcome="done", sentences=tuple(_how_to_repair(stacks)))
+        wanted = {each.id for each in aimed}
+        asked_for = {wish.stack for wish in self.ledger.wishes().values()}
+        open_, made = [], []
+        for stack in stacks[:REPAIRS_AT_ONCE]:
+            known = [each for each in self.ledger.latest_proposals(stack) if each.state.is_open]
+            open_ += known
+            if not known:
+                kind = self._kind_of_repair(stack, wanted)
+                if stack not in asked_for:
+                    self.ledger.wish(Wish(stack=stack, kind=kind, by=person.name), self.clock())
+                made.append(f"{_TO[kind]} {stack}")
+        left = len(stacks) - REPAIRS_AT_ONCE
+        return Answer(outcome="done", sentences=tuple(_repairs(open_, made, left)))
+
+    def _kind_of_repair(self, stack: StackId, wanted: Collection[int]) -> ProposalKind:
+        """To revert, where all of it was changed by hand; else what waits in the code has to go along."""
+        causes = {
+            cause
+            for found in self.ledger.findings_of(stack)
+            if found.id in wanted
+            for cause in found.finding.causes
+        }
+        return ProposalKind.REVERT if causes - {Cause.NOISE} == {Cause.OUT_OF_BAND} else ProposalKind.DEPLOY
 
     def _details(self, aimed: Sequence[Aimed]) -> Iterator[str]:
         for each in islice(aimed, DETAILS_SHOWN):
@@ -212,12 +267,13 @@ class Desk:
     def _note(self, pressed: Pressed, person: Person | None, outcome: str, *, key: str | None = None) -> bool:
         aim = pressed.aim
         which = f"finding {aim.fingerprint}" if aim.fingerprint else "all that is open"
+        subject = f"proposal {aim.incident}" if aim.button.is_vote else f"incident {aim.incident}, {which}"
         return self.ledger.note(
             at=self.clock(),
             actor=person.name if person else f"slack:{pressed.member}",
             via="slack",
             action=aim.button,
-            subject=f"incident {aim.incident}, {which}",
+            subject=subject,
             outcome=outcome,
             reason=pressed.reason,
             key=key,
@@ -292,22 +348,42 @@ def _counted(aimed: Sequence[Aimed]) -> str:
     return f"What differs in {len(aimed)} findings of {stacks} {'stack' if stacks == 1 else 'stacks'}"
 
 
-def _how_to_repair(stacks: Sequence[StackId]) -> Iterator[str]:
-    """What a person does; driftwatch itself applies nothing in this version."""
-    yield "A check of each stack is queued, so that you see how it is now. Then, at the commit that it names:"
-    for stack in stacks[:DETAILS_SHOWN]:
-        yield f"{stack}: {_commands(stack)}"
-    if len(stacks) > DETAILS_SHOWN:
-        yield f"… and {len(stacks) - DETAILS_SHOWN} stacks more."
-    yield "driftwatch applies nothing by itself; the check after yours tells here that it is resolved."
+_TO = {
+    ProposalKind.REVERT: "to revert",
+    ProposalKind.DEPLOY: "to deploy",
+    ProposalKind.ROLLBACK: "to roll back",
+}
 
 
-def _commands(stack: StackId) -> str:
-    where = shlex.quote(stack.path)
-    select = (
-        []
-        if stack.workspace == DEFAULT_WORKSPACE
-        else [f"terraform workspace select {shlex.quote(stack.workspace)}"]
-    )
-    steps = [f"cd {where}", *select, "terraform plan -out=repair.tfplan", "terraform apply repair.tfplan"]
-    return " && ".join(steps[:-1]) + f"; read it; {steps[-1]}"
+def _repairs(proposals: Sequence[Proposal], made: Sequence[str], left: int) -> Iterator[str]:
+    """What is proposed already, and what is going to be."""
+    for proposal in proposals[:DETAILS_SHOWN]:
+        draft = proposal.draft
+        yield f"Proposal {proposal.id}, {_TO[draft.kind]} {draft.stack}, {_stands(proposal)}"
+    if len(proposals) > DETAILS_SHOWN:
+        yield f"… and {len(proposals) - DETAILS_SHOWN} proposals more: driftwatch proposals list"
+    for what in made[:DETAILS_SHOWN]:
+        yield f"A proposal {what} is being made."
+    if len(made) > DETAILS_SHOWN:
+        yield f"… and {len(made) - DETAILS_SHOWN} more."
+    if made:
+        yield "It appears in this thread once it is planned. Nothing is applied before it is approved."
+    if left > 0:
+        yield f"{left} stacks are left for the next press."
+
+
+def _stands(proposal: Proposal) -> str:
+    """Where an open proposal stands, and what a person can do about it."""
+    match proposal.state:
+        case ProposalState.APPLYING:
+            return "is being applied."
+        case ProposalState.APPLIED:
+            return "is applied, and waits for the check that proves it."
+        case ProposalState.WAITING if proposal.held:
+            return f"waits: {proposal.held.sentence}"
+        case ProposalState.APPROVED:
+            return "is approved, and is applied as soon as it may be."
+        case _ if proposal.draft.automatic:
+            return "is applied by itself as soon as it may be."
+        case _:
+            return "waits to be approved: press Approve under it."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from driftwatch.config.repair import ApprovalSettings
 from driftwatch.config.settings import PersonSettings
 from driftwatch.drift.lifecycle import LONGEST_REASON
 from driftwatch.errors import StoreUnavailableError, UnknownStackError
@@ -20,10 +21,14 @@ from driftwatch.model import (
     Evidence,
     Finding,
     FindingStatus,
+    Hold,
+    PlanSummary,
+    ProposalDraft,
+    ProposalKind,
     Right,
     StackDeclaration,
-    StackId,
     TransitionKind,
+    Wish,
 )
 from driftwatch.notify.buttons import Aim, Button
 from driftwatch.notify.slack_intake import Pressed
@@ -32,9 +37,11 @@ from driftwatch.pipeline.presses import (
     LONGEST_SNOOZE,
     NEEDED,
     REFUSALS_SHOWN,
+    REPAIRS_AT_ONCE,
     USUAL_SNOOZE,
     Desk,
 )
+from driftwatch.pipeline.votes import Votes
 from driftwatch.policy.rights import People
 from driftwatch.store import Store, Voice
 from driftwatch.store.sqlite import DATABASE_FILE
@@ -51,7 +58,7 @@ BUTTONS = (
     *(Button.REPAIR, Button.DETAILS),
 )
 """Those that are about findings."""
-EVERYTHING = ("view", "check", "acknowledge", "accept", "apply")
+EVERYTHING = ("view", "check", "acknowledge", "accept", "approve", "apply")
 NOW = after(10)
 
 
@@ -79,7 +86,6 @@ class Room:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.ears = Ears()
-        self.checks: list[tuple[StackId, str]] = []
         self.now = NOW
         self.presses = 0
         self.allow(anna=person(ANNA))
@@ -89,7 +95,7 @@ class Room:
             ledger=self.store,
             people=People.compile(people),
             replies=self.ears,
-            check=lambda stack, by: self.checks.append((stack, by)),
+            votes=Votes(book=self.store, terms=ApprovalSettings(), clock=lambda: self.now),
             clock=lambda: self.now,
         )
 
@@ -125,6 +131,9 @@ class Room:
         assert len(told) <= 1, "a press has one answer"
         assert all(whom == member for whom, _ in told)
         return "\n".join(told[0][1]) if told else ""
+
+    def wishes(self) -> list[Wish]:
+        return list(self.store.wishes().values())
 
     def statuses(self) -> list[str]:
         return [str(each.status) for each in reversed(self.store.findings().items)]
@@ -226,20 +235,107 @@ def test_something_is_accepted_with_a_reason(room: Room, days: int | None, until
     assert room.store.audit().items[0].reason == "see DNS-12"
 
 
-def test_how_to_repair_is_said_and_the_stacks_are_checked(room: Room) -> None:
-    """Nothing is applied, and what is shown can be pasted whatever a directory is called."""
-    for number in range(1, DETAILS_SHOWN + 3):
+def test_a_repair_is_wished_for_in_every_stack(room: Room) -> None:
+    """What was changed by hand is reverted; where the code waits, that goes along, and so it is deployed."""
+    by_hand, waits = Cause.OUT_OF_BAND, Cause.UNAPPLIED_COMMIT
+    room.record(1, finding(causes=(by_hand,)), finding("cloud_queue.x", causes=(by_hand, Cause.NOISE)))
+    room.record(2, finding("cloud_queue.y"), finding("cloud_queue.z", causes=(by_hand, waits)))
+    room.record(3, finding("cloud_queue.w", causes=(Cause.UNDETERMINED,)))
+    answers = [room.press(room.aim(Button.REPAIR, incident)) for incident in (1, 2, 3)]
+    assert answers[0].split("\n") == [
+        "A proposal to revert platform/envs/s001 is being made.",
+        "It appears in this thread once it is planned. Nothing is applied before it is approved.",
+    ]
+    deploy = ProposalKind.DEPLOY
+    kinds = {stack_id(1): ProposalKind.REVERT, stack_id(2): deploy, stack_id(3): deploy}
+    assert room.wishes() == [Wish(stack=stack, kind=kind, by="anna") for stack, kind in kinds.items()]
+    assert set(room.statuses()) == {"open"}, "nobody looks after it by that"
+    assert {outcome for _, _, outcome in room.audited()} == {"done"}
+
+
+def test_a_repair_that_is_being_made_is_not_asked_for_again(room: Room) -> None:
+    room.record(1, finding())
+    answers = {room.press(room.aim(Button.REPAIR)) for _ in range(3)}
+    assert len(answers) == 1
+    assert len(room.wishes()) == 1
+
+
+def test_one_press_asks_for_so_many_repairs_and_the_next_for_the_rest(room: Room) -> None:
+    for number in range(1, REPAIRS_AT_ONCE + 4):
         room.record(number, waiting())
-    odd = StackId(repository="platform", path="envs/$(rm -rf ~)", workspace="a;b")
-    check = replace(result(1, waiting()), stack=odd)
-    room.store.record_check(check, declaration=StackDeclaration(id=odd), channels=[])
-    answer = room.press(room.aim(Button.REPAIR))
-    assert "cd 'envs/$(rm -rf ~)' && terraform workspace select 'a;b' && terraform plan" in answer
-    assert "… and 3 stacks more." in answer
-    assert room.checks == sorted(room.checks, key=str)
-    assert len(room.checks) == DETAILS_SHOWN + 3
-    assert {by for _, by in room.checks} == {"anna"}
-    assert set(room.statuses()) == {"open"}
+    lines = room.press(room.aim(Button.REPAIR)).split("\n")
+    assert len(lines) == DETAILS_SHOWN + 3
+    assert f"… and {REPAIRS_AT_ONCE - DETAILS_SHOWN} more." in lines
+    assert lines[-1] == "3 stacks are left for the next press."
+    assert len(room.wishes()) == REPAIRS_AT_ONCE
+
+
+def propose(room: Room, number: int = 1, **words: Any) -> int:
+    """A proposal to revert the one finding of a stack."""
+    standard: dict[str, Any] = {
+        "stack": stack_id(number),
+        "kind": ProposalKind.REVERT,
+        "commit": "c0ffee",
+        "digest": f"sha256:{number:064x}",
+        "findings": (finding().fingerprint,),
+        "addresses": (finding().address,),
+        "summary": PlanSummary(adds=0, updates=1, destroys=0, replaces=0),
+        "reason": "somebody opened the port",
+        "created_by": "driftwatch",
+        "created_at": START,
+        "expires_at": after(1440),
+        "automatic": False,
+    }
+    return room.store.propose(ProposalDraft(**(standard | words))).id
+
+
+def test_a_repair_that_is_proposed_already_is_named_and_not_asked_for_again(room: Room) -> None:
+    """Also how it stands: who asks wants to know what to do now."""
+    room.record(1, finding())
+    number = propose(room)
+    told = f"Proposal {number}, to revert platform/envs/s001, "
+    asked = "waits to be approved: press Approve under it."
+    assert room.press(room.aim(Button.REPAIR)) == f"{told}{asked}"
+    vote = Aim(button=Button.APPROVE, incident=number, seen=f"{1:064x}")
+    assert room.press(vote).startswith(f"You approved proposal {number}.")
+    assert room.press(room.aim(Button.REPAIR)) == f"{told}is approved, and is applied as soon as it may be."
+    room.store.hold(number, Hold(reason="deny_window", sentence="The freeze lasts."), NOW)
+    assert room.press(room.aim(Button.REPAIR)) == f"{told}waits: The freeze lasts."
+    assert room.wishes() == []
+
+
+def test_a_repair_that_comes_by_itself_is_said_to(room: Room) -> None:
+    room.record(1, finding())
+    propose(room, automatic=True)
+    assert room.press(room.aim(Button.REPAIR)).endswith("is applied by itself as soon as it may be.")
+
+
+# ---- Votes ---------------------------------------------------------------------------------------------
+
+
+def test_a_vote_is_counted_once_and_audited_twice(room: Room) -> None:
+    """That it came, and what came of it; delivered twice it is one."""
+    room.allow(anna=person(ANNA, rights=("approve",)))
+    room.record(1, finding())
+    number = propose(room)
+    vote = Aim(button=Button.APPROVE, incident=number, seen=f"{1:064x}")
+    said = f"You approved proposal {number}. It is applied as soon as it may be."
+    assert room.press(vote, key="k") == said
+    assert room.press(vote, key="k") == ""
+    rows = [(row.actor, row.action, row.outcome) for row in reversed(room.store.audit().items)]
+    assert rows == [("anna", "approve", "asked"), ("anna", "approve", "approved")]
+    assert {row.subject.partition(" (")[0] for row in room.store.audit().items} == {f"proposal {number}"}
+
+
+@pytest.mark.parametrize("button", [Button.APPROVE, Button.REJECT])
+def test_whoever_is_not_known_decides_on_nothing(room: Room, button: Button) -> None:
+    """And hears nothing of what is proposed."""
+    room.record(1, finding())
+    number = propose(room)
+    answer = room.press(Aim(button=button, incident=number, seen=f"{1:064x}"), STRANGER)
+    assert answer.startswith("Not done: nobody here knows you.")
+    assert room.audited() == [(f"slack:{STRANGER}", str(button), "refused: unknown_person")]
+    assert room.store.proposal(number).decisions == ()  # type: ignore[union-attr]
 
 
 def test_details_are_shown_for_as_many_as_anybody_reads(room: Room) -> None:
@@ -265,7 +361,7 @@ def test_whoever_is_not_known_may_do_nothing(room: Room, button: Button) -> None
             assert STRANGER in answer
             assert "queue" not in answer
             assert "platform" not in answer
-    assert (room.statuses(), room.checks, room.ears.questions) == (["open"], [], [])
+    assert (room.statuses(), room.wishes(), room.ears.questions) == (["open"], [], [])
     assert set(room.audited()) == {(f"slack:{STRANGER}", str(button), "refused: unknown_person")}
 
 
@@ -338,7 +434,7 @@ def test_what_has_changed_since_it_was_shown_is_not_touched(room: Room, button: 
     room.record(1, waiting(actual=1), at=after(1))
     for aim in aims:
         assert "look at it again" in room.press(aim, reason="because")
-    assert (room.statuses(), room.checks) == (["changed"], [])
+    assert (room.statuses(), room.wishes()) == (["changed"], [])
     assert {outcome for _, _, outcome in room.audited()} == {"refused: outdated"}
 
 
@@ -469,12 +565,16 @@ def test_while_the_database_is_away_nothing_can_be_done_and_that_is_said(
     assert "a-reason-to-be-private" not in capsys.readouterr().out
 
 
-def test_a_stack_that_is_gone_meanwhile_cannot_be_checked(room: Room) -> None:
-    def check(stack: StackId, by: str) -> None:
-        raise UnknownStackError(f"no stack {stack}")
+def test_a_stack_that_is_gone_meanwhile_is_not_repaired(room: Room) -> None:
+    class Gone:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(room.store, name)
+
+        def wish(self, wish: Wish, at: datetime) -> int:  # noqa: ARG002  (the seam's)
+            raise UnknownStackError(f"no stack {wish.stack}")
 
     room.record(1, waiting())
-    room.desk = replace(room.desk, check=check)
+    room.desk = replace(room.desk, ledger=Gone())
     assert room.press(room.aim(Button.REPAIR)).startswith("driftwatch cannot do anything just now")
 
 
