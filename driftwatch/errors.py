@@ -10,6 +10,7 @@ DriftwatchError
 │   ├── RemoteRefusedError        credentials or rights
 │   ├── BranchMissingError
 │   ├── UnsafeRepositoryError     a ref, a path, a link or a file that is refused
+│   ├── NotMergedError            a commit that is not on the branch
 │   ├── SubmoduleMissingError
 │   ├── RepositoryTooLargeError
 │   ├── RepositoryBusyError · RepositoryInterruptedError · MirrorDamagedError   retry
@@ -181,6 +182,13 @@ class RepositoryBusyError(RepositoryError):
 
     code = "repository_busy"
     remedy = Remedy.RETRY
+
+
+class NotMergedError(RepositoryError):
+    """A commit that is not on the branch: nobody agreed that it may be deployed."""
+
+    code = "not_merged"
+    default_advice = "Name a commit of the branch, or merge it first."
 
 
 class MirrorDamagedError(RepositoryError):

@@ -375,6 +375,11 @@ class Mirror:
         output = self._git().run("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
         return output.stdout.decode().strip() if output.succeeded else None
 
+    def is_merged(self, commit: str) -> bool:
+        """Whether a commit is the branch's head or an ancestor of it; false for one that is not there."""
+        head = self.head()
+        return head is not None and self._is_ancestor(_checked(commit), head)
+
     def _is_ancestor(self, older: str, newer: str) -> bool:
         return self._git().run("merge-base", "--is-ancestor", older, newer).succeeded
 

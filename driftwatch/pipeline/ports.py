@@ -57,6 +57,9 @@ class Checkouts(Protocol):
 
     def tree(self, commit: str, paths: Sequence[str]) -> str: ...
 
+    def is_merged(self, commit: str) -> bool:
+        """Whether a commit is on the branch."""
+
 
 class Repository(Source, Checkouts, Protocol):
     """Both at once; the git adapter's mirror is one."""

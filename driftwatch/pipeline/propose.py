@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from driftwatch import log
+from driftwatch.errors import NotMergedError
 from driftwatch.model import (
     DRIFTWATCH,
     FindingStatus,
@@ -111,6 +112,10 @@ class Proposer:
     def grant(self, wish: Wish, stop: threading.Event) -> Proposal:
         """Proposes what a person asked for. Raises as a plan does, and UnknownStackError."""
         commit = wish.commit if wish.kind is ProposalKind.ROLLBACK else None
+        if commit is not None and not self.workshop.checkouts[wish.stack.repository].is_merged(commit):
+            raise NotMergedError(
+                f"{commit[:10]} is no commit of the branch that {wish.stack} is deployed from"
+            )
         subject = subject_of(
             wish.stack, self.workshop, commit=commit, pinned=wish.kind is ProposalKind.REVERT
         )

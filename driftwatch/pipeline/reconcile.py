@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -246,6 +246,7 @@ class Reconciler:
         self._looked_at: datetime | None = None
         self._asked_at: datetime | None = None
         self._long: set[int] = set()
+        self._leases: dict[int, ExitStack] = {}
         self._is_clear = False
         self._owes_words = True
         self._is_cut_off = False
@@ -433,7 +434,9 @@ class Reconciler:
     def _apply(self, proposal: Proposal, subject: Subject) -> None:
         workshop, applier = self._tools.proposer.workshop, self._tools.applier
         apply_id = f"p{proposal.id}-{secrets.token_hex(4)}"
-        with workshop.checkouts[subject.stack.repository].checkout(subject.commit) as checkout:
+        with ExitStack() as lease:
+            checkouts = workshop.checkouts[subject.stack.repository]
+            checkout = lease.enter_context(checkouts.checkout(subject.commit))
             request = apply_request(subject, checkout, workshop.work)
             with applier.prepare(request, apply_id, self._stop) as prepared:
                 if self._stop.is_set() or not self._begin(proposal, subject, prepared):
@@ -446,6 +449,7 @@ class Reconciler:
                     self._end(proposal, ProposalState.FAILED, outcome=f"not started: {problem.message}")
                     applier.discard(apply_id)
                     return
+                self._leases[proposal.id] = lease.pop_all()
                 self._book.note_process(proposal.id, started.pid, int(started.pid_started or 0))
 
     def _begin(self, proposal: Proposal, subject: Subject, prepared: Prepared) -> bool:
@@ -472,8 +476,12 @@ class Reconciler:
     def _watch(self, proposal: Proposal) -> None:
         """Writes how an apply ended, once it has."""
         applier, run = self._tools.applier, proposal.run
-        if run is None or applier.look(run.id).state is ApplyState.RUNNING:
+        if run is None:
             return
+        if applier.look(run.id).state is ApplyState.RUNNING:
+            self._keep_checkout(proposal)
+            return
+        self._leases.pop(proposal.id, ExitStack()).close()
         knows_secrets = self._recognise(proposal)
         look, outcome = applier.look(run.id), applier.outcome(run.id)
         state, said = _ended(look, outcome, is_redacted=knows_secrets)
@@ -486,6 +494,19 @@ class Reconciler:
         self._end(proposal, state, outcome=said, exit_code=look.exit_code, output=output)
         if state is not ProposalState.INTERRUPTED:
             applier.discard(run.id)
+
+    def _keep_checkout(self, proposal: Proposal) -> None:
+        """Keeps the code there that an apply may still read, a package beside the module, say.
+
+        One that an earlier daemon began has lost it for the moments in between.
+        """
+        draft, workshop = proposal.draft, self._tools.proposer.workshop
+        checkouts = workshop.checkouts.get(draft.stack.repository)
+        if proposal.id in self._leases or checkouts is None:
+            return
+        with ExitStack() as lease:
+            lease.enter_context(checkouts.checkout(draft.commit))
+            self._leases[proposal.id] = lease.pop_all()
 
     def _recognise(self, proposal: Proposal) -> bool:
         """Makes a stack's secrets unprintable, as an earlier daemon may have begun it; False: not known."""

@@ -126,3 +126,20 @@ def test_a_commit_that_is_not_there_is_an_error_of_the_repository(mirror: Mirror
 
     with pytest.raises(RepositoryError):
         mirror.history(None, "2" * 40, STACK)
+
+
+def test_only_commits_of_the_branch_are_merged(upstream: Upstream, mirror: Mirror) -> None:
+    """What lies on another branch, or was never there, is nothing that anybody agreed to deploy."""
+    base = upstream.head()
+    upstream.git("checkout", "--quiet", "-b", "topic")
+    topic = upstream.commit({"topic.tf": "# topic\n"})
+    upstream.git("checkout", "--quiet", "main")
+    main = upstream.commit({"main.tf": "# main\n"})
+    mirror.fetch()
+
+    assert mirror.is_merged(base)
+    assert mirror.is_merged(main)
+    assert not mirror.is_merged(topic)
+    assert not mirror.is_merged("0" * 40)
+    with pytest.raises(UnsafeRepositoryError):
+        mirror.is_merged("--output=/tmp/x")
