@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from driftwatch import log
-from driftwatch.errors import NotMergedError
+from driftwatch.errors import DriftwatchError, NotMergedError
 from driftwatch.model import (
     DRIFTWATCH,
     FindingStatus,
@@ -22,6 +22,7 @@ from driftwatch.model import (
     ProposalDraft,
     ProposalKind,
     ProposalState,
+    Trigger,
 )
 from driftwatch.pipeline.rehearsal import rehearse
 from driftwatch.pipeline.subjects import plan_request, subject_of
@@ -60,7 +61,13 @@ class Book(Protocol):
     def latest_proposals(self, stack: StackId) -> Sequence[Proposal]:
         """The latest one of each kind."""
 
+    def proved(self, proposal: Proposal) -> object | None:
+        """The first good check after its apply has ended."""
+
     def propose(self, draft: ProposalDraft) -> Proposal: ...
+
+    def enqueue(self, stack: StackId, trigger: Trigger, *, requested_by: str | None, at: datetime) -> object:
+        """Queues a check."""
 
     def tell_repair(self, proposal: int, *, said: str, at: datetime) -> object: ...
 
@@ -83,6 +90,8 @@ class Proposer:
         """
         subject = subject_of(stack, self.workshop)
         latest = {each.draft.kind: each for each in self.book.latest_proposals(stack)}
+        if any(self._is_unseen(each) for each in latest.values()):
+            return None
         for suggestion in self._suggestions(subject):
             if suggestion.course.then in (Then.PROPOSE, Then.APPLY) and _is_news(
                 suggestion, subject, latest.get(suggestion.kind)
@@ -110,7 +119,10 @@ class Proposer:
         )
 
     def grant(self, wish: Wish, stop: threading.Event) -> Proposal:
-        """Proposes what a person asked for. Raises as a plan does, and UnknownStackError."""
+        """Proposes what a person asked for.
+
+        Raises as a plan does, UnknownStackError, and DriftwatchError where there is nothing to apply.
+        """
         commit = wish.commit if wish.kind is ProposalKind.ROLLBACK else None
         if commit is not None and not self.workshop.checkouts[wish.stack.repository].is_merged(commit):
             raise NotMergedError(
@@ -120,7 +132,7 @@ class Proposer:
             wish.stack, self.workshop, commit=commit, pinned=wish.kind is ProposalKind.REVERT
         )
         findings = () if wish.kind is ProposalKind.ROLLBACK else self._wanted(subject, wish.kind)
-        return self._propose(
+        made = self._propose(
             subject,
             wish.kind,
             findings,
@@ -129,6 +141,9 @@ class Proposer:
             reason=wish.reason or f"{wish.by} asked for it.",
             automatic=False,
         )
+        if made is None:
+            raise DriftwatchError(f"there is nothing to apply to {wish.stack}")
+        return made
 
     def course(self, proposal: Proposal, subject: Subject) -> Course | None:
         """What follows the findings of a stack by which a proposal of this kind is made; None: nothing."""
@@ -165,10 +180,15 @@ class Proposer:
         by: str,
         reason: str,
         automatic: bool,
-    ) -> Proposal:
+    ) -> Proposal | None:
+        """None where the findings are out of date and nothing is to be done: a check is asked for instead."""
         rehearsal = self.rehearse(subject, stop)
+        if rehearsal.facts.is_empty:
+            self.book.enqueue(subject.stack, Trigger.MANUAL, requested_by=DRIFTWATCH, at=self.clock())
+            return None
         fingerprints = tuple(sorted(each.fingerprint for each in findings))
         at = self.clock()
+        before = self._open_one(subject.stack, kind)
         draft = ProposalDraft(
             stack=subject.stack,
             kind=kind,
@@ -187,11 +207,24 @@ class Proposer:
         )
         proposal = self.book.propose(draft)
         if proposal.draft == draft:
-            self.book.tell_repair(proposal.id, said=announced(proposal), at=at)
+            self.book.tell_repair(proposal.id, said=announced(proposal, instead_of=before), at=at)
             logger.info(
                 "A repair is proposed.", action="propose", stack=str(subject.stack), proposal=proposal.id
             )
         return proposal
+
+    def _is_unseen(self, proposal: Proposal) -> bool:
+        """Whether no check has seen yet what its apply left: till then the findings are those before it."""
+        return (
+            proposal.run is not None
+            and proposal.state in _ON_THEIR_OWN
+            and self.book.proved(proposal) is None
+        )
+
+    def _open_one(self, stack: StackId, kind: ProposalKind) -> int | None:
+        """The proposal whose place a new one takes, if there is one."""
+        latest = {each.draft.kind: each for each in self.book.latest_proposals(stack)}.get(kind)
+        return latest.id if latest and latest.state.is_open else None
 
     def _suggestions(self, subject: Subject) -> tuple[Suggestion, ...]:
         options = subject.options
@@ -217,13 +250,14 @@ class Proposer:
         ]
 
 
-def announced(proposal: Proposal) -> str:
-    """What is said of a new proposal."""
+def announced(proposal: Proposal, *, instead_of: int | None = None) -> str:
+    """What is said of a new proposal, and of the one whose place it takes."""
     draft = proposal.draft
+    void = f" Proposal {instead_of} is void: it stands for that now." if instead_of else ""
     what = f"Proposal {proposal.id}, to {draft.kind}: {counted(draft.summary)}"
     if draft.automatic:
-        return f"{what}. It is applied by itself as soon as it may be."
-    return f"{what}. It waits to be approved."
+        return f"{what}. It is applied by itself as soon as it may be.{void}"
+    return f"{what}. It waits to be approved.{void}"
 
 
 def counted(summary: PlanSummary) -> str:

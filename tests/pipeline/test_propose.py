@@ -1,0 +1,249 @@
+"""What is proposed: once for what is the same, anew for what came back or failed, and never blindly again."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from driftwatch.config.repair import RepairSettings
+from driftwatch.drift import Digester
+from driftwatch.errors import DriftwatchError
+from driftwatch.model import (
+    ApplyRun,
+    Cause,
+    Finding,
+    FindingKind,
+    FindingStatus,
+    PlanSummary,
+    Proposal,
+    ProposalDraft,
+    ProposalKind,
+    ProposalState,
+    Severity,
+    StackId,
+    StoredFinding,
+    Wish,
+)
+from driftwatch.pipeline.propose import Proposer, announced
+
+if TYPE_CHECKING:
+    from conftest import Worlds
+
+State = ProposalState
+MORNING = datetime.fromisoformat("2026-11-23T08:00:00+00:00")
+FIRST, SECOND = "1" * 40, "2" * 40
+DNS = StackId(repository="platform", path="dns")
+DELETED = json.loads((Path(__file__).parents[1] / "drift" / "corpus" / "delete.json").read_text())
+STOP = threading.Event()
+
+
+def finding(address: str = "cloud_record.api") -> StoredFinding:
+    """One that somebody deleted by hand."""
+    found = Finding(
+        address=address,
+        type="cloud_record",
+        kind=FindingKind.DELETED,
+        action="create",
+        causes=(Cause.OUT_OF_BAND,),
+        severity=Severity.HIGH,
+        fingerprint=address,
+        counted=True,
+        attributes=(),
+    )
+    return StoredFinding(
+        id=1, stack=DNS, finding=found, status=FindingStatus.OPEN, first_seen=MORNING, last_seen=MORNING
+    )
+
+
+def proposal(state: ProposalState, *, automatic: bool = True, began: bool = True, **draft: Any) -> Proposal:
+    """The latest one, of what `finding` is about."""
+    standard: dict[str, Any] = {
+        "stack": DNS,
+        "kind": ProposalKind.REVERT,
+        "commit": FIRST,
+        "digest": "d0",
+        "findings": ("cloud_record.api",),
+        "addresses": ("cloud_record.api",),
+        "summary": PlanSummary(adds=1, updates=0, destroys=0, replaces=0, changes=()),
+        "reason": "on_drift says apply",
+        "created_by": "driftwatch",
+        "created_at": MORNING - timedelta(hours=1),
+        "expires_at": None,
+        "automatic": automatic,
+    }
+    run = ApplyRun(
+        id="p1-ab12cd34",
+        node="here",
+        plan_sha256="5ha",
+        state_lineage="lineage",
+        state_serial=1,
+        started_at=MORNING - timedelta(minutes=50),
+        finished_at=MORNING - timedelta(minutes=49),
+    )
+    return Proposal(id=1, state=state, draft=ProposalDraft(**(standard | draft)), run=run if began else None)
+
+
+@dataclass
+class FakeBook:
+    """Findings and proposals, as each test has them."""
+
+    findings: list[StoredFinding] = field(default_factory=lambda: [finding()])
+    latest: list[Proposal] = field(default_factory=list)
+    checked: bool = True
+    queued: list[StackId] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def findings_of(self, stack: StackId) -> list[StoredFinding]:
+        return [each for each in self.findings if each.stack == stack]
+
+    def latest_proposals(self, stack: StackId) -> list[Proposal]:
+        return [each for each in self.latest if each.draft.stack == stack]
+
+    def proved(self, _proposal: Proposal) -> object | None:
+        return "a check" if self.checked else None
+
+    def propose(self, draft: ProposalDraft) -> Proposal:
+        made = Proposal(id=2, state=State.PROPOSED, draft=draft)
+        self.latest = [made]
+        return made
+
+    def enqueue(self, stack: StackId, *_: object, **__: object) -> None:
+        self.queued.append(stack)
+
+    def tell_repair(self, proposal: int, *, said: str, at: datetime) -> None:
+        assert (proposal, at) == (2, MORNING)
+        self.said.append(said)
+
+
+@pytest.fixture
+def book() -> FakeBook:
+    return FakeBook()
+
+
+@pytest.fixture
+def proposer(estate: Worlds, book: FakeBook) -> Proposer:
+    """Of a stack that may be applied by itself, and whose plan makes a record anew."""
+    assert estate.inventory.refresh("platform").error is None
+    estate.planner.outcome = DELETED
+    settings = RepairSettings.model_validate({"automatic": True, "courses": [{"then": "apply"}]})
+    return Proposer(
+        workshop=estate.workshop,
+        book=book,
+        planner=estate.planner,
+        settings=settings,
+        digester=Digester(b"k" * 32),
+        clock=lambda: MORNING,
+    )
+
+
+@pytest.fixture
+def in_sync(estate: Worlds) -> Any:
+    """The plan of a stack of which nothing is to be done."""
+    return type(estate.planner)().outcome
+
+
+def test_what_follows_is_planned_bound_and_told(proposer: Proposer, book: FakeBook) -> None:
+    made = proposer.follow_up(DNS, STOP)
+    assert made is not None
+    assert (made.draft.commit, made.draft.findings) == (FIRST, ("cloud_record.api",))
+    assert made.draft.automatic
+    assert made.draft.expires_at is None
+    assert made.draft.digest
+    assert book.said == [announced(made)]
+    assert proposer.follow_up(DNS, STOP) is None, "it is proposed already"
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+@pytest.mark.parametrize(
+    ("state", "is_news"),
+    [
+        (State.PROPOSED, False),
+        (State.APPROVED, False),
+        (State.WAITING, False),
+        (State.APPLYING, False),
+        (State.APPLIED, False),
+        (State.REJECTED, False),
+        (State.SUPERSEDED, True),
+        (State.EXPIRED, True),
+        (State.FAILED, True),
+        (State.INTERRUPTED, True),
+        (State.VERIFIED, True),
+    ],
+)
+def test_the_same_is_proposed_again_once_it_came_back_or_failed(
+    proposer: Proposer, book: FakeBook, state: ProposalState, is_news: bool, automatic: bool
+) -> None:
+    """Whoever was behind the last one: an approved apply that failed must not be the end of it."""
+    book.latest = [proposal(state, automatic=automatic)]
+    assert (proposer.due(DNS) is not None) is is_news
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_something_else_is_news_but_while_an_apply_is_unproved(
+    proposer: Proposer, book: FakeBook, state: ProposalState
+) -> None:
+    book.latest = [proposal(state, commit=SECOND)]
+    assert (proposer.due(DNS) is None) is (state in (State.APPLYING, State.APPLIED))
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.INTERRUPTED])
+def test_what_failed_is_not_done_again_without_a_person(
+    proposer: Proposer, book: FakeBook, state: ProposalState
+) -> None:
+    book.latest = [proposal(state)]
+    made = proposer.follow_up(DNS, STOP)
+    assert made is not None
+    assert not made.draft.automatic
+    assert made.draft.expires_at is not None
+    assert book.said[0].endswith("It waits to be approved.")
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.INTERRUPTED])
+def test_after_a_bad_end_a_check_has_to_see_first_what_was_done(
+    proposer: Proposer, book: FakeBook, state: ProposalState
+) -> None:
+    """The findings are those from before it: half of them may be gone."""
+    book.latest, book.checked = [proposal(state)], False
+    assert proposer.due(DNS) is None
+    assert proposer.follow_up(DNS, STOP) is None
+    book.latest = [replace(proposal(state, kind=ProposalKind.DEPLOY))]
+    assert proposer.due(DNS) is None, "whatever it was for"
+    book.checked = True
+    assert proposer.due(DNS) is not None
+
+
+def test_where_nothing_is_to_be_done_a_check_is_asked_for_and_nothing_proposed(
+    proposer: Proposer, book: FakeBook, estate: Worlds, in_sync: Any
+) -> None:
+    """Somebody has repaired it meanwhile, and the findings do not know yet."""
+    estate.planner.outcome = in_sync
+    assert proposer.follow_up(DNS, STOP) is None
+    assert book.queued == [DNS]
+    wish = Wish(stack=DNS, kind=ProposalKind.REVERT, by="anna")
+    with pytest.raises(DriftwatchError, match="there is nothing to apply to platform/dns"):
+        proposer.grant(wish, STOP)
+    assert book.said == []
+
+
+def test_what_takes_the_place_of_an_open_one_says_so(proposer: Proposer, book: FakeBook) -> None:
+    book.latest = [proposal(State.WAITING, findings=("cloud_record.www",))]
+    assert proposer.follow_up(DNS, STOP) is not None
+    assert book.said[0].endswith("Proposal 1 is void: it stands for that now.")
+
+
+def test_what_somebody_wants_to_keep_is_not_put_back(proposer: Proposer, book: FakeBook) -> None:
+    for status in (FindingStatus.ACCEPTED, FindingStatus.SNOOZED, FindingStatus.FLAPPING):
+        book.findings = [replace(finding(), status=status)]
+        assert proposer.due(DNS) is None
+
+
+def test_what_a_person_asks_for_is_never_automatic(proposer: Proposer) -> None:
+    made = proposer.grant(Wish(stack=DNS, kind=ProposalKind.REVERT, by="anna"), STOP)
+    assert (made.draft.created_by, made.draft.automatic) == ("anna", False)
+    assert made.draft.reason == "anna asked for it."
