@@ -6,13 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from driftwatch.model import ProposalState
+from driftwatch.cli.clock import now
+from driftwatch.cli.compose import application
+from driftwatch.config.loading import load
+from driftwatch.config.repair import RepairSettings
+from driftwatch.model import ProposalState, StackId
+from driftwatch.pipeline.admissions import Clerk
+from driftwatch.pipeline.propose import Proposer
+from driftwatch.pipeline.subjects import subject_of
+from driftwatch.policy.rights import People
+from driftwatch.policy.windows import Windows
 from driftwatch.store import Store
 from tests.acceptance.aws.watched import Watched
 from tests.acceptance.conftest import SlackServer
@@ -179,3 +190,113 @@ def test_together_with_an_unapplied_commit_it_is_held_with_the_reason(office: Of
     assert with_store.applies(stack=None).items == []
     office.stop()
     with_store.close()
+
+
+BASE = {"automatic": True, "guards": {"grace": "0s"}}
+ALWAYS = [{"name": "always", "kind": "allow", "cron": "* * * * *", "duration": "1h"}]
+
+
+def guarded(**changes: Any) -> dict[str, Any]:
+    """The section `repair` with other guards."""
+    return BASE | {"guards": {**BASE["guards"], **changes}}
+
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "nothing": (BASE, {}, "admitted"),
+    "the second switch": ({"automatic": False}, {}, "automatic_off"),
+    "its size": (guarded(max_resources=1), {"more": True}, "too_many_resources"),
+    "its types": (guarded(types=["aws_sqs_*"]), {}, "type_not_allowed"),
+    "beyond the findings": (BASE, {"fewer": True}, "beyond_findings"),
+    "a fresh change by hand": (guarded(grace="2h"), {}, "too_young"),
+    "a failing fleet": (BASE, {"failures": 3}, "breaker_open"),
+    "a full budget": (guarded(stacks_per_window=1), {"applied": True}, "budget_spent"),
+    "what fights back": (BASE, {"returns": 3}, "fights_back"),
+    "a condition of one's own": (
+        BASE
+        | {
+            "conditions": [
+                {
+                    "name": "no-groups",
+                    "cel": "!resources.exists(r, r.type == 'aws_security_group')",
+                    "says": "x",
+                }
+            ]
+        },
+        {},
+        "condition_not_met",
+    ),
+}
+
+
+@pytest.mark.timeout(900)
+def test_each_guard_holds_a_real_plan_for_its_reason(lab: Lab, aws_mirror: Path, tmp_path: Path) -> None:
+    """One plan of the real provider, asked about with each guard's case: each says what it holds."""
+    watched = Watched(lab, aws_mirror, tmp_path)
+    watched.keep_state_in_s3()
+    assert watched.check()["verdict"] == "in_sync"
+    open_by_hand(lab)
+    sqs = lab.client("sqs")
+    url = sqs.get_queue_url(QueueName="lab-jobs")["QueueUrl"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "77"})
+    assert watched.check()["verdict"] == "drifted"
+    watched.configure({"repair": BASE, "windows": ALWAYS}, {"on_drift": "apply"})
+    settings = load(watched.config, lab.environment)
+    with application(settings, lab.environment) as app:
+        app.inventory.refresh("lab")
+        stack = StackId(repository="lab", path=".")
+        proposer = Proposer(
+            workshop=app.workshop,
+            book=app.store,
+            planner=app.planner,
+            settings=settings.repair,
+            digester=app.digester,
+            clock=now,
+        )
+        proposal = proposer.follow_up(stack, threading.Event())
+        assert proposal is not None
+        assert proposal.draft.automatic
+        assert proposal.draft.addresses == ("aws_security_group.web", "aws_sqs_queue.jobs")
+        subject = subject_of(stack, app.workshop)
+        rehearsal = proposer.rehearse(subject, threading.Event())
+        for name, (repair, facts, expected) in CASES.items():
+            asked = (
+                replace(proposal, draft=replace(proposal.draft, findings=proposal.draft.findings[:1]))
+                if (facts.get("fewer"))
+                else proposal
+            )
+            clerk = Clerk(
+                book=Pretended(app.store, **facts),
+                workshop=app.workshop,
+                windows=Windows.compile(settings.windows),
+                people=People.compile({}),
+                settings=RepairSettings.model_validate(repair),
+                ignoring=frozenset(),
+                course=proposer.course,
+                allowed_age=lambda _stack: timedelta(hours=1),
+                clock=now,
+            )
+            answer = clerk.before_apply(asked, subject, rehearsal)
+            assert answer.reason == expected, (name, answer)
+
+
+class Pretended:
+    """The store, with another past."""
+
+    def __init__(
+        self, store: Store, *, failures: int = 0, applied: bool = False, returns: int = 0, **_: Any
+    ) -> None:
+        self._store = store
+        self._failures, self._applied, self._returns = failures, applied, returns
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def recent_applies(self, since: datetime) -> dict[ProposalState, int]:
+        return {ProposalState.FAILED: self._failures} if self._failures else self._store.recent_applies(since)
+
+    def applied_stacks(self, since: datetime) -> set[StackId]:
+        other = StackId(repository="lab", path="other")
+        return {other} if self._applied else self._store.applied_stacks(since)
+
+    def returns(self, stack: StackId, identity: str, since: datetime) -> int:
+        return self._returns or self._store.returns(stack, identity, since)
