@@ -34,6 +34,7 @@ ATTRIBUTES_SHOWN = (4, 2, 0)
 """How many attributes of a finding are shown: the first of these with which all findings fit."""
 
 ADDRESSES_SHOWN = 3
+SAID_SHOWN = 3
 _COUNT_ROOM = 40
 """Kept free for the line that counts what is not shown."""
 
@@ -212,10 +213,20 @@ def _warnings(announcement: Announcement) -> list[str]:
     return [f"So much is gone that this may not be true. {sentence}"]
 
 
-def _said(told: Iterable[Announcement]) -> list[str]:
-    """What people did, the latest words only: the rest is in the story of the finding."""
-    sentences = [announcement.said for announcement in told if announcement.said]
-    return [cut(plain(sentences[-1]), SENTENCE_LIMIT)] if sentences else []
+def _said(told: Sequence[Announcement]) -> list[str]:
+    """What people did, or what became of a repair: of each stack the latest words, of those the last."""
+    latest: dict[str, str] = {}
+    for announcement in told:
+        if announcement.said:
+            latest.pop(announcement.stack, None)
+            latest[announcement.stack] = announcement.said
+    named = len({announcement.stack for announcement in told}) > 1
+    shown = list(latest.items())[-SAID_SHOWN:]
+    hidden = len(latest) - len(shown)
+    return [
+        *([f"In {_counted(hidden, 'more stack')} something was done, too."] if hidden else []),
+        *(cut(plain(f"{stack}: {said}" if named else said), SENTENCE_LIMIT) for stack, said in shown),
+    ]
 
 
 def _failure(announcement: Announcement) -> list[str]:

@@ -216,6 +216,26 @@ def test_what_a_person_did_is_told_in_their_words_latest_last(
     assert "Ada" not in shown
 
 
+def test_what_was_done_in_several_stacks_is_told_of_each(
+    a_message: Callable[..., Message],
+    an_announcement: Callable[..., Announcement],
+    an_incident: Callable[..., Incident],
+) -> None:
+    told = [
+        an_announcement(TransitionKind.REPAIR, stack=f"platform/s{place}", said=f"Proposal {number}.")
+        for number, place in enumerate([0, 1, 2, 3, 4, 1])
+    ]
+
+    shown = prose.body(a_message(1, told[0], more=tuple(told[1:]), incident=an_incident(*told)), LIMIT)
+
+    assert shown.split("\n")[1:5] == [
+        "In 2 more stacks something was done, too.",
+        "platform/s3: Proposal 3.",
+        "platform/s4: Proposal 4.",
+        "platform/s1: Proposal 5.",
+    ]
+
+
 def test_what_became_of_a_proposal_is_told(
     a_message: Callable[..., Message], an_announcement: Callable[..., Announcement]
 ) -> None:
