@@ -19,6 +19,7 @@ from driftwatch.cli.findings import list_findings, show_finding
 from driftwatch.cli.formats import Format, Listing
 from driftwatch.cli.incidents import list_incidents, show_incident
 from driftwatch.cli.rules import try_rules
+from driftwatch.config.repair import ApprovalSettings
 from driftwatch.config.rule_files import shipped
 from driftwatch.config.rules import RulesSettings
 from driftwatch.config.settings import PersonSettings, StackSettings, WarmSettings
@@ -48,6 +49,7 @@ from driftwatch.pipeline.check import Workshop, check
 from driftwatch.pipeline.inventory import Subject
 from driftwatch.pipeline.method import Examiner
 from driftwatch.pipeline.presses import Desk
+from driftwatch.pipeline.votes import Votes
 from driftwatch.policy.rights import People
 from driftwatch.store import Spool, Store
 from driftwatch.store.sqlite import DATABASE_FILE
@@ -376,7 +378,7 @@ class House:
             ledger=store,
             people=People.compile({"anna": person}),
             replies=ear,
-            check=lambda *_: None,
+            votes=Votes(book=store, terms=ApprovalSettings(), clock=lambda: NOON + timedelta(hours=2)),
             clock=lambda: NOON + timedelta(hours=2),
         )
         for incident in store.incidents(open_only=False, limit=10, after=None).items:
