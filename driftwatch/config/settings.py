@@ -600,8 +600,8 @@ class PersonSettings(Section):
         default=("view",),
         description="What they may do: `view` details; `check` now; `acknowledge`, which is also to snooze "
         "and re-open; `accept` a difference; `apply`, which is to ask for a repair; `admin`, all of it. "
-        "`approve` a proposal; `override_window` with a reason. Default [view]: the rest is given to people by "
-        "name.",
+        "`approve` a proposal; `override_window` with a reason. Default [view]: the rest is given to people "
+        "by name.",
     )
     stacks: tuple[StackPattern, ...] = Field(
         default=("*",),

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 DECIDE_WITHIN = timedelta(days=7)
 """How long a proposal waits for people. A week: whoever is on holiday has somebody who is not."""
 
+STEADY = timedelta(hours=1)
+"""An automatic proposal that was void sooner is not proposed as one again: something under it is moving."""
+
 _ON_THEIR_OWN = (ProposalState.FAILED, ProposalState.INTERRUPTED)
 """After which nothing is applied again without a person: what failed once would fail again, or worse."""
 
@@ -107,7 +110,7 @@ class Proposer:
         subject = subject_of(stack, self.workshop)
         latest = {each.draft.kind: each for each in self.book.latest_proposals(stack)}
         before = latest.get(suggestion.kind)
-        alone = suggestion.course.then is Then.APPLY and not (before and before.state in _ON_THEIR_OWN)
+        alone = suggestion.course.then is Then.APPLY and not (before and self._calls_for_people(before))
         return self._propose(
             subject,
             suggestion.kind,
@@ -213,6 +216,16 @@ class Proposer:
             )
         return proposal
 
+    def _calls_for_people(self, before: Proposal) -> bool:
+        """Whether what follows it needs a person: it ended badly, or its plan came to something else at once.
+
+        Of a plan that comes to something else each time, nobody would ever hear the end.
+        """
+        void = before.state is ProposalState.SUPERSEDED and before.superseded_by is None
+        return before.state in _ON_THEIR_OWN or (
+            void and before.draft.automatic and self.clock() - before.draft.created_at < STEADY
+        )
+
     def _is_unseen(self, proposal: Proposal) -> bool:
         """Whether no check has seen yet what its apply left: till then the findings are those before it."""
         return (
@@ -254,7 +267,8 @@ def announced(proposal: Proposal, *, instead_of: int | None = None) -> str:
     """What is said of a new proposal, and of the one whose place it takes."""
     draft = proposal.draft
     void = f" Proposal {instead_of} is void: it stands for that now." if instead_of else ""
-    what = f"Proposal {proposal.id}, to {draft.kind}: {counted(draft.summary)}"
+    verb = "roll back" if draft.kind is ProposalKind.ROLLBACK else draft.kind
+    what = f"Proposal {proposal.id}, to {verb}: {counted(draft.summary)}"
     if draft.automatic:
         return f"{what}. It is applied by itself as soon as it may be.{void}"
     return f"{what}. It waits to be approved.{void}"

@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from driftwatch.drift import Occasion, Told, repaired, standing
 from driftwatch.drift.stories import OWN
+from driftwatch.log import redact
 from driftwatch.model import ErrorReport, StackDeclaration, Trigger, Verdict
 from driftwatch.store import findings, outbox, proposals, stacks, told
 from driftwatch.store.codec import load_optional
 from driftwatch.store.names import id_of
+from driftwatch.store.tables import MessageRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,18 +64,39 @@ def tell(
     declaration = StackDeclaration(id=id_of(stack), labels=stack.labels, owners=tuple(stack.owners))
     mine = [step for step in steps if step.story == story]
     heard = known.get(story, Told())
-    announcement = repaired(heard, occasion, mine, declaration, said=said)
+    announcement = repaired(heard, occasion, mine, declaration, said=redact(said))
+    episode, over = _episode(connection, heard, proposal)
     told.send_repair(
         connection,
         announcement,
-        episode=heard.episode or f"repair:{id_of(stack)}:{proposal.id}",
-        over=heard.episode is None and not proposal.state.is_open,
+        episode=episode,
+        over=over,
         story=story,
         stack_id=stack.id,
         voice=voice,
         key=key,
     )
     return (replace(announcement, check_id=None),)
+
+
+def _episode(connection: Connection, heard: Told, proposal: Proposal) -> tuple[str, bool]:
+    """The episode in which it is told, and whether that is over.
+
+    That of its findings; where those are closed, the one in which the proposal was told so far: that it
+    helped is proved by the check that closed them.
+    """
+    if heard.episode is not None:
+        return heard.episode, False
+    own = f"repair:{proposal.draft.stack}:{proposal.id}"
+    earlier: str | None = connection.scalar(
+        select(MessageRow.episode)
+        .where(MessageRow.dedupe_key.like(f"repair:{proposal.id}:%"))
+        .order_by(MessageRow.id)
+        .limit(1)
+    )
+    if earlier is not None and earlier != own:
+        return earlier, True
+    return own, not proposal.state.is_open
 
 
 def _story(proposal: Proposal, steps: Sequence[Step], known: dict[str, Told]) -> str:

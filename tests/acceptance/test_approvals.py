@@ -120,7 +120,7 @@ def test_a_press_by_who_may_applies_what_is_shown_and_all_of_it_is_told(
     assert "anna approved proposal 1" in replies(house)
     house.wait_for("the message to be green", lambda: title(house).startswith("\N{LARGE GREEN CIRCLE}"))
     assert "approve" not in slack.values()
-    house.wait_for("the proof to be told", lambda: "is proved" in "\n".join(house.slack.posted))
+    house.wait_for("the proof to be told in the thread", lambda: "is proved" in replies(house))
 
     done = audited(house)
     assert done[:4] == [
