@@ -60,11 +60,14 @@ ROUND_SECONDS = 2.0
 LOOK_FOR_WORK = timedelta(seconds=15)
 """Between two looks for findings of which nothing is proposed yet."""
 
-EVER = timedelta(days=36_500)
-"""Beyond anything that a proposal waits for."""
-
 AT_ONCE = 4
 """Stacks that are worked on at once. Each is a terraform, which waits for a cloud most of the time."""
+
+AGAIN = timedelta(seconds=10)
+"""How soon something that waits is looked at again, where nothing says when that may end."""
+
+MOST = 10_000
+"""Proposals that are looked at in one round: those that wait must not hide the ones behind them."""
 
 REST = timedelta(minutes=5)
 """After something failed on the way, how long its stack is left alone."""
@@ -169,7 +172,7 @@ class Ends(Protocol):
 class Agenda(Protocol):
     """What there is to do."""
 
-    def actionable(self, at: datetime) -> Sequence[Proposal]: ...
+    def actionable(self, at: datetime, limit: int) -> Sequence[Proposal]: ...
 
     def expire_proposals(self, at: datetime) -> Sequence[Proposal]: ...
 
@@ -209,7 +212,7 @@ class News(Protocol):
 class Past(Protocol):
     """What has happened, for what is said of it."""
 
-    def proposals(self, *, limit: int) -> Page[Proposal]:
+    def proposals(self, *, states: Collection[ProposalState] | None = None, limit: int) -> Page[Proposal]:
         """The newest first."""
 
     def proposal_events(self, id: int) -> Sequence[ProposalEvent]: ...  # noqa: A002  (the seam's)
@@ -260,7 +263,8 @@ class Reconciler:
                 self._round(pool)
                 stop.wait(ROUND_SECONDS)
         finally:
-            pool.shutdown(wait=stop.is_set(), cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._busy.clear()  # what was taken up and never begun
 
     def _round(self, pool: ThreadPoolExecutor) -> None:
         """One look, and first, after a start or an outage of the store, what was not done then."""
@@ -300,19 +304,22 @@ class Reconciler:
             self._take_up(pool, stack, partial(self._follow_up, stack))
         if len(mine) >= AT_ONCE:
             return
-        for proposal in sorted(self._due(now), key=self._turn):
+        taken = {each.draft.stack for each in running}
+        for proposal in sorted(self._due(now, taken), key=self._turn):
             self._take_up(pool, proposal.draft.stack, partial(self._attempt, proposal.id))
 
-    def _due(self, now: datetime) -> Sequence[Proposal]:
+    def _due(self, now: datetime, taken: Collection[StackId]) -> Sequence[Proposal]:
         """What may have to be done now; every so often, also what was said to wait until later.
 
         Until when it waits is as far as was known then: windows move with the configuration, a suspension is
         lifted, an approval comes.
         """
-        if self._asked_at is not None and now - self._asked_at < LOOK_FOR_WORK:
-            return self._book.actionable(now)
-        self._asked_at = now
-        return self._book.actionable(now + EVER)
+        found = {each.id: each for each in self._book.actionable(now, MOST)}
+        if self._asked_at is None or now - self._asked_at >= LOOK_FOR_WORK:
+            self._asked_at = now
+            waiting = self._book.proposals(states=(ProposalState.WAITING,), limit=MOST).items
+            found |= {each.id: each for each in waiting if each.draft.stack not in taken}
+        return [each for each in found.values() if not self._was_tried(each)]
 
     def _turn(self, proposal: Proposal) -> tuple[bool, int]:
         """Canaries first, then the oldest."""
@@ -394,7 +401,7 @@ class Reconciler:
     def _attempt(self, number: int) -> None:
         """Applies a proposal, if it may be. Raises EngineInterruptedError and StoreError."""
         proposal = self._book.proposal(number)
-        if proposal is None or not proposal.state.is_open or self._was_tried(proposal):
+        if proposal is None or not proposal.state.is_open:
             return
         try:
             subject = self._subject(proposal)
@@ -416,12 +423,13 @@ class Reconciler:
             logger.warning(
                 problem.message, action="repair", stack=str(proposal.draft.stack), error=problem.code
             )
-            self._held_by_plan(proposal, Held(reason=problem.code, sentence=_sentence(problem.message)))
+            self._held(proposal, Held(reason=problem.code, sentence=_sentence(problem.message)), REST)
 
     def _was_tried(self, proposal: Proposal) -> bool:
-        """Whether a plan was made for it just now, and nobody has decided anything since.
+        """Whether it was looked at just now, and nobody has decided anything since.
 
-        A plan takes the state lock: it is not made every two seconds because a guard does not like it.
+        A fleet may have a thousand that wait for the same. And a plan takes the state lock: it is not made
+        every two seconds because a guard does not like what comes of it.
         """
         decisions, until = self._tried.get(proposal.id, (-1, self._tools.clock()))
         return decisions == len(proposal.decisions) and self._tools.clock() < until
@@ -457,7 +465,7 @@ class Reconciler:
         rehearsal = self._tools.proposer.read(prepared.planned, subject)
         admission = self._tools.clerk.before_apply(proposal, subject, rehearsal)
         if isinstance(admission, Held):
-            self._held_by_plan(proposal, admission)
+            self._held(proposal, admission, REST)
             return False
         run = ApplyRun(
             id=prepared.id,
@@ -579,17 +587,14 @@ class Reconciler:
 
     # ---- words -----------------------------------------------------------------------------------------
 
-    def _held(self, proposal: Proposal, held: Held) -> None:
+    def _held(self, proposal: Proposal, held: Held, pause: timedelta = AGAIN) -> None:
+        self._tried[proposal.id] = (len(proposal.decisions), self._tools.clock() + pause)
         if held.reason in _OUTDATED:
             self._supersede(proposal, held.sentence)
             return
         hold = Hold(reason=held.reason, sentence=held.sentence, until=held.until)
         if self._book.hold(proposal.id, hold, self._tools.clock()):
             self._say(proposal)
-
-    def _held_by_plan(self, proposal: Proposal, held: Held) -> None:
-        self._tried[proposal.id] = (len(proposal.decisions), self._tools.clock() + REST)
-        self._held(proposal, held)
 
     def _supersede(self, proposal: Proposal, why: str) -> None:
         if self._book.end(proposal.id, ProposalState.SUPERSEDED, why, self._tools.clock()):

@@ -247,3 +247,21 @@ def test_what_a_person_asks_for_is_never_automatic(proposer: Proposer) -> None:
     made = proposer.grant(Wish(stack=DNS, kind=ProposalKind.REVERT, by="anna"), STOP)
     assert (made.draft.created_by, made.draft.automatic) == ("anna", False)
     assert made.draft.reason == "anna asked for it."
+
+
+def test_what_was_void_as_soon_as_it_was_tried_is_left_to_people(proposer: Proposer, book: FakeBook) -> None:
+    """Its plan comes to something else each time: it would be proposed, and void, for ever."""
+    recent = {"created_at": MORNING - timedelta(minutes=59)}
+    book.latest = [proposal(State.SUPERSEDED, began=False, **recent)]
+    made = proposer.follow_up(DNS, STOP)
+    assert made is not None
+    assert not made.draft.automatic
+    for before in (
+        proposal(State.SUPERSEDED, began=False, created_at=MORNING - timedelta(hours=1)),
+        proposal(State.SUPERSEDED, began=False, automatic=False, **recent),
+        replace(proposal(State.SUPERSEDED, began=False, **recent), superseded_by=2),
+    ):
+        book.latest = [before]
+        made = proposer.follow_up(DNS, STOP)
+        assert made is not None
+        assert made.draft.automatic

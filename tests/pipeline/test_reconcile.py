@@ -47,7 +47,7 @@ from driftwatch.model import (
     Wish,
 )
 from driftwatch.pipeline import reconcile
-from driftwatch.pipeline.reconcile import AT_ONCE, LONG, REST, Reconciler, Tools, words
+from driftwatch.pipeline.reconcile import AGAIN, AT_ONCE, LONG, REST, Reconciler, Tools, words
 from driftwatch.policy.admission import Admitted, Held
 from driftwatch.store import Store, Voice
 from driftwatch.store.sqlite import DATABASE_FILE
@@ -471,6 +471,7 @@ def test_what_waits_is_told_once_for_each_reason(site: Site) -> None:
     site.clerk.first = Held(reason="deny_window", sentence="The freeze lasts.")
     site.round(5)
     assert site.state(number) is State.WAITING
+    site.now += AGAIN
     until = site.now + timedelta(minutes=5)
     site.clerk.first = Held(reason="no_window", sentence="No window is open.", until=until)
     site.round(2)
@@ -921,3 +922,65 @@ def _raising(problem: Exception) -> Callable[..., Any]:
         raise problem
 
     return raises
+
+
+def test_what_waits_does_not_hide_what_is_behind_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a thousand that wait, none is looked at again before its time, and the last gets its turn."""
+    wants: list[int] = []
+    monkeypatch.setattr(site.store, "actionable", lambda _at, limit: wants.append(limit) or [])
+    site.round()
+    assert wants == [reconcile.MOST]
+    monkeypatch.undo()
+    site.propose()
+    asked: list[object] = []
+
+    def before_plan(*arguments: object) -> Admission:
+        asked.append(arguments)
+        return Held(reason="breaker_open", sentence="Three applies failed.")
+
+    monkeypatch.setattr(site.clerk, "before_plan", before_plan)
+    site.round(5, seconds=1)
+    assert len(asked) == 1
+    site.approve(1)
+    site.round()
+    assert len(asked) == 2, "whoever approves does not wait"
+    site.round(1, seconds=AGAIN.total_seconds())
+    assert len(asked) == 3
+
+
+def test_rounds_that_broke_off_leave_no_stack_behind(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon starts them again; what was taken up and not begun is taken up once more."""
+    number, stop = site.propose(), threading.Event()
+    monkeypatch.setattr(site.store, "wishes", _raising(ZeroDivisionError()))
+    site.reconciler._busy.add(DNS)
+    with pytest.raises(ZeroDivisionError):
+        site.reconciler.run(stop)
+    monkeypatch.undo()
+    site.round()
+    assert site.state(number) is State.APPLYING
+
+
+def test_what_waits_until_then_is_asked_about_before(site: Site) -> None:
+    """A suspension is lifted, a window moves: it waits till then as far as was known."""
+    number = site.propose(automatic=False, expires_at=site.now + timedelta(days=7))
+    site.approve(number)
+    site.clerk.first = Held(reason="suspended", sentence="It is.", until=site.now + timedelta(days=2))
+    site.round()
+    assert site.state(number) is State.WAITING
+    site.clerk.first = Admitted(sentence="Approved by anna.")
+    site.round(2)
+    assert site.state(number) is State.WAITING
+    site.round(1, seconds=30)
+    assert site.state(number) is State.APPLYING
+
+
+def test_a_stack_that_is_applied_elsewhere_is_not_planned_for_what_waits(site: Site) -> None:
+    number = site.propose()
+    site.clerk.first = Held(reason="deny_window", sentence="The freeze lasts.")
+    site.round()
+    deploy = site.propose(kind=ProposalKind.DEPLOY, digest="d2")
+    site.begun_elsewhere(deploy)
+    site.clerk.first = Admitted(sentence="No guard holds it.")
+    site.round(3, seconds=60)
+    assert site.state(number) is State.WAITING
+    assert site.applier.said == []
