@@ -71,8 +71,6 @@ def _repository_remarks(
 def _stack_remarks(stack: StackSettings, path: KeyPath, settings: Settings) -> Iterator[tuple[KeyPath, str]]:
     yield from _what_follows(stack.on_drift, (*path, "on_drift"), settings)
     yield from _what_follows(stack.on_commit, (*path, "on_commit"), settings)
-    if stack.depends_on:
-        yield (*path, "depends_on"), f"{_NO_EFFECT}: stacks are checked each by its own schedule"
 
 
 def _without_replay(settings: Settings) -> Iterator[tuple[KeyPath, str]]:

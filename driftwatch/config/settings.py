@@ -278,8 +278,8 @@ class StackSettings(Section):
     )
     depends_on: tuple[StackPattern, ...] = Field(
         default=(),
-        description="Stack ids or globs that this one reads from. Default none. Has no effect in this "
-        "version.",
+        description="Stack ids or globs that this one reads from: their repairs come before its own. Default "
+        "none: stacks are repaired in the order of their proposals.",
     )
     identity: IdentitySettings = Field(
         default=IdentitySettings(),

@@ -75,6 +75,8 @@ REST = timedelta(minutes=5)
 LONG = timedelta(hours=1)
 """An apply that takes longer is told of: databases are made within that time, and who waits wants to know."""
 
+_UNDER_WAY = tuple(state for state in ProposalState if state.is_open)
+
 LATELY = timedelta(days=7)
 """What happened within that time is said at the start if nothing kept it from being but a crash."""
 
@@ -323,8 +325,7 @@ class Reconciler:
 
     def _turn(self, proposal: Proposal) -> tuple[bool, int]:
         """Canaries first, then the oldest."""
-        name = str(proposal.draft.stack)
-        canary = any(name == glob or fnmatchcase(name, glob) for glob in self._tools.settings.canary)
+        canary = _is_among(str(proposal.draft.stack), self._tools.settings.canary)
         return (not canary, proposal.id)
 
     def _to_look_at(self, now: datetime) -> Sequence[StackId]:
@@ -410,7 +411,7 @@ class Reconciler:
         if subject.commit != proposal.draft.commit:
             self._supersede(proposal, "the branch is at another commit now.")
             return
-        admission = self._tools.clerk.before_plan(proposal, subject)
+        admission = self._first(proposal, subject) or self._tools.clerk.before_plan(proposal, subject)
         if isinstance(admission, Held):
             self._held(proposal, admission)
             return
@@ -424,6 +425,33 @@ class Reconciler:
                 problem.message, action="repair", stack=str(proposal.draft.stack), error=problem.code
             )
             self._held(proposal, Held(reason=problem.code, sentence=_sentence(problem.message)), REST)
+
+    def _first(self, proposal: Proposal, subject: Subject) -> Held | None:
+        """Another proposal that comes first: of a stack that this one depends on, decided on and not proved.
+
+        Of two stacks that depend on each other, the older proposal does not wait.
+        """
+        wanted = subject.options.depends_on
+        if not wanted:
+            return None
+        others = self._book.proposals(states=_UNDER_WAY, limit=MOST).items
+        for other in sorted(others, key=lambda each: each.id):
+            stack = other.draft.stack
+            if other.state is ProposalState.PROPOSED and not other.draft.automatic:
+                continue  # nobody has said that it is to be applied
+            if stack == subject.stack or not _is_among(str(stack), wanted):
+                continue
+            if proposal.id < other.id and _is_among(str(subject.stack), self._depends_on(stack)):
+                continue
+            sentence = f"Proposal {other.id} of {stack} comes first: {subject.stack} depends on that stack."
+            return Held(reason="upstream_first", sentence=sentence)
+        return None
+
+    def _depends_on(self, stack: StackId) -> Sequence[str]:
+        try:
+            return self._tools.proposer.workshop.inventory.subject(stack).options.depends_on
+        except UnknownStackError:
+            return ()
 
     def _was_tried(self, proposal: Proposal) -> bool:
         """Whether it was looked at just now, and nobody has decided anything since.
@@ -709,3 +737,7 @@ def _ended(look: Look, outcome: Outcome, *, is_redacted: bool) -> tuple[Proposal
         return ProposalState.APPLIED, "applied"
     said = outcome.error.message if outcome.error and is_redacted else None
     return ProposalState.FAILED, said or f"terraform ended with {look.exit_code}"
+
+
+def _is_among(stack: str, globs: Sequence[str]) -> bool:
+    return any(stack == glob or fnmatchcase(stack, glob) for glob in globs)

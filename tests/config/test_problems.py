@@ -269,7 +269,6 @@ def test_a_duplicate_key_is_told_at_every_level(
             BASE + "repair: {automatic: true}\n",
             "4: repair.automatic: applies nothing by itself while no window of the kind `allow` opens",
         ),
-        (BASE + "    stacks: [{path: a, depends_on: [p/b]}]\n", "depends_on: is accepted but does nothing"),
         (
             BASE + "    stacks: [{path: a, schedule: continuous}]\nwarm: {enabled: false}\n",
             "4: repositories.p.stacks[0].schedule: `continuous` means a plan every 15m while `warm` is not",
