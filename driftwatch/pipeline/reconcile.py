@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from driftwatch.config.repair import RepairSettings
-    from driftwatch.model import StackId, Verdict, Wish
+    from driftwatch.model import Decision, StackId, Verdict, Wish
     from driftwatch.pipeline.admissions import Clerk
     from driftwatch.pipeline.inventory import Subject
     from driftwatch.pipeline.propose import Proposer
@@ -247,7 +247,7 @@ class Reconciler:
         self._lock = Lock()
         self._busy: set[StackId] = set()
         self._rest: dict[str, datetime] = {}
-        self._tried: dict[int, tuple[int, datetime]] = {}
+        self._tried: dict[int, tuple[tuple[Decision, ...], datetime]] = {}
         self._looked_at: datetime | None = None
         self._asked_at: datetime | None = None
         self._long: set[int] = set()
@@ -459,8 +459,8 @@ class Reconciler:
         A fleet may have a thousand that wait for the same. And a plan takes the state lock: it is not made
         every two seconds because a guard does not like what comes of it.
         """
-        decisions, until = self._tried.get(proposal.id, (-1, self._tools.clock()))
-        return decisions == len(proposal.decisions) and self._tools.clock() < until
+        decisions, until = self._tried.get(proposal.id, ((), self._tools.clock()))
+        return decisions == proposal.decisions and self._tools.clock() < until
 
     def _subject(self, proposal: Proposal) -> Subject:
         draft, workshop = proposal.draft, self._tools.proposer.workshop
@@ -616,7 +616,7 @@ class Reconciler:
     # ---- words -----------------------------------------------------------------------------------------
 
     def _held(self, proposal: Proposal, held: Held, pause: timedelta = AGAIN) -> None:
-        self._tried[proposal.id] = (len(proposal.decisions), self._tools.clock() + pause)
+        self._tried[proposal.id] = (proposal.decisions, self._tools.clock() + pause)
         if held.reason in _OUTDATED:
             self._supersede(proposal, held.sentence)
             return
