@@ -1,0 +1,347 @@
+"""What must not be applied is not, whatever was approved, and people hear why."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from driftwatch.model import ProposalState, Suspension
+from driftwatch.sandbox import estate
+from driftwatch.sandbox.cloud import Fault, Kind
+from tests.acceptance.repairs_seen import (
+    AUTOMATIC,
+    BY_PEOPLE,
+    RECORD,
+    applied,
+    created,
+    decide,
+    proposals,
+    record,
+    repairing,
+    told,
+    wait_for_proposal,
+    wait_for_words,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from driftwatch.model import Proposal
+    from driftwatch.store import Store
+    from tests.acceptance.conftest import House
+
+WWW = "example.test/www/A"
+OPEN = (ProposalState.PROPOSED, ProposalState.WAITING)
+
+
+@pytest.fixture
+def store(house: House) -> Iterator[Store]:
+    opened = house.store()
+    yield opened
+    opened.close()
+
+
+def suspend(store: Store, scope: str = "*") -> None:
+    at = datetime.now(UTC)
+    store.suspend(Suspension(scope=scope, by="anna", at=at, reason="the network is being moved"))
+
+
+def resume(store: Store, scope: str = "*") -> None:
+    assert store.resume(scope, by="anna", at=datetime.now(UTC))
+
+
+def seldom(house: House) -> None:
+    """Checks only where something asks for one, so that the plan right before an apply finds it."""
+    house.config.write_text(house.config.read_text().replace("{every: 3s}", "{every: 1h}"))
+
+
+def wait_for_hold(house: House, store: Store, reason: str, patience: float = 60) -> Proposal:
+    def look() -> list[Proposal]:
+        return [each for each in proposals(store) if each.held and each.held.reason == reason]
+
+    found: Any = house.wait_for(f"a proposal to be held: {reason}", look, patience)
+    proposal: Proposal = found[0]
+    return proposal
+
+
+def only_news(house: House) -> None:
+    """Nothing about proposals is said twice."""
+    assert [said for said, count in Counter(told(house)).items() if count > 1] == []
+
+
+# ---- what has moved since it was approved --------------------------------------------------------------
+
+
+def the_cloud_moves(house: House) -> None:
+    house.cloud.update(Kind.DNS_RECORD, WWW, {"ttl": 60})
+
+
+def the_state_moves(house: House) -> None:
+    path = house.directory / "states/dns/terraform.tfstate"
+    state = json.loads(path.read_text())
+    path.write_text(json.dumps(state | {"serial": state["serial"] + 1}))
+
+
+def the_commit_moves(house: House) -> None:
+    text = (house.repository / "dns/main.tf").read_text()
+    commit = estate.commit(house.repository, {"dns/main.tf": f"{text}\n# Reviewed.\n"}, "Note the review")
+    house.wait_for("the commit to be seen", lambda: (commit,) in house.rows("SELECT commit_sha FROM stacks"))
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [
+        pytest.param(the_cloud_moves, marks=pytest.mark.row(19)),
+        pytest.param(the_state_moves, marks=[pytest.mark.row(18), pytest.mark.slow]),
+        pytest.param(the_commit_moves, marks=[pytest.mark.row(18), pytest.mark.slow]),
+    ],
+)
+def test_what_moved_after_it_was_approved_is_proposed_anew(
+    house: House, store: Store, moves: Callable[[House], None]
+) -> None:
+    """The approved one is void and told to be, the new one waits to be approved, and that one is applied."""
+    repairing(house, "propose", BY_PEOPLE)
+    seldom(house)
+    house.apply("dns")
+    house.cloud.delete(Kind.DNS_RECORD, RECORD)
+    before = created(house)
+    suspend(store)
+    daemon = house.start()
+    approved = wait_for_proposal(house, store, ProposalState.PROPOSED)
+    decide(store, approved)
+    wait_for_hold(house, store, "suspended")
+    moves(house)
+    resume(store)
+    wait_for_proposal(house, store, ProposalState.SUPERSEDED)
+    wait_for_words(house, f"Proposal {approved.id} is void")
+    following = wait_for_proposal(house, store, ProposalState.PROPOSED, after=approved.id)
+    assert following.draft.digest != approved.draft.digest
+    assert following.approvers == ()
+    assert created(house) == before
+    assert not applied(store)
+    decide(store, following)
+    wait_for_proposal(house, store, ProposalState.VERIFIED, after=approved.id)
+    assert created(house) == before + 1
+    only_news(house)
+    assert house.stop(daemon) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.row(18)
+def test_what_a_colleague_has_repaired_meanwhile_is_void_and_nothing_follows(
+    house: House, store: Store
+) -> None:
+    repairing(house, "propose", BY_PEOPLE)
+    seldom(house)
+    house.apply("dns")
+    house.cloud.delete(Kind.DNS_RECORD, RECORD)
+    suspend(store)
+    daemon = house.start()
+    approved = wait_for_proposal(house, store, ProposalState.PROPOSED)
+    decide(store, approved)
+    wait_for_hold(house, store, "suspended")
+    house.apply("dns")
+    resume(store)
+    wait_for_proposal(house, store, ProposalState.SUPERSEDED)
+    wait_for_words(house, f"Proposal {approved.id} is void: There is nothing to apply any more.")
+    house.wait_for_verdicts(dns="in_sync")
+    time.sleep(5)
+    assert [each.id for each in proposals(store)] == [approved.id]
+    assert not applied(store)
+    assert house.stop(daemon) == 0
+
+
+# ---- what must never be applied by itself --------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.row(21)
+def test_what_looks_deleted_as_a_whole_is_never_put_back_by_itself(house: House, store: Store) -> None:
+    """With the wrong account or an empty endpoint, an apply would build a second estate."""
+    repairing(house, "apply", AUTOMATIC)
+    house.apply("dns")
+    daemon = house.start()
+    house.wait_for_verdicts(dns="in_sync")
+    for each in house.cloud.objects(Kind.DNS_RECORD):
+        house.cloud.delete(Kind.DNS_RECORD, each.key)
+    before = created(house)
+    held = wait_for_hold(house, store, "mass_deletion")
+    assert held.held is not None
+    wait_for_words(house, "Nothing is applied automatically.")
+    time.sleep(8)
+    assert created(house) == before
+    assert not applied(store)
+    only_news(house)
+    assert house.stop(daemon) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.row(22)
+def test_with_another_state_than_is_meant_nothing_is_built_a_second_time(house: House, store: Store) -> None:
+    repairing(house, "apply", AUTOMATIC, on_commit="apply")
+    house.apply("dns")
+    daemon = house.start()
+    house.wait_for_verdicts(dns="in_sync")
+    text = (house.repository / "dns/terraform.tf").read_text()
+    moved = text.replace("/dns/terraform.tfstate", "/dns/other.tfstate")
+    assert moved != text
+    before = created(house)
+    estate.commit(house.repository, {"dns/terraform.tf": moved}, "Move the state")
+    house.wait_for("a finding of it", lambda: store.findings().items)
+    time.sleep(25)
+    assert created(house) == before
+    assert not applied(store)
+    assert all(not each.draft.automatic or each.held for each in proposals(store))
+    assert proposals(store)
+    assert house.stop(daemon) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.row(72)
+def test_what_would_be_replaced_waits_for_a_person(house: House, store: Store) -> None:
+    repairing(house, "apply", AUTOMATIC)
+    zone_files = 'resource "sandbox_bucket" "zones" {\n  name   = "zones"\n  region = "local-1"\n}\n'
+    estate.commit(house.repository, {"dns/zones.tf": zone_files}, "Keep the zone files")
+    house.apply("dns")
+    daemon = house.start()
+    house.wait_for_verdicts(dns="in_sync")
+    house.cloud.update(Kind.BUCKET, "zones", {"region": "local-2"})
+    before = house.cloud.get(Kind.BUCKET, "zones")
+    held = wait_for_hold(house, store, "destroys")
+    assert held.draft.summary.replaces == 1
+    wait_for_words(house, "The plan destroys, replaces or forgets sandbox_bucket.zones.")
+    time.sleep(8)
+    assert house.cloud.get(Kind.BUCKET, "zones") == before
+    assert not applied(store)
+    only_news(house)
+    decide(store, held)
+    wait_for_proposal(house, store, ProposalState.VERIFIED)
+    assert house.cloud.get(Kind.BUCKET, "zones").attributes["region"] == "local-1"
+    assert house.stop(daemon) == 0
+
+
+# ---- what fights back, and what fails ------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.row(70)
+@pytest.mark.timeout(300)
+def test_what_comes_back_again_and_again_is_named_and_left(house: House, store: Store) -> None:
+    """Something deletes the record after each repair: after so many rounds nothing is done by itself."""
+    repairing(house, "apply", AUTOMATIC.replace("grace: 0s", "grace: 0s, returns: 2"))
+    house.apply("dns")
+    daemon = house.start()
+    house.wait_for_verdicts(dns="in_sync")
+    over = threading.Event()
+
+    def fight() -> None:
+        """Deletes it as soon as it was proved to be there."""
+        proved = -1
+        while not over.wait(0.2):
+            verified = sum(each.state is ProposalState.VERIFIED for each in proposals(store))
+            if verified > proved and record(house) is not None:
+                house.cloud.delete(Kind.DNS_RECORD, RECORD)
+                proved = verified
+
+    foe = threading.Thread(target=fight)
+    foe.start()
+    try:
+        held = wait_for_hold(house, store, "fights_back", patience=200)
+        wait_for_words(house, "Something fights back")
+        begun = len(applied(store))
+        assert begun == 2
+        time.sleep(12)
+        assert len(applied(store)) == begun
+        assert store.proposal(held.id) == held
+        only_news(house)
+    finally:
+        over.set()
+        foe.join()
+    assert house.stop(daemon) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.row(71)
+def test_an_apply_that_fails_in_its_middle_is_told_and_not_begun_again(house: House, store: Store) -> None:
+    """What it did is kept, what it did not is proposed to people, and nothing is tried blindly."""
+    repairing(house, "apply", AUTOMATIC)
+    house.apply("dns")
+    before = created(house)
+    house.cloud.delete(Kind.DNS_RECORD, RECORD)
+    house.cloud.update(Kind.DNS_RECORD, "example.test/status/A", {"ttl": 5})
+    house.cloud.inject(Fault(kind="access_denied", operation="create", key=RECORD))
+    daemon = house.start()
+    failed = wait_for_proposal(house, store, ProposalState.FAILED)
+    assert failed.run is not None
+    assert failed.run.exit_code == 1
+    assert "AccessDenied" in (failed.run.output or "")
+    assert house.cloud.get(Kind.DNS_RECORD, "example.test/status/A").attributes["ttl"] == 300
+    wait_for_words(house, f"Proposal {failed.id} failed: ")
+    following = wait_for_proposal(house, store, *OPEN, after=failed.id)
+    assert not following.draft.automatic
+    assert following.draft.summary.total == 1
+    time.sleep(6)
+    assert [each.id for each in applied(store)] == [failed.id]
+    assert created(house) == before
+    only_news(house)
+    house.cloud.inject()
+    decide(store, wait_for_proposal(house, store, *OPEN, after=failed.id))
+    wait_for_proposal(house, store, ProposalState.VERIFIED, after=failed.id)
+    assert record(house) is not None
+    assert house.stop(daemon) == 0
+
+
+# ---- what is stopped by people -------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.row(73)
+def test_a_suspension_lets_what_runs_end_and_nothing_begin(house: House, store: Store) -> None:
+    repairing(house, "apply", AUTOMATIC)
+    house.apply("dns")
+    house.cloud.delete(Kind.DNS_RECORD, RECORD)
+    house.cloud.inject(Fault(kind="delay", operation="create", seconds=6, times=1))
+    daemon = house.start()
+    running: Any = house.wait_for("an apply", store.running_applies)
+    suspend(store)
+    first = wait_for_proposal(house, store, ProposalState.VERIFIED)
+    assert first.id == running[0].id
+    house.cloud.delete(Kind.DNS_RECORD, RECORD)
+    held = wait_for_hold(house, store, "suspended")
+    wait_for_words(house, "Everything is suspended by anna: the network is being moved")
+    time.sleep(6)
+    assert [each.id for each in applied(store)] == [first.id]
+    assert record(house) is None
+    resume(store)
+    wait_for_proposal(house, store, ProposalState.VERIFIED, after=first.id)
+    assert store.proposal(held.id) is not None
+    only_news(house)
+    assert house.stop(daemon) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.row(12)
+def test_a_state_that_somebody_has_locked_is_told_and_never_unlocked(house: House, store: Store) -> None:
+    repairing(house, "propose", BY_PEOPLE)
+    house.apply("dns")
+    house.cloud.delete(Kind.DNS_RECORD, RECORD)
+    daemon = house.start()
+    proposal = wait_for_proposal(house, store, ProposalState.PROPOSED)
+    with (house.directory / "states/dns/terraform.tfstate").open("rb+") as state:
+        fcntl.lockf(state, fcntl.LOCK_EX)
+        decide(store, proposal)
+        wait_for_hold(house, store, "state_locked")
+        wait_for_words(house, f"Proposal {proposal.id} waits.")
+        time.sleep(6)
+        assert not applied(store)
+        only_news(house)
+    decide(store, proposal)
+    wait_for_proposal(house, store, ProposalState.VERIFIED)
+    assert house.stop(daemon) == 0
