@@ -585,15 +585,15 @@ class Reconciler:
     def _hold_at_commit(self, proposal: Proposal) -> None:
         draft = proposal.draft
         if draft.kind is ProposalKind.ROLLBACK:
-            self._book.pin(
-                Pin(
-                    stack=draft.stack,
-                    commit=draft.commit,
-                    by=draft.created_by,
-                    at=self._tools.clock(),
-                    reason=f"rolled back by proposal {proposal.id}: {draft.reason}",
-                )
+            pin = Pin(
+                stack=draft.stack,
+                commit=draft.commit,
+                by=draft.created_by,
+                at=self._tools.clock(),
+                reason=f"rolled back by proposal {proposal.id}: {draft.reason}",
             )
+            with suppress(UnknownStackError):  # it was taken out of the code meanwhile
+                self._book.pin(pin)
         elif draft.kind is ProposalKind.DEPLOY:
             self._book.unpin(draft.stack)
 

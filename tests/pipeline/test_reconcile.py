@@ -689,6 +689,17 @@ def test_a_rollback_stays_at_its_commit_and_a_deploy_takes_the_pin_out(site: Sit
     assert site.store.pins() == {}
 
 
+def test_the_end_of_a_rollback_is_written_though_its_stack_is_gone(site: Site) -> None:
+    number = site.propose(kind=ProposalKind.ROLLBACK, created_by="anna", automatic=False)
+    site.approve(number)
+    site.round()
+    site.store.sync_stacks("platform", [StackDeclaration(id=NETWORK)], at=site.now)
+    site.applier.end()
+    site.round()
+    assert site.store.running_applies() == []
+    assert site.store.pins() == {}
+
+
 def test_what_cannot_be_started_has_failed_and_nothing_is_left(site: Site) -> None:
     number = site.propose()
 
