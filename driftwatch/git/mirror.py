@@ -23,6 +23,7 @@ from driftwatch import log
 from driftwatch.errors import (
     BranchMissingError,
     MirrorDamagedError,
+    NotMergedError,
     RepositoryTooLargeError,
     UnsafeRepositoryError,
 )
@@ -30,6 +31,7 @@ from driftwatch.git import discovery, listing
 from driftwatch.git.command import HARDENING, Ending, Git, Output, failure, translated
 from driftwatch.git.lock import locked
 from driftwatch.git.remote import Remote
+from driftwatch.git.reverting import Reverter
 from driftwatch.git.worktrees import Worktrees
 from driftwatch.model import KEPT_COMMITS, Commit
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from driftwatch.config.settings import RepositorySettings
     from driftwatch.git.discovery import RootModule
     from driftwatch.git.listing import Listing
+    from driftwatch.git.reverting import Opened, Revert
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
@@ -207,6 +210,33 @@ class Mirror:
         self._sweep_once()
         with self._worktrees.hold(_checked(commit)) as path:
             yield path
+
+    def open_revert(self, revert: Revert) -> Opened:
+        """Opens a branch on the remote with some paths as they were at an earlier commit.
+
+        Raises NotMergedError, RemoteUnreachableError, RemoteRefusedError and others of RepositoryError.
+        """
+        remote = Remote.of(self.name, self._settings)
+        if not (self.is_merged(revert.onto) and self._is_ancestor(_checked(revert.commit), revert.onto)):
+            raise NotMergedError(f"{revert.commit[:10]} is no commit of the branch {remote.branch}")
+        with (
+            translated(),
+            locked(self._directory / "fetch.lock", seconds=self._seconds, stop=self._stop) as lock,
+        ):
+            settings = self._directory / "gitconfig.push"
+            _write_if_other(self._directory / "gitconfig", _global_settings(remote))
+            _write_if_other(settings, _settings_of_a_push(remote))
+            return Reverter(
+                git=self._git(),
+                remote=remote,
+                lock=lock,
+                scratch=self._directory / "revert",
+                settings=settings,
+                seconds=self._seconds,
+                listing=self.listing,
+                too_large=_Arrival(self._git_dir, self._settings.max_size_mb << 20).is_too_large,
+                clock=self._clock,
+            ).open(revert)
 
     def close(self) -> None:
         """Removes the worktrees that nobody uses. The mirror can be used again afterwards."""
@@ -541,7 +571,20 @@ def _as_one_part(branch: str) -> str:
 
 
 def _global_settings(remote: Remote) -> str:
-    """What git's own children may know too, which do not get our settings: whose local repositories we trust.
+    """What git's own children may know too, which do not get our settings."""
+    return f"{_trust(remote)}\thooksPath = /dev/null\n"
+
+
+def _settings_of_a_push(remote: Remote) -> str:
+    """A remote on this machine has its own hooks run, which say what it takes.
+
+    It must not tidy up in the background while it holds our lock.
+    """
+    return f"{_trust(remote)}[receive]\n\tautoGC = false\n"
+
+
+def _trust(remote: Remote) -> str:
+    """Whose local repositories are trusted.
 
     Since 2.39.4 git refuses to serve a repository of another user, and listens for exceptions only here.
     """
@@ -552,7 +595,7 @@ def _global_settings(remote: Remote) -> str:
     )
     quoted = [str(place).replace("\\", "\\\\").replace('"', '\\"') for place in places]
     lines = ["[safe]", "\tbareRepository = explicit", *(f'\tdirectory = "{place}"' for place in quoted)]
-    return "\n".join([*lines, "[core]", "\thooksPath = /dev/null", "\tfsmonitor = false", ""])
+    return "\n".join([*lines, "[core]", "\tfsmonitor = false", ""])
 
 
 def _write_if_other(path: Path, text: str) -> None:
