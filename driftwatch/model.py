@@ -868,18 +868,23 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """A repair that a person asked for, and for a rollback to which commit."""
+    """A repair that a person asked for, and for a rollback to which commit.
+
+    `revert` where the code is to be brought back too, by a branch that people can merge.
+    """
 
     stack: StackId
     kind: ProposalKind
     by: str
     reason: str | None = None
     commit: str | None = None
+    revert: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
-    """What came of a wish: a proposal, or why there is none."""
+    """What came of a wish: a proposal, or why there is none. `note` says what else came of it."""
 
     proposal: int | None
     error: str | None
+    note: str | None = None

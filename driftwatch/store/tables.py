@@ -492,6 +492,7 @@ class WishRow(Base):
     stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"))
     kind: Mapped[ProposalKind]
     commit_sha: Mapped[str | None]
+    revert: Mapped[bool]
     actor: Mapped[str]
     reason: Mapped[str | None]
     at: Mapped[datetime]

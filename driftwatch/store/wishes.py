@@ -33,6 +33,7 @@ def make(connection: Connection, wish: Wish, *, at: datetime) -> int | None:
             stack_id=stack_id,
             kind=wish.kind,
             commit_sha=wish.commit,
+            revert=wish.revert,
             actor=told(wish.by),
             reason=None if wish.reason is None else told(wish.reason),
             at=at,
@@ -52,7 +53,14 @@ def waiting(connection: Connection) -> dict[int, Wish]:
         .order_by(WishRow.id)
     )
     return {
-        row.id: Wish(stack=id_of(row), kind=row.kind, by=row.actor, reason=row.reason, commit=row.commit_sha)
+        row.id: Wish(
+            stack=id_of(row),
+            kind=row.kind,
+            by=row.actor,
+            reason=row.reason,
+            commit=row.commit_sha,
+            revert=row.revert,
+        )
         for row in rows
     }
 
@@ -60,7 +68,7 @@ def waiting(connection: Connection) -> dict[int, Wish]:
 def grant(
     connection: Connection, number: int, *, proposal: int | None, error: str | None, at: datetime
 ) -> None:
-    """Writes what came of a wish."""
+    """Writes what came of a wish. Beside a proposal, `error` is what else there is to say."""
     connection.execute(
         update(WishRow)
         .where(WishRow.id == number)
@@ -73,7 +81,11 @@ def granted(connection: Connection, number: int) -> Granted | None:
     row = connection.execute(
         select(WishRow).where(WishRow.id == number, WishRow.done_at.is_not(None))
     ).first()
-    return Granted(proposal=row.proposal_id, error=row.error) if row else None
+    if row is None:
+        return None
+    if row.proposal_id is None:
+        return Granted(proposal=None, error=row.error)
+    return Granted(proposal=row.proposal_id, error=None, note=row.error)
 
 
 def prune(connection: Connection, before: datetime) -> int:

@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("stack_id", BIG_INTEGER, nullable=False),
         sa.Column("kind", _choice("kind", KINDS), nullable=False),
         sa.Column("commit_sha", sa.Text(), nullable=True),
+        sa.Column("revert", sa.Boolean(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("at", MOMENT, nullable=False),
