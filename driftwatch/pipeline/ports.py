@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from driftwatch.git import Fetched, RootModule
+    from driftwatch.git.reverting import Opened, Revert
     from driftwatch.model import (
         Announcement,
         CheckResult,
@@ -43,8 +44,15 @@ class Source(Protocol):
     def tree(self, commit: str, paths: Sequence[str]) -> str: ...
 
 
-class Checkouts(Protocol):
-    """The same repository, as a check uses it."""
+class Reverts(Protocol):
+    """The same repository, where people can be given something to merge."""
+
+    def open_revert(self, revert: Revert) -> Opened:
+        """Opens a branch on the remote. Raises RepositoryError where that cannot be."""
+
+
+class Checkouts(Reverts, Protocol):
+    """The same repository, as checks and repairs use it."""
 
     def checkout(self, commit: str) -> AbstractContextManager[Path]: ...
 

@@ -37,6 +37,7 @@ from driftwatch.model import (
     Suspension,
 )
 from driftwatch.pipeline.propose import announced, counted
+from driftwatch.pipeline.revert import revert_in_git
 from driftwatch.pipeline.subjects import apply_request, subject_of
 from driftwatch.policy.admission import Held
 from driftwatch.terraform import ApplyState
@@ -397,7 +398,23 @@ class Reconciler:
             raise
         except DriftwatchError as problem:
             error = problem.message
+        if made is not None and wish.revert:
+            error = self._revert(made, wish)
         self._book.grant(number, proposal=made.id if made else None, error=error, at=self._tools.clock())
+
+    def _revert(self, proposal: Proposal, wish: Wish) -> str:
+        """Opens in Git what a rollback does to the cloud, and says what came of it."""
+        said = revert_in_git(wish, proposal.draft.commit, self._tools.proposer.workshop)
+        self._book.note(
+            at=self._tools.clock(),
+            actor=wish.by,
+            via="repair",
+            action="revert",
+            subject=f"proposal {proposal.id} ({wish.stack} at {proposal.draft.commit[:10]})",
+            outcome=said,
+            reason=wish.reason,
+        )
+        return said
 
     def _attempt(self, number: int) -> None:
         """Applies a proposal, if it may be. Raises EngineInterruptedError and StoreError."""
