@@ -226,7 +226,9 @@ def rollback(
     reason: ReasonOption = None,
     name: AsOption = None,
     wait: proposal_commands.WaitOption = proposal_commands.PLAN_SECONDS,
-    revert: Annotated[bool, typer.Option("--revert", hidden=True)] = False,
+    revert: Annotated[
+        bool, typer.Option("--revert", help="Also open the revert in Git: a branch to look at and to merge.")
+    ] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     output: ListingOption = Listing.TABLE,
 ) -> None:
@@ -234,14 +236,11 @@ def rollback(
 
     Exit codes: 0 it is proposed, 1 it is not, or not yet, 64 wrong usage.
     """
-    if revert:
-        raise UsageError(
-            "--revert, which opens the revert in Git as well, is not in this version",
-            advice="Roll back without it: the stack is pinned to the commit. Then revert in Git yourself.",
-        )
     from driftwatch.cli.repair import rollback as command
 
-    raise typer.Exit(command(config, stack, to=to, reason=reason, name=name, wait=wait, form=output))
+    raise typer.Exit(
+        command(config, stack, to=to, revert=revert, reason=reason, name=name, wait=wait, form=output)
+    )
 
 
 @app.command()

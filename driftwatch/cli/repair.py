@@ -117,17 +117,23 @@ def rollback(
     stack: str,
     *,
     to: str,
+    revert: bool = False,
     reason: str | None,
     name: str | None,
     wait: float,
     form: Listing,
 ) -> int:
-    """Asks the daemon to propose that an earlier commit of a stack is applied, and waits for its answer."""
+    """Asks the daemon to propose that an earlier commit of a stack is applied, and waits for its answer.
+
+    With `revert`, it also opens a branch in Git that brings the stack's code back.
+    """
     by, why, settings = actor(name), reason_of(reason), read_settings(config, os.environ)
     with opened_store(settings) as store:
         status = one_stack(store, stack, settings)
         commit = _commit(store, status, to)
-        wish = Wish(stack=status.id, kind=ProposalKind.ROLLBACK, by=by, reason=why, commit=commit)
+        wish = Wish(
+            stack=status.id, kind=ProposalKind.ROLLBACK, by=by, reason=why, commit=commit, revert=revert
+        )
         return _ask(store, settings, wish, wait=wait, form=form)
 
 
@@ -191,7 +197,7 @@ def _ask(store: Store, settings: Settings, wish: Wish, *, wait: float, form: Lis
         actor=wish.by,
         via=VIA,
         action="rollback" if wish.kind is ProposalKind.ROLLBACK else "propose",
-        subject=f"{wish.kind} {wish.stack}" + (f" to {wish.commit}" if wish.commit else ""),
+        subject=_wished(wish),
         outcome=f"asked for, wish {number}",
         reason=wish.reason,
     )
@@ -200,9 +206,12 @@ def _ask(store: Store, settings: Settings, wish: Wish, *, wait: float, form: Lis
     proposal = store.proposal(granted.proposal) if granted and granted.proposal is not None else None
     if form is Listing.JSON:
         document = _document(store, settings, proposal) if proposal else None
-        print_json({"wish": number, "proposal": document, "error": granted.error if granted else None})
+        error, note = (granted.error, granted.note) if granted else (None, None)
+        print_json({"wish": number, "proposal": document, "error": error, "note": note})
     elif proposal is not None:
         _show(store, settings, proposal)
+        if granted and granted.note:
+            terminal.stdout.print(Text(plain(granted.note)))
     if granted is None:
         terminal.stderr.print(_unanswered(alone=alone, wait=wait))
         return Exit.OK if wait == 0 else Exit.ERROR
@@ -210,6 +219,11 @@ def _ask(store: Store, settings: Settings, wish: Wish, *, wait: float, form: Lis
         terminal.stderr.print(Text(f"Nothing is proposed: {plain(granted.error or 'nobody said why')}"))
         return Exit.ERROR
     return Exit.OK
+
+
+def _wished(wish: Wish) -> str:
+    to = f" to {wish.commit}" if wish.commit else ""
+    return f"{wish.kind} {wish.stack}{to}" + (", with a revert in Git" if wish.revert else "")
 
 
 def _answer(look: Callable[[], Granted | None], seconds: float) -> Granted | None:

@@ -653,6 +653,38 @@ def test_a_rollback_asks_for_one_commit(desk: Desk, daemon: Callable[..., None],
     assert [each[2:4] for each in desk.audit()] == [("rollback", f"rollback platform/dns to {whole}")]
 
 
+@pytest.mark.parametrize("said", ["The revert is open in Git.", "It could \x1b[31mnot be opened."])
+def test_a_rollback_can_ask_for_its_revert_in_git_and_says_what_came_of_it(
+    desk: Desk, daemon: Callable[..., None], said: str
+) -> None:
+    """The proposal stands whether or not the revert could be opened."""
+    asked: list[Wish] = []
+
+    def work(store: Store) -> None:
+        for number, wish in store.wishes().items():
+            asked.append(wish)
+            made = desk.propose(kind=wish.kind, created_by=wish.by, commit=COMMIT)
+            store.grant(number, proposal=made.id, error=said if wish.revert else None, at=now())
+
+    daemon(work)
+    plain_said = said.replace("\x1b[31m", "")
+    ran = desk("rollback", "platform/dns", "--to", COMMIT, "--revert", "--as", "Alice")
+    assert (ran.code, ran.err) == (Exit.OK, "")
+    assert ran.out.startswith("Proposal 1  rollback platform/dns")
+    assert ran.out.splitlines()[-1].replace("[31m", "") == plain_said
+    assert "\x1b" not in ran.out
+    document = desk.json("rollback", "platform/dns", "--to", COMMIT, "--revert")
+    assert (document["proposal"]["kind"], document["error"]) == ("rollback", None)
+    assert document["note"].replace("[31m", "") == plain_said
+    assert desk.json("rollback", "platform/dns", "--to", COMMIT)["note"] is None
+    assert [wish.revert for wish in asked] == [True, True, False]
+    assert [each[3] for each in desk.audit()] == [
+        f"rollback platform/dns to {COMMIT}, with a revert in Git",
+        f"rollback platform/dns to {COMMIT}, with a revert in Git",
+        f"rollback platform/dns to {COMMIT}",
+    ]
+
+
 def test_a_rollback_takes_the_beginning_of_what_was_applied(desk: Desk, daemon: Callable[..., None]) -> None:
     """Checks are pruned after a while; what was applied is known for good."""
     desk.propose(commit="beef" * 10, automatic=True, expires_at=None)
@@ -671,10 +703,6 @@ def test_a_rollback_takes_the_beginning_of_what_was_applied(desk: Desk, daemon: 
         (("--to", "0f3d0f"), "not a commit"),
         (("--to", "0f3d0f3%"), "not a commit"),
         (("--to", "1234567"), "never checked or applied at a commit 1234567"),
-        (
-            ("--to", COMMIT, "--revert"),
-            "--revert, which opens the revert in Git as well, is not in this version",
-        ),
         ((), "--to"),
     ],
 )
