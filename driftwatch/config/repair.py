@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator, Mapping  # noqa: TC003  (pydantic reads annotations at run time)
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from driftwatch.config import cel, patterns
+from driftwatch.config import cel, patterns, values
 from driftwatch.config.durations import Duration, PositiveDuration  # noqa: TC001  (as above)
 from driftwatch.config.rules import Grade, Kind, Reason  # noqa: TC001  (as above)
 from driftwatch.config.section import Contradiction, Name, Section, StackPattern, Text, Whole, again_in, once
@@ -23,6 +24,7 @@ from driftwatch.model import JsonValue  # noqa: TC001  (as above)
 Then: TypeAlias = Literal["notify", "propose", "apply", "adopt"]
 
 _MOST_LOOPS = 3
+_ALLOWS = re.compile(r"\ballow(ed)?[\"`\]\s]*$")
 _LOOP = re.compile(r"\.\s*(all|exists|exists_one|map|filter)\s*\(")
 
 
@@ -72,6 +74,30 @@ def _said(text: str) -> str:
 def _checked(text: str) -> str:
     compiled_condition(text)
     return text
+
+
+def _resolved(value: object, info: ValidationInfo) -> object:
+    """A path below the configuration file's directory; as it stands where there is no file."""
+    if not isinstance(value, str | Path):
+        return value
+    if not str(value) or values.has_invisible(str(value)):
+        raise ValueError("must be a path")
+    return value if info.context is None else info.context.resolve(str(value))
+
+
+def _program(value: str, info: ValidationInfo) -> str:
+    if value.startswith("-"):
+        raise ValueError("must not start with a dash")
+    return str(_resolved(value, info)) if "/" in value else value
+
+
+def _denying(query: str) -> str:
+    """Refuses what reads the other way round: its false would let everything through."""
+    if query.startswith("-"):
+        raise ValueError("must not start with a dash")
+    if _ALLOWS.search(query):
+        raise ValueError("must ask what is denied, not what is allowed: a false or an empty answer allows")
+    return query
 
 
 class GuardSettings(Section):
@@ -203,6 +229,37 @@ class ConditionSettings(Section):
         return compiled_condition(self.cel).holds(facts)
 
 
+class OpaSettings(Section):
+    """Rules of one's own in Rego, which the program `opa` evaluates over the whole plan.
+
+    Asked right before every apply, those of people too. A non-empty answer or `true` denies, an empty one or
+    `false` allows. No answer at all (the query names no rule) denies, and so does every failure of `opa`.
+    """
+
+    binary: Annotated[Text, AfterValidator(_program)] = Field(
+        default="opa",
+        description="Open Policy Agent: a name on PATH, or a path. Default opa: what it is called.",
+    )
+    policy: Annotated[Path, BeforeValidator(_resolved)] = Field(
+        default=Path("policies"),
+        validate_default=True,
+        description="A .rego file, or a directory of them and their data, relative to this file. Default "
+        "./policies beside the file: rules are kept where the configuration is.",
+    )
+    query: Annotated[Text, AfterValidator(_denying)] = Field(
+        default="data.driftwatch.deny",
+        description="What is asked: a rule that is a list or set of messages (or of objects with `msg`), or "
+        "true or false (with a `default`). `input` is the plan as `show -json` prints it, and "
+        "`input.driftwatch` has `stack`, `kind`, `automatic`, `labels` and `commit`. Default data.driftwatch.deny: `deny contains msg if …` "
+        "in `package driftwatch`.",
+    )
+    timeout: PositiveDuration = Field(
+        default=timedelta(seconds=30),
+        description="Longest evaluation; a duration. Default 30s: the state is locked meanwhile, and rules "
+        "over one plan take well under a second.",
+    )
+
+
 class RepairSettings(Section):
     """What may be applied, and by whom."""
 
@@ -227,6 +284,10 @@ class RepairSettings(Section):
         default=(),
         max_length=100,
         description="Rules of one's own over the plan; all must be true. Default none: the guards suffice.",
+    )
+    opa: OpaSettings | None = Field(
+        default=None,
+        description="Rules of one's own in Rego, beside the conditions. Default null: `opa` is not asked.",
     )
     verify_within: PositiveDuration = Field(
         default=timedelta(minutes=15),

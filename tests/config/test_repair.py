@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from driftwatch.config import repair
-from driftwatch.config.repair import RepairSettings
+from driftwatch.config.repair import OpaSettings, RepairSettings
 from driftwatch.config.settings import StackSettings
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def test_nothing_is_allowed_unless_somebody_says_so() -> None:
     assert settings.approvals.needed == 1
     assert settings.approvals.not_by_author
     assert settings.courses == settings.conditions == settings.canary == ()
+    assert settings.opa is None
 
 
 def test_all_of_it_is_understood(accepts: Callable[..., Loaded]) -> None:
@@ -91,6 +93,16 @@ def test_all_of_it_is_understood(accepts: Callable[..., Loaded]) -> None:
         ("courses: [{then: deploy}]", "must be one of"),
         ("courses: [{then: apply, causes: [noise]}]", "must be one of"),
         ("canary: ['p/a', 'p/a']", "names one of its items twice"),
+        ("opa: {timeout: 0s}", "must be longer than zero"),
+        ("opa: {timeout: 30}", "must be a duration with its unit"),
+        ("opa: {binary: --version}", "repair.opa.binary: must not start with a dash"),
+        ("opa: {binary: ''}", "repair.opa.binary: must not be empty"),
+        ("opa: {policy: ''}", "repair.opa.policy: must be a path"),
+        ("opa: {policy: '~root/x'}", "but not with another user's `~name`"),
+        ("opa: {policy: 1}", "repair.opa.policy: "),
+        ("opa: {query: ''}", "repair.opa.query: must not be empty"),
+        ("opa: {query: '--bundle=x'}", "repair.opa.query: must not start with a dash"),
+        ("opa: {polices: x}", "repair.opa.polices: "),
         ("automatic: often", "repair.automatic: must be true or false"),
     ],
 )
@@ -183,3 +195,37 @@ def test_without_the_extra_a_condition_is_refused_and_nothing_else(
     (problem,) = refuses(f"{HEAD}  conditions: [{{name: a, cel: 'true', says: b}}]\n")
     assert problem.endswith("needs the extra `cel`: pip install 'driftwatch[cel]'")
     assert accepts(f"{HEAD}  automatic: false\n").warnings == ()
+
+
+# ---- Rules in Rego ---------------------------------------------------------------------------------------
+
+
+def test_rules_in_rego_lie_beside_the_file(accepts: Callable[..., Loaded], tmp_path: Path) -> None:
+    """Whether they are there is seen when the daemon starts: a file may be checked on another machine."""
+    opa = accepts(f"{HEAD}  opa: {{}}\n").settings.repair.opa
+    assert opa == OpaSettings(policy=tmp_path / "policies")
+    assert opa is not None
+    assert (opa.binary, opa.query, opa.timeout) == ("opa", "data.driftwatch.deny", timedelta(seconds=30))
+    text = f"{HEAD}  opa: {{binary: bin/opa, policy: ~/rules.rego, query: data.a.b, timeout: 5s}}\n"
+    opa = accepts(text, {"HOME": "/home/anna"}).settings.repair.opa
+    assert opa is not None
+    assert (opa.binary, opa.policy) == (str(tmp_path / "bin" / "opa"), Path("/home/anna/rules.rego"))
+    assert (opa.query, opa.timeout) == ("data.a.b", timedelta(seconds=5))
+    assert OpaSettings.model_validate(opa.model_dump()) == opa
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["data.a.allow", "data.a.allowed", "not data.a.allow", "allow ", 'data.a["allow"]', "data.a[`allow`]"],
+)
+def test_a_query_for_what_is_allowed_is_refused(refuses: Callable[..., list[str]], query: str) -> None:
+    """Its false would let everything through."""
+    (problem,) = refuses(f"{HEAD}  opa: {{query: '{query}'}}\n")
+    assert problem.startswith("driftwatch.yaml:3: repair.opa.query: must ask what is denied")
+
+
+@pytest.mark.parametrize("query", ["data.a.deny", "data.a.disallow", "data.allow.deny", "data.a.deny[_]"])
+def test_a_query_for_what_is_denied_is_not(accepts: Callable[..., Loaded], query: str) -> None:
+    opa = accepts(f"{HEAD}  opa: {{query: '{query}'}}\n").settings.repair.opa
+    assert opa is not None
+    assert opa.query == query

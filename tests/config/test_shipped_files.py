@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from driftwatch.config.document import read_document
 from driftwatch.config.json_schema import schema
 from driftwatch.config.loading import LIMITS, load, load_with_warnings
-from driftwatch.config.repair import ConditionSettings
+from driftwatch.config.repair import ConditionSettings, OpaSettings
 from driftwatch.config.section import BY_REFERENCE, Section
 from driftwatch.config.settings import Settings
 from driftwatch.config.wording import known_keys
@@ -122,7 +122,8 @@ def test_the_example_loads_and_its_defaults_are_the_defaults(
     assert settings.warm == fresh.warm
     assert settings.continuous == fresh.continuous
     assert settings.findings == fresh.findings
-    assert settings.repair.model_copy(update={"courses": ()}) == fresh.repair
+    assert settings.repair.model_copy(update={"courses": (), "opa": None}) == fresh.repair
+    assert settings.repair.opa == OpaSettings(policy=shipped.parent / OpaSettings().policy)
     assert settings.web == fresh.web
     assert settings.repository_may_set == fresh.repository_may_set
     assert settings.state_dir == shipped.parent / "state"
