@@ -17,6 +17,7 @@ from driftwatch.notify import Sender
 from driftwatch.pipeline.admissions import Clerk
 from driftwatch.pipeline.check import check
 from driftwatch.pipeline.housekeeping import Housekeeping
+from driftwatch.pipeline.opa import Opa
 from driftwatch.pipeline.presses import Desk
 from driftwatch.pipeline.propose import Proposer
 from driftwatch.pipeline.reconcile import Reconciler, Tools
@@ -161,6 +162,7 @@ def _tools(app: Application, node: str) -> Tools:
         course=proposer.course,
         allowed_age=partial(configured_age, settings=settings),
         clock=now,
+        opa=Opa.of(settings.repair.opa, os.environ) if settings.repair.opa else None,
     )
     return Tools(
         proposer=proposer,

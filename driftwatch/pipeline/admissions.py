@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from driftwatch.model import ProposalState
 from driftwatch.pipeline.subjects import apply_environment_of
-from driftwatch.policy.admission import Actor, Detector, Request, Statement, admit
+from driftwatch.policy.admission import Actor, Detector, Held, Request, Statement, admit
 from driftwatch.policy.admission import Lock as StackLock
 from driftwatch.policy.guards import Facts, PlanFacts, PlannedResource, Repaired
 
@@ -103,6 +103,8 @@ class Clerk:
     course: Callable[[Proposal, Subject], Course | None]
     allowed_age: Callable[[StackId], timedelta]
     clock: Callable[[], datetime]
+    opa: Callable[[Proposal, Subject, Rehearsal], Held | None] | None = None
+    """Rules of one's own over a plan, beside the conditions. They can hold, and never admit."""
 
     def before_plan(self, proposal: Proposal, subject: Subject) -> Admission:
         """Whether it is worth while to plan: as if the plan came to what was proposed."""
@@ -124,17 +126,25 @@ class Clerk:
 
     def before_apply(self, proposal: Proposal, subject: Subject, rehearsal: Rehearsal) -> Admission:
         """Whether just this plan may be applied now; the stack is ours."""
-        found = [each.finding for each in self._repaired(proposal)]
-        facts = self._facts(
-            proposal,
-            subject,
-            rehearsal.facts,
-            following=rehearsal.following(found),
-            ignored=rehearsal.ignored(self.ignoring),
-        )
-        digest = rehearsal.digest_for(proposal.draft.findings)
-        mass = rehearsal.reading.mass_deletion
-        return self._ask(proposal, subject, facts, digest=digest, starting=True, mass_deletion=mass)
+
+        def ask() -> Admission:
+            found = [each.finding for each in self._repaired(proposal)]
+            facts = self._facts(
+                proposal,
+                subject,
+                rehearsal.facts,
+                following=rehearsal.following(found),
+                ignored=rehearsal.ignored(self.ignoring),
+            )
+            digest = rehearsal.digest_for(proposal.draft.findings)
+            mass = rehearsal.reading.mass_deletion
+            return self._ask(proposal, subject, facts, digest=digest, starting=True, mass_deletion=mass)
+
+        admission = ask()
+        if self.opa is None or isinstance(admission, Held):
+            return admission
+        # The rest is asked once more: the rules may have taken so long that a window has closed meanwhile.
+        return self.opa(proposal, subject, rehearsal) or ask()
 
     def expect_identity(self, subject: Subject) -> None:
         """Raises IdentityMismatchError where what an apply is given is another account's."""
