@@ -250,8 +250,8 @@ class OpaSettings(Section):
         default="data.driftwatch.deny",
         description="What is asked: a rule that is a list or set of messages (or of objects with `msg`), or "
         "true or false (with a `default`). `input` is the plan as `show -json` prints it, and "
-        "`input.driftwatch` has `stack`, `kind`, `automatic`, `labels` and `commit`. Default data.driftwatch.deny: `deny contains msg if …` "
-        "in `package driftwatch`.",
+        "`input.driftwatch` has `stack`, `kind`, `automatic`, `labels` and `commit`. Default "
+        "data.driftwatch.deny: `deny contains msg if …` in `package driftwatch`.",
     )
     timeout: PositiveDuration = Field(
         default=timedelta(seconds=30),
