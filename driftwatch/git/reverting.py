@@ -240,8 +240,8 @@ def _within(paths: Sequence[str]) -> Callable[[str], bool]:
 
 
 def _index_lines(changes: Mapping[str, Entry | None], width: int) -> Iterator[bytes]:
-    """What `update-index -z --index-info` reads, removals first: a file may be where a directory was."""
-    for path, entry in sorted(changes.items(), key=lambda change: (change[1] is not None, change[0])):
+    """What `update-index -z --index-info` reads; mode 0 removes."""
+    for path, entry in changes.items():
         mode, name = (entry.mode, entry.object) if entry else ("0", "0" * width)
         yield f"{mode} {name}\t".encode() + path.encode(errors="surrogateescape") + b"\0"
 

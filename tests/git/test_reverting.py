@@ -367,9 +367,14 @@ def test_there_is_an_end_to_the_names(
 
 
 def test_the_branch_that_stacks_are_deployed_from_is_never_pushed_to(
-    upstream: Upstream, bare: Upstream, make_mirror: MakeMirror, publish: Publish
+    upstream: Upstream,
+    bare: Upstream,
+    make_mirror: MakeMirror,
+    publish: Publish,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Even where somebody has called it what ours would be called."""
+    """Even where somebody has called it what ours would be called, and the remote does not list it."""
+    monkeypatch.setattr("driftwatch.git.reverting.Reverter._there", lambda *_: frozenset())
     then = upstream.head()
     now = upstream.commit({"envs/prod/main.tf": "# now\n"})
     publish()
