@@ -31,7 +31,7 @@ from driftwatch.web import Server, create_app
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from driftwatch.cli.compose import Application
@@ -44,11 +44,15 @@ if TYPE_CHECKING:
 logger = log.get("cli")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Work:
-    """What the daemon does all day: the pipeline's use cases on this application."""
+    """What the daemon does all day: the pipeline's use cases on this application.
+
+    `checked` hears of each stack that was checked, when it has been recorded.
+    """
 
     app: Application
+    checked: Callable[[StackId], object] = lambda _stack: None
 
     def refresh(self, repository: str) -> Refreshed:
         return self.app.inventory.refresh(repository)
@@ -60,6 +64,7 @@ class Work:
             logger.info(f"Nothing to check: {gone.message}.", action="check", stack=str(job.stack))
             self.app.store.finish(job, JobState.DONE, at=now())
             return None
+        self.checked(job.stack)
         pace = self.app.workshop.examiner.pace(str(job.stack))
         return Checked(
             replayable=pace.replayable and result.error is None, reads=pace.reads, throttled=pace.throttled
@@ -84,9 +89,10 @@ def run(config: Path) -> int:
     """Runs until SIGTERM or SIGINT; raises what makes it impossible to start."""
     settings = read_settings(config, os.environ)
     with StateLock.acquire(settings.state_dir, clock=now) as lock, application(settings, os.environ) as app:
+        work = Work(app)
         daemon = Daemon(
             app.settings,
-            work=Work(app),
+            work=work,
             jobs=app.store,
             dues=app.store,
             depths=app.store,
@@ -101,7 +107,9 @@ def run(config: Path) -> int:
         )
         app.house.observe()
         daemon.attach(Ending(app.ending))
-        daemon.attach(Reconciler(_tools(app, daemon.node)))
+        reconciler = Reconciler(_tools(app, daemon.node))
+        work.checked = reconciler.look_at
+        daemon.attach(reconciler, ends_first=True)
         intake = _listen_to_slack(app, daemon)
         daemon.attach(Server(partial(create_app, daemon.health, slack=intake), app.settings.web.listen))
         daemon.attach(

@@ -250,6 +250,7 @@ class Reconciler:
         self._rest: dict[str, datetime] = {}
         self._tried: dict[int, tuple[tuple[Decision, ...], datetime]] = {}
         self._looked_at: datetime | None = None
+        self._checked: set[StackId] = set()
         self._asked_at: datetime | None = None
         self._long: set[int] = set()
         self._leases: dict[int, ExitStack] = {}
@@ -329,12 +330,20 @@ class Reconciler:
         canary = _is_among(str(proposal.draft.stack), self._tools.settings.canary)
         return (not canary, proposal.id)
 
+    def look_at(self, stack: StackId) -> None:
+        """Has the next round look at a stack: it was checked. From any thread."""
+        with self._lock:
+            self._checked.add(stack)
+
     def _to_look_at(self, now: datetime) -> Sequence[StackId]:
-        if self._looked_at is not None and now - self._looked_at < LOOK_FOR_WORK:
-            return ()
-        self._looked_at = now
+        """The stacks that were checked since the last round; every so often, all where anything differs."""
+        with self._lock:
+            stacks, self._checked = list(self._checked), set()
+        if self._looked_at is None or now - self._looked_at >= LOOK_FOR_WORK:
+            self._looked_at = now
+            stacks = list(self._book.drifting())
         found = []
-        for stack in self._book.drifting():
+        for stack in stacks:
             if self._rest.get(_key(stack), now) <= now:
                 with suppress(UnknownStackError, DriftwatchError):
                     if self._tools.proposer.due(stack) is not None:

@@ -143,6 +143,7 @@ class Daemon:
         )
         self._intake_part = _Part("intake", self._intake.run, self._part_failed, wake=self._intake.ring)
         self._sender_part = _Part("sender", _until_drained(sender), self._part_failed) if sender else None
+        self._first_to_end: list[_Part] = []
         self._extras = [_Part(type(extra).__name__, extra.run, self._part_failed) for extra in extras]
         self.health = Health(
             phase=lambda: self._phase,
@@ -163,9 +164,15 @@ class Daemon:
         """What this daemon is called among those that share a database: the machine and the directory."""
         return self._node
 
-    def attach(self, extra: Runnable) -> None:
-        """Adds one more part to run, before `run`: the web server, which needs `health` to be made first."""
-        self._extras.append(_Part(type(extra).__name__, extra.run, self._part_failed))
+    def attach(self, extra: Runnable, *, ends_first: bool = False) -> None:
+        """Adds one more part to run, before `run`: the web server, which needs `health` to be made first.
+
+        One that `ends_first` is told to end as soon as the daemon is: it begins things.
+        """
+        part = _Part(type(extra).__name__, extra.run, self._part_failed)
+        self._extras.append(part)
+        if ends_first:
+            self._first_to_end.append(part)
 
     def stop(self) -> None:
         """Asks for the end, like SIGTERM: once for an orderly one, twice to hurry. From any thread."""
@@ -244,6 +251,8 @@ class Daemon:
             action="stop",
             running=[str(name) for name in self._workers.running],
         )
+        for part in self._first_to_end:
+            part.ask_to_end()
         self._scheduler.pause()
         self._pollers.close()
         self._workers.drain()
@@ -359,10 +368,14 @@ class _Part:
     def start(self) -> None:
         self._thread.start()
 
-    def end(self, within: timedelta) -> None:
+    def ask_to_end(self) -> None:
+        """Without waiting for it."""
         self._stop.set()
         if self._wake is not None:
             self._wake()
+
+    def end(self, within: timedelta) -> None:
+        self.ask_to_end()
         if self._thread.ident is None:
             return
         self._thread.join(within.total_seconds())
