@@ -108,9 +108,15 @@ class Opa:
         return self._verdict(answer, secrets)
 
     def _argv(self) -> list[str]:
-        """As `opa eval --help` has it; input that is read from stdin is never a file."""
-        options = ("--format", "json", "--stdin-input", "--data", str(self.settings.policy))
-        return [self.settings.binary, "eval", *options, self.settings.query]
+        """As `opa eval --help` has it; input that is read from stdin is never a file.
+
+        Without `--strict-builtin-errors` a rule in which a function fails would say nothing, and so allow.
+        """
+        options = ("--format", "json", "--strict-builtin-errors", "--stdin-input")
+        return [
+            *(self.settings.binary, "eval", *options),
+            *("--data", str(self.settings.policy), self.settings.query),
+        ]
 
     def _why_stopped(self, stopped: _Stopped) -> str:
         if stopped is _Stopped.DEADLINE:

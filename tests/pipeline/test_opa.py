@@ -162,7 +162,8 @@ def test_it_is_started_as_its_documentation_says_and_reads_the_plan_from_stdin(f
     fake.says([])
     assert fake.judge() is None
     assert fake.noted["argv"] == [
-        *("eval", "--format", "json", "--stdin-input", "--data", str(fake.policy), QUERY)
+        *("eval", "--format", "json", "--strict-builtin-errors", "--stdin-input"),
+        *("--data", str(fake.policy), QUERY),
     ]
     assert fake.noted["input"] == sha256(json.dumps(PLAN).encode()).hexdigest()
 
@@ -216,7 +217,7 @@ def test_a_policy_may_be_one_file(fake: FakeOpa) -> None:
     file.write_text("package driftwatch\n")
     settings = OpaSettings(policy=file, binary=str(fake.directory / "opa"))
     assert Opa.of(settings, {}).judge(PLAN, []) is None
-    assert fake.noted["argv"][5] == str(file)
+    assert fake.noted["argv"][6] == str(file)
 
 
 def test_a_policy_that_is_not_there_is_said_at_the_start(tmp_path: Path) -> None:
