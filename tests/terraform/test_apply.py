@@ -89,7 +89,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def until(true: Callable[[], object], within: float = 15) -> None:
+def until(true: Callable[[], object], within: float = 60) -> None:
     give_up = time.monotonic() + within
     while not true():
         assert time.monotonic() < give_up, "it did not come about"
