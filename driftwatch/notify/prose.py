@@ -13,8 +13,9 @@ from datetime import UTC
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from driftwatch.model import Cause, FindingKind, TransitionKind, Verdict
+from driftwatch.model import TransitionKind
 from driftwatch.notify.text import literal, plain
+from driftwatch.notify.words import CAUSES, KINDS, OUTCOMES, VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,38 +41,6 @@ _COUNT_ROOM = 40
 
 _ELLIPSIS = "…"
 _DIGEST = "digest:"
-
-_VERDICTS = {
-    Verdict.IN_SYNC: "in sync",
-    Verdict.DRIFTED: "drifted",
-    Verdict.PENDING: "changes not applied",
-    Verdict.MIXED: "drifted, and changes not applied",
-    Verdict.ERROR: "unknown",
-    Verdict.SKIPPED: "not checked",
-}
-_KINDS = {
-    FindingKind.MODIFIED: "modified",
-    FindingKind.DELETED: "deleted in the cloud",
-    FindingKind.CREATED: "in the code, not yet in the cloud",
-    FindingKind.REPLACED: "would be replaced",
-    FindingKind.DESTROYED: "gone from the code, would be destroyed",
-    FindingKind.UNMANAGED: "unmanaged",
-    FindingKind.OUTPUT: "output differs",
-    FindingKind.CHECK_FAILED: "check failed",
-}
-_CAUSES = {
-    Cause.OUT_OF_BAND: "changed outside Terraform",
-    Cause.UNAPPLIED_COMMIT: "commit not applied",
-    Cause.PROVIDER_UPGRADE: "provider upgrade",
-    Cause.INPUT_CHANGE: "an input changed",
-    Cause.STATE_EDIT: "state edited",
-    Cause.NOISE: "noise",
-    Cause.UNDETERMINED: "cause unknown",
-}
-_OUTCOMES = {
-    TransitionKind.REPLAY_DISAGREED: "a replay was wrong",
-    TransitionKind.STALE: "nobody watches it any more",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,12 +158,12 @@ def _outcome(announcement: Announcement) -> str:
         case TransitionKind.RECOVERED:
             return f"the check works again, {_condition(announcement)}"
         case _:
-            return _OUTCOMES.get(announcement.kind) or _condition(announcement)
+            return OUTCOMES.get(announcement.kind) or _condition(announcement)
 
 
 def _condition(announcement: Announcement) -> str:
     found = f", {_counted(announcement.total, 'finding')}" if announcement.total else ""
-    return f"{_VERDICTS[announcement.verdict]}{found}{_aside(announcement)}"
+    return f"{VERDICTS[announcement.verdict]}{found}{_aside(announcement)}"
 
 
 def _aside(announcement: Announcement) -> str:
@@ -270,8 +239,8 @@ def _addresses(addresses: Iterable[str]) -> str:
 
 
 def _finding(finding: Finding, attributes: int) -> str:
-    causes = ", ".join(_CAUSES[cause] for cause in finding.causes)
-    what = f"{_KINDS[finding.kind]}: {causes}" if causes else _KINDS[finding.kind]
+    causes = ", ".join(CAUSES[cause] for cause in finding.causes)
+    what = f"{KINDS[finding.kind]}: {causes}" if causes else KINDS[finding.kind]
     lines = [f"{finding.severity.upper()} {cut(plain(finding.address), ADDRESS_LIMIT)}", f"  {what}"]
     if finding.message:
         lines.append(f"  {cut(plain(finding.message), SENTENCE_LIMIT // 2)}")
