@@ -1,6 +1,6 @@
-"""`driftwatch proposals list | show | create | approve | reject | apply`, as options; `repair` does the work.
+"""`driftwatch proposals list | show | create | approve | reject | apply | abandon`, as options.
 
-The store is imported when a command runs, not when the command line is built.
+`repair` does the work. The store is imported when a command runs, not when the command line is built.
 """
 
 from enum import StrEnum
@@ -181,3 +181,25 @@ def apply(
             form=output,
         )
     )
+
+
+@app.command("abandon")
+def abandon(
+    proposal: ProposalArgument,
+    *,
+    node: Annotated[
+        str,
+        typer.Option(
+            metavar="NODE",
+            help="Where it was being applied, as `show` prints it; say it when nothing runs there any more.",
+        ),
+    ],
+    reason: Annotated[str, typer.Option(metavar="WORDS", help="How you know; for who reads it later.")],
+    name: AsOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Give up an apply whose machine is gone for good: it is interrupted, and its stack suspended."""
+    from driftwatch.cli.repair import abandon as command
+
+    raise typer.Exit(command(config, proposal, node=node, reason=reason, name=name, form=output))

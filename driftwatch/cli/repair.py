@@ -27,16 +27,18 @@ from driftwatch.cli.repair_lines import hold_sentence, proposal_in_full, proposa
 from driftwatch.cli.stacks import matching, nobody_works, one_stack, print_json
 from driftwatch.drift import Refused
 from driftwatch.errors import Exit, UsageError
-from driftwatch.model import Decision, FindingStatus, ProposalKind, ProposalState, Wish
+from driftwatch.model import Decision, FindingStatus, ProposalKind, ProposalState, Suspension, Wish
 from driftwatch.pipeline.admissions import MASS_DELETION, OVERRIDE
+from driftwatch.pipeline.reconcile import words
 from driftwatch.policy.course import suggested
+from driftwatch.service import node_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from driftwatch.config.settings import Settings
-    from driftwatch.model import Granted, Hold, Proposal, StackStatus, StoredFinding
+    from driftwatch.model import ApplyRun, Granted, Hold, Proposal, StackStatus, StoredFinding
     from driftwatch.store import Store
 
 ROUND_SECONDS = 0.25
@@ -309,6 +311,75 @@ def apply(
     if form is not Listing.JSON:
         terminal.stdout.print(Text(_standing(proposal, hold, alone=alone)))
     return _exit_of(proposal, hold, wait)
+
+
+def abandon(config: Path, number: int, *, node: str, reason: str, name: str | None, form: Listing) -> int:
+    """Ends an apply as interrupted because its machine is gone; its stack is suspended until it is resumed.
+
+    Only a person can know that nothing runs there any more: `node` is what they say they have looked at.
+    """
+    by, why, settings = actor(name), said("--reason", reason), read_settings(config, os.environ)
+    with opened_store(settings) as store:
+        proposal, at = _proposal(store, number), now()
+        run = _lost(proposal, node, settings)
+        outcome = f"its machine is gone, says {by}: {why}"
+        # First: after a crash between the two it is done once more, and nothing is applied meanwhile.
+        store.suspend(
+            Suspension(
+                scope=str(proposal.draft.stack),
+                by=by,
+                at=at,
+                reason=f"the apply of proposal {number} on {run.node} was abandoned ({why}): look at the "
+                "state, then resume the stack",
+            )
+        )
+        done = store.end_apply(
+            number, ProposalState.INTERRUPTED, at=at, exit_code=None, output=None, outcome=outcome
+        )
+        store.note(
+            at=at,
+            actor=by,
+            via=VIA,
+            action="abandon",
+            subject=_subject(number, proposal),
+            outcome="done" if done else "it has ended meanwhile",
+            reason=why,
+        )
+        proposal = _proposal(store, number)
+        if done:
+            store.tell_repair(number, said=words(proposal) or outcome, at=at)
+        if form is Listing.JSON:
+            print_json(_document(store, settings, proposal))
+            return Exit.OK
+    ended = "is interrupted" if done else f"has ended meanwhile: it is {proposal.state}"
+    terminal.stdout.print(
+        Text(
+            f"Proposal {number} {ended}. Nothing is applied to {proposal.draft.stack} until "
+            f"`driftwatch stacks resume {proposal.draft.stack}`: look at its state first."
+        )
+    )
+    return Exit.OK
+
+
+def _lost(proposal: Proposal, node: str, settings: Settings) -> ApplyRun:
+    """The apply that is to be given up. Raises UsageError where there is none, or where it can be found."""
+    number, run = proposal.id, proposal.run
+    if proposal.state is not ProposalState.APPLYING or run is None:
+        raise UsageError(
+            f"proposal {number} is not being applied: it is {proposal.state}",
+            advice="Only an apply whose machine is gone is abandoned.",
+        )
+    if run.node == node_name(settings.state_dir):
+        raise UsageError(
+            f"the apply of proposal {number} is this machine's own",
+            advice="Start the daemon here: it finds the apply, and says how it ended.",
+        )
+    if run.node != node:
+        raise UsageError(
+            f"--node: proposal {number} is being applied on {plain(run.node)}",
+            advice="See to it that no terraform runs there any more, and name it just so.",
+        )
+    return run
 
 
 def _vote(

@@ -694,7 +694,8 @@ class Reconciler:
         if run.node != self._tools.node:
             said += (
                 " If no daemon is there any more, start one with the same state directory: it finds the "
-                "apply and says how it ended. Nothing else is applied to this stack until then."
+                "apply and says how it ended. Nothing else is applied to this stack until then. "
+                f"If that machine is gone for good, `driftwatch proposals abandon {proposal.id}` says so."
             )
         self._book.tell_repair(proposal.id, said=said, at=now, topic="long")
         self._long.add(proposal.id)

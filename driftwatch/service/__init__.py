@@ -9,8 +9,8 @@ never runs terraform or git itself.
 
 from driftwatch.service.daemon import Daemon
 from driftwatch.service.health import Health
-from driftwatch.service.lock import Holder, StateLock, last_holder
+from driftwatch.service.lock import Holder, StateLock, last_holder, node_name
 from driftwatch.service.ports import Checked
 from driftwatch.service.systemd import Notifier
 
-__all__ = ["Checked", "Daemon", "Health", "Holder", "Notifier", "StateLock", "last_holder"]
+__all__ = ["Checked", "Daemon", "Health", "Holder", "Notifier", "StateLock", "last_holder", "node_name"]

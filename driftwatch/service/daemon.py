@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import queue
 import signal
-import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from driftwatch.errors import DriftwatchError, Exit, UsageError
 from driftwatch.service.continuous import Continuous, Limits
 from driftwatch.service.health import Health, Phase
 from driftwatch.service.intake import Intake
-from driftwatch.service.lock import StateLock
+from driftwatch.service.lock import StateLock, node_name
 from driftwatch.service.polling import Pollers
 from driftwatch.service.pulse import Outage
 from driftwatch.service.scheduler import Scheduler
@@ -106,7 +105,7 @@ class Daemon:
         self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
         self._phase = Phase.STARTING
         self._fatal: DriftwatchError | None = None
-        self._node = f"{socket.gethostname()}:{settings.state_dir.resolve()}"
+        self._node = node_name(settings.state_dir)
 
         self._intake = Intake(
             jobs, dues, clock=clock, on_queued=self._ring_workers, leads=leads, on_lead=self._reload_schedules

@@ -80,6 +80,11 @@ class StateLock:
         self.release()
 
 
+def node_name(state_dir: Path) -> str:
+    """What the store knows the daemon of this state directory by: the machine's name and the directory."""
+    return f"{socket.gethostname()}:{state_dir.resolve()}"
+
+
 def last_holder(state_dir: Path) -> Holder | None:
     """Who wrote the lock file last, alive or not; None where nobody did or the file says something else."""
     try:

@@ -29,9 +29,10 @@ from driftwatch.model import (
     ProposalState,
     StackId,
     Suspension,
+    Trigger,
     Verdict,
 )
-from driftwatch.service import StateLock
+from driftwatch.service import StateLock, node_name
 from driftwatch.store import Store
 from tests.cli.test_listings import HOSTILE, drift
 
@@ -92,10 +93,10 @@ class Desk:
         with self.store() as store:
             return store.propose(ProposalDraft(**(standard | words)))
 
-    def begin(self, number: int) -> None:
+    def begin(self, number: int, node: str = "one") -> None:
         run = ApplyRun(
             id=f"p{number}-1",
-            node="one",
+            node=node,
             plan_sha256="5ha",
             state_lineage=None,
             state_serial=7,
@@ -392,21 +393,109 @@ def test_a_rejection_is_the_end_of_it(desk: Desk) -> None:
     ]
 
 
-def test_what_is_decided_is_told_where_the_finding_was(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever looks at the thread sees that somebody has decided."""
+def listen(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has messages written, to a webhook that nobody sends to."""
     monkeypatch.setenv("HOOK", "s3cret-canary-77aa")
     hook = "{name: ops, url: 'https://127.0.0.1:1/x', secret: '${env:HOOK}'}"
     more = f"notify: {{gather: 0s, webhooks: [{hook}]}}\n"
     desk.estate.config.write_text(desk.estate.config.read_text() + more)
+
+
+def told(desk: Desk) -> list[str]:
+    """What people would read, in order."""
+    said, later = [], now() + timedelta(days=1)
+    with desk.store() as store:
+        while messages := store.due_messages(at=later, limit=1):
+            said.append(messages[0].announcement.said or "")
+            store.message_sent(messages[0].id, {"ts": "1"}, at=later)
+    return said
+
+
+def test_what_is_decided_is_told_where_the_finding_was(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks at the thread sees that somebody has decided."""
+    listen(desk, monkeypatch)
     desk.propose()
     desk("proposals", "approve", 1, "--as", "Alice", "--reason", "go")
     desk("proposals", "reject", 1, "--as", "Bob", "--reason", "no")
-    told, later = [], now() + timedelta(days=1)
+    assert told(desk) == ["Alice approved proposal 1: go", "Bob rejected proposal 1: no"]
+
+
+# ---- abandoned -----------------------------------------------------------------------------------------
+
+
+def applying(desk: Desk) -> Proposal:
+    proposal = desk.propose()
+    desk("proposals", "approve", proposal.id, "--as", "Alice")
+    desk.begin(proposal.id)
+    return proposal
+
+
+def test_an_apply_whose_machine_is_gone_is_given_up_and_its_stack_suspended(desk: Desk) -> None:
+    applying(desk)
+    ran = desk("proposals", "abandon", 1, "--node", "one", "--as", "Bob", "--reason", "it burnt down")
+    assert ran.code == Exit.OK
+    assert ran.out == (
+        "Proposal 1 is interrupted. Nothing is applied to platform/dns until `driftwatch stacks resume "
+        "platform/dns`: look at its state first.\n"
+    )
+    document = desk.json("proposals", "show", 1)
+    assert (document["state"], document["outcome"]) == (
+        "interrupted",
+        "its machine is gone, says Bob: it burnt down",
+    )
     with desk.store() as store:
-        while messages := store.due_messages(at=later, limit=1):
-            told.append(messages[0].announcement.said)
-            store.message_sent(messages[0].id, {"ts": "1"}, at=later)
-    assert told == ["Alice approved proposal 1: go", "Bob rejected proposal 1: no"]
+        suspension = store.suspension_of(DNS, now())
+        assert suspension is not None
+        assert (suspension.scope, suspension.by) == ("platform/dns", "Bob")
+        assert "it burnt down" in suspension.reason
+        assert store.running_applies() == []
+        job = store.claim("two", at=now(), lease=timedelta(minutes=1))
+    assert job is not None
+    assert (job.stack, job.trigger) == (DNS, Trigger.POST_APPLY)
+    assert desk.audit()[-1] == (
+        "Bob",
+        "terminal",
+        "abandon",
+        f"proposal 1 (platform/dns at {COMMIT[:10]})",
+        "done",
+        "it burnt down",
+    )
+
+
+def test_an_abandoned_apply_is_told_where_its_finding_was(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen(desk, monkeypatch)
+    applying(desk)
+    desk("proposals", "abandon", 1, "--node", "one", "--as", "Bob", "--reason", "burnt")
+    assert told(desk)[-1].startswith("Proposal 1 was interrupted: its machine is gone, says Bob: burnt.")
+
+
+@pytest.mark.parametrize(
+    ("node", "complaint"),
+    [("two", "proposal 1 is being applied on one"), ("", "proposal 1 is being applied on one")],
+)
+def test_an_apply_is_only_abandoned_where_it_is(desk: Desk, node: str, complaint: str) -> None:
+    applying(desk)
+    ran = desk("proposals", "abandon", 1, "--node", node, "--reason", "gone")
+    assert (ran.code, complaint in ran.err) == (Exit.USAGE, True)
+    assert desk.json("proposals", "show", 1)["state"] == "applying"
+    with desk.store() as store:
+        assert store.suspensions(now()) == []
+
+
+def test_ones_own_apply_is_found_and_not_abandoned(desk: Desk) -> None:
+    proposal = desk.propose()
+    desk("proposals", "approve", proposal.id)
+    desk.begin(proposal.id, node=node_name(desk.estate.state))
+    ran = desk("proposals", "abandon", 1, "--node", node_name(desk.estate.state), "--reason", "gone")
+    assert (ran.code, "Start the daemon here" in ran.err) == (Exit.USAGE, True)
+
+
+def test_only_what_is_being_applied_is_abandoned(desk: Desk) -> None:
+    desk.propose()
+    ran = desk("proposals", "abandon", 1, "--node", "one", "--reason", "gone")
+    assert (ran.code, "proposal 1 is not being applied: it is proposed" in ran.err) == (Exit.USAGE, True)
 
 
 # ---- applying ------------------------------------------------------------------------------------------

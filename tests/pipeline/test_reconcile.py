@@ -842,6 +842,7 @@ def test_an_apply_of_another_daemon_is_left_alone_and_told_when_it_takes_long(si
     [told] = [each for each in site.told() if "still being applied" in each]
     assert told.startswith(f"Proposal 1 is still being applied after 1h, on {ELSEWHERE}.")
     assert "If no daemon is there any more" in told
+    assert told.endswith("If that machine is gone for good, `driftwatch proposals abandon 1` says so.")
     assert site.state(number) is State.APPLYING
     assert site.applier.said == []
 
