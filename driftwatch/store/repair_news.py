@@ -14,8 +14,8 @@ from sqlalchemy import select
 from driftwatch.drift import Occasion, Told, repaired, standing
 from driftwatch.drift.stories import OWN
 from driftwatch.log import redact
-from driftwatch.model import ErrorReport, StackDeclaration, Trigger, Verdict
-from driftwatch.store import findings, outbox, proposals, stacks, told
+from driftwatch.model import Cause, ErrorReport, ProposalKind, StackDeclaration, Trigger, Verdict
+from driftwatch.store import findings, outbox, proposals, stacks, told, wishes
 from driftwatch.store.codec import load_optional
 from driftwatch.store.names import id_of
 from driftwatch.store.tables import MessageRow
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from driftwatch.drift import Step
     from driftwatch.model import Announcement, Proposal
+    from driftwatch.store.engine import AnyRow
     from driftwatch.store.values import Voice
 
 
@@ -52,19 +53,8 @@ def tell(
     steps = [standing(found) for found in findings.active_of_stack(connection, stack.id)]
     known = told.all_heard(connection, stack.id)
     story = _story(proposal, steps, known)
-    occasion = Occasion(
-        stack=id_of(stack),
-        verdict=stack.verdict or Verdict.SKIPPED,
-        commit=stack.commit_sha,
-        trigger=Trigger.MANUAL,
-        at=at,
-        error=load_optional(ErrorReport, stack.error),
-        story=story,
-    )
-    declaration = StackDeclaration(id=id_of(stack), labels=stack.labels, owners=tuple(stack.owners))
-    mine = [step for step in steps if step.story == story]
     heard = known.get(story, Told())
-    announcement = repaired(heard, occasion, mine, declaration, said=redact(said))
+    announcement = _announced(stack, story, heard, steps, said=said, at=at)
     episode, over = _episode(connection, heard, proposal)
     told.send_repair(
         connection,
@@ -77,6 +67,61 @@ def tell(
         key=key,
     )
     return (replace(announcement, check_id=None),)
+
+
+def refuse(connection: Connection, number: int, *, said: str, at: datetime, voice: Voice) -> None:
+    """Answers a wish with why nothing is proposed, and tells it where the stack's findings were told.
+
+    Nothing is told where nobody heard of any: whoever asked at a terminal reads the answer there.
+    """
+    wish = wishes.waiting(connection).get(number)
+    if wish is None:
+        return
+    stack = stacks.hold_row(connection, wishes.stack_of(connection, number))
+    wishes.grant(connection, number, proposal=None, error=said, at=at)
+    steps = [standing(found) for found in findings.active_of_stack(connection, stack.id)]
+    known = {story: heard for story, heard in told.all_heard(connection, stack.id).items() if heard.episode}
+    story = _story_of_kind(wish.kind, [step for step in steps if step.story in known])
+    if story is None:
+        return
+    heard = known[story]
+    sentence = f"{wish.by} asked to {wish.kind} {wish.stack}, but nothing is proposed: {said}"
+    told.send_repair(
+        connection,
+        _announced(stack, story, heard, steps, said=sentence, at=at),
+        episode=heard.episode or "",
+        over=False,
+        story=story,
+        stack_id=stack.id,
+        voice=voice,
+        key=f"wish:{number}",
+    )
+
+
+def _story_of_kind(kind: ProposalKind, steps: Sequence[Step]) -> str | None:
+    """The story that a repair of this kind would have ended; else any that goes on."""
+    for step in steps:
+        by_hand = Cause.OUT_OF_BAND in step.finding.causes
+        if by_hand == (kind is ProposalKind.REVERT):
+            return step.story
+    return steps[0].story if steps else None
+
+
+def _announced(
+    stack: AnyRow, story: str, heard: Told, steps: Sequence[Step], *, said: str, at: datetime
+) -> Announcement:
+    occasion = Occasion(
+        stack=id_of(stack),
+        verdict=stack.verdict or Verdict.SKIPPED,
+        commit=stack.commit_sha,
+        trigger=Trigger.MANUAL,
+        at=at,
+        error=load_optional(ErrorReport, stack.error),
+        story=story,
+    )
+    declaration = StackDeclaration(id=id_of(stack), labels=stack.labels, owners=tuple(stack.owners))
+    mine = [step for step in steps if step.story == story]
+    return repaired(heard, occasion, mine, declaration, said=redact(said))
 
 
 def _episode(connection: Connection, heard: Told, proposal: Proposal) -> tuple[str, bool]:

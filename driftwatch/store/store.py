@@ -458,8 +458,13 @@ class Store:
         return self._database.read(wishes.waiting)
 
     def grant(self, wish: int, *, proposal: int | None, error: str | None, at: datetime) -> None:
-        """Answers a wish: with a proposal, or with why there is none."""
-        self._database.write(partial(wishes.grant, number=wish, proposal=proposal, error=error, at=at))
+        """Answers a wish: with a proposal, or with why there is none; that is also told where it drifts."""
+        if proposal is None and error is not None:
+            self._database.write(
+                partial(repair_news.refuse, number=wish, said=error, at=at, voice=self._voice)
+            )
+        else:
+            self._database.write(partial(wishes.grant, number=wish, proposal=proposal, error=error, at=at))
 
     def granted(self, wish: int) -> Granted | None:
         """What came of a wish; None where nothing did yet."""

@@ -65,6 +65,12 @@ def waiting(connection: Connection) -> dict[int, Wish]:
     }
 
 
+def stack_of(connection: Connection, number: int) -> int:
+    """The row id of a wish's stack."""
+    found: int = connection.execute(select(WishRow.stack_id).where(WishRow.id == number)).scalar_one()
+    return found
+
+
 def grant(
     connection: Connection, number: int, *, proposal: int | None, error: str | None, at: datetime
 ) -> None:
