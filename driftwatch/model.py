@@ -779,7 +779,8 @@ class ApplyRun:
     """One apply. It is written before terraform starts; `pid` and `pid_started` right after.
 
     `pid_started` is the process's start time in the kernel's ticks, which tells it from a later one with the
-    same id. `exit_code` is None while it runs, and where nobody knows. `output` is its end, redacted.
+    same id. `exit_code` is None while it runs, and where nobody knows. `output` is the end of what
+    terraform said, redacted; while it runs, of what it said so far.
     """
 
     id: str

@@ -19,7 +19,7 @@ from rich.text import Text
 from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import opened_store, read_settings
-from driftwatch.cli.formats import Listing, plain
+from driftwatch.cli.formats import Listing, plain, visible
 from driftwatch.cli.outlook import in_the_way
 from driftwatch.cli.people import VIA, actor, reason_of, said
 from driftwatch.cli.repair_documents import hold_document, proposals_document, shown_proposal, waits_for
@@ -299,7 +299,7 @@ def apply(
         hold = in_the_way(store, settings, proposal, now()) if few else None
         if not (alone or few):
             try:
-                proposal = _follow(store, proposal, wait)
+                proposal = _follow(store, proposal, wait, quiet=form is Listing.JSON)
             except KeyboardInterrupt:
                 terminal.stderr.print(
                     f"The approval stands; `driftwatch proposals show {number}` tells its end."
@@ -439,18 +439,35 @@ def _outcome(marks: str) -> str:
     return f"done, in spite of {' and '.join(spites)}" if spites else "done"
 
 
-def _follow(store: Store, proposal: Proposal, seconds: float) -> Proposal:
-    """Waits until an approved proposal has ended or is held, and says meanwhile how it stands."""
-    deadline, state = time.monotonic() + seconds, proposal.state
+def _follow(store: Store, proposal: Proposal, seconds: float, *, quiet: bool) -> Proposal:
+    """Waits until an approved proposal has ended or is held, and says meanwhile how it stands.
+
+    What terraform says is printed as it comes, unless `quiet`.
+    """
+    deadline, state, heard = time.monotonic() + seconds, proposal.state, ""
     while (
         proposal.state.is_open and proposal.state is not ProposalState.WAITING and time.monotonic() < deadline
     ):
-        if proposal.state is not state and terminal.is_interactive():
-            terminal.stderr.print(f"Proposal {proposal.id} is {proposal.state}.", style="dim")
-        state = proposal.state
         time.sleep(ROUND_SECONDS)
         proposal = _proposal(store, proposal.id)
+        if proposal.state is not state and proposal.state.is_open and terminal.is_interactive():
+            terminal.stderr.print(f"Proposal {proposal.id} is {proposal.state}.", style="dim")
+        state = proposal.state
+        said = (proposal.run and proposal.run.output) or ""
+        for line in news(heard, said) if not quiet else ():
+            terminal.stderr.print(Text(f"  {visible(line)}", "dim"))
+        heard = said or heard
     return proposal
+
+
+def news(before: str, after: str) -> list[str]:
+    """The lines of `after` that `before` has not: both are the end of one text, which went on meanwhile."""
+    known, lines = before.splitlines(), after.splitlines()
+    for place in range(len(known)):
+        kept = known[place:]
+        if lines[: len(kept)] == kept:
+            return lines[len(kept) :]
+    return lines
 
 
 def _exit_of(proposal: Proposal, hold: Hold | None, wait: float) -> int:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from driftwatch.pipeline.inventory import Subject
     from driftwatch.pipeline.propose import Proposer
     from driftwatch.store import Page, ProposalEvent
-    from driftwatch.terraform import Look, Outcome, PlanRequest, Prepared, Started
+    from driftwatch.terraform import Look, Outcome, PlanRequest, Prepared, Progress, Started
 
 ROUND_SECONDS = 2.0
 """Between two looks: a window that opens, or an approval, is acted on within that time."""
@@ -109,6 +109,8 @@ class Watcher(Protocol):
 
     def recognise(self, request: PlanRequest) -> None: ...
 
+    def follow(self, apply_id: str) -> Progress: ...
+
     def outcome(self, apply_id: str) -> Outcome: ...
 
     def discard(self, apply_id: str) -> None: ...
@@ -131,6 +133,8 @@ class Journal(Protocol):
     def begin_apply(self, id: int, run: ApplyRun, at: datetime) -> bool: ...  # noqa: A002  (the seam's)
 
     def note_process(self, id: int, pid: int, pid_started: int) -> bool: ...  # noqa: A002  (the seam's)
+
+    def note_output(self, id: int, output: str) -> bool: ...  # noqa: A002  (the seam's)
 
     def end_apply(
         self,
@@ -254,6 +258,7 @@ class Reconciler:
         self._asked_at: datetime | None = None
         self._long: set[int] = set()
         self._leases: dict[int, ExitStack] = {}
+        self._followed: dict[int, Progress] = {}
         self._is_clear = False
         self._owes_words = True
         self._is_cut_off = False
@@ -542,7 +547,9 @@ class Reconciler:
             return
         if applier.look(run.id).state is ApplyState.RUNNING:
             self._keep_checkout(proposal)
+            self._pass_on(proposal, run)
             return
+        self._followed.pop(proposal.id, None)
         self._leases.pop(proposal.id, ExitStack()).close()
         knows_secrets = self._recognise(proposal)
         look, outcome = applier.look(run.id), applier.outcome(run.id)
@@ -556,6 +563,16 @@ class Reconciler:
         self._end(proposal, state, outcome=said, exit_code=look.exit_code, output=output)
         if state is not ProposalState.INTERRUPTED:
             applier.discard(run.id)
+
+    def _pass_on(self, proposal: Proposal, run: ApplyRun) -> None:
+        """Writes what terraform has said so far where people anywhere can read it; nothing unredacted."""
+        if proposal.id not in self._followed:
+            if not self._recognise(proposal):
+                return
+            self._followed[proposal.id] = self._tools.applier.follow(run.id)
+        output = self._followed[proposal.id].output()
+        if output and output != run.output:
+            self._book.note_output(proposal.id, output)
 
     def _keep_checkout(self, proposal: Proposal) -> None:
         """Keeps the code there that an apply may still read, a package beside the module, say.

@@ -1,6 +1,6 @@
 """The life of a proposal: each step in one transaction, or not at all.
 
-    propose → decide … approved → (hold …) → begin → note_process → end_apply → verify
+    propose → decide … approved → (hold …) → begin → note_process → (note_output …) → end_apply → verify
         └ superseded, rejected, expired         └ the stack's checks are fenced off
 
 Every step holds the stack, reads where the proposal stands, and only then writes: of two that come at once
@@ -228,6 +228,16 @@ def note_process(connection: Connection, proposal_id: int, *, pid: int, pid_star
     return True
 
 
+def note_output(connection: Connection, proposal_id: int, *, output: str) -> bool:
+    """Notes what terraform has said so far; False where nothing is being applied."""
+    row = _held(connection, proposal_id)
+    if row is None or row.state is not ProposalState.APPLYING:
+        return False
+    run = replace(load(ApplyRun, row.run), output=told(output))
+    proposals.put(connection, row.id, run=writable(dump(run)))
+    return True
+
+
 def end_apply(
     connection: Connection,
     proposal_id: int,
@@ -244,11 +254,12 @@ def end_apply(
     row = _held(connection, proposal_id)
     if row is None or row.state is not ProposalState.APPLYING:
         return False
+    begun = load(ApplyRun, row.run)
     run = replace(
-        load(ApplyRun, row.run),
+        begun,
         finished_at=at,
         exit_code=exit_code,
-        output=None if output is None else told(output),
+        output=begun.output if output is None else told(output),
     )
     ended = {"run": writable(dump(run)), "exit_code": exit_code}
     stack = stacks.hold_row(connection, row.stack_id)

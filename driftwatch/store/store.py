@@ -565,6 +565,10 @@ class Store:
             partial(repairs.note_process, proposal_id=id, pid=pid, pid_started=pid_started)
         )
 
+    def note_output(self, id: int, output: str) -> bool:  # noqa: A002  (as above)
+        """Notes what terraform has said so far, redacted; false where the proposal is not being applied."""
+        return self._database.write(partial(repairs.note_output, proposal_id=id, output=output))
+
     def end_apply(
         self,
         id: int,  # noqa: A002  (as above)

@@ -5,7 +5,7 @@ calls `sweep`. Only an `Applier` changes infrastructure and state: nothing else 
 """
 
 from driftwatch.terraform.applies import ApplyState, Look
-from driftwatch.terraform.apply import Applier, Outcome, Prepared
+from driftwatch.terraform.apply import Applier, Outcome, Prepared, Progress
 from driftwatch.terraform.engines import PIN_FILES, Binary
 from driftwatch.terraform.module import Sources, sources
 from driftwatch.terraform.plain import Plain
@@ -29,6 +29,7 @@ __all__ = [
     "Planned",
     "Planner",
     "Prepared",
+    "Progress",
     "Sources",
     "Started",
     "sources",

@@ -261,12 +261,16 @@ class Applier:
         return Outcome(
             exit_code=look.exit_code,
             error=_error(look, account, kept),
-            output=redact("\n".join(account.said))[-_OUTPUT:],
+            output=account.output,
             errored_state=kept.keep_errored_state(),
             state_in_log=account.state_dumped,
             cancelled=kept.was_cancelled,
             log=kept.log,
         )
+
+    def follow(self, apply_id: str) -> Progress:
+        """What it says while it runs. In another process than the one that prepared it, `recognise` first."""
+        return Progress(Kept(self._applies, apply_id).log)
 
     def cancel(self, apply_id: str) -> bool:
         """Interrupts terraform, once and never again; only ever for a person who asked for it by name.
@@ -440,12 +444,37 @@ class _Account:
                 self.plain.append(said)
 
     @property
+    def output(self) -> str:
+        """What it told people, redacted: as many of its last lines as fit into 4 KB."""
+        told = redact("\n".join(self.said))
+        return told if len(told) <= _OUTPUT else told[-_OUTPUT:].partition("\n")[2] or told[-_OUTPUT:]
+
+    @property
     def state_dumped(self) -> bool:
         return bool(self.dumps)
 
     @property
     def text(self) -> str:
         return "\n".join(self.plain)
+
+
+class Progress:
+    """What an apply has told people so far. It reads on from where it came to; for one thread at a time."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._read = 0
+        self._account = _Account()
+        self._lines = Lines(self._account.hear)
+
+    def output(self) -> str:
+        """The last 4 KB of it, in whole lines, redacted. A line counts once it has ended."""
+        with _reading(self._log) as file:
+            file.seek(self._read)
+            while chunk := file.read(_CHUNK):
+                self._read += len(chunk)
+                self._lines.feed(chunk)
+        return self._account.output
 
 
 def _said(line: bytes) -> str | None:
@@ -459,8 +488,7 @@ def _error(look: Look, account: _Account, kept: Kept) -> DriftwatchError | None:
     if look.state is ApplyState.PREPARED:
         return EngineInterruptedError(f"the apply {kept.id} was prepared and never started")
     if look.exit_code is None:
-        said = redact("\n".join(account.said))[-_OUTPUT:]
-        return ApplyLostError(f"the apply {kept.id} ended, and nobody saw how", detail=said or None)
+        return ApplyLostError(f"the apply {kept.id} ended, and nobody saw how", detail=account.output or None)
     if look.exit_code == 0 and not account.errors:
         return None
     record = kept.read()

@@ -538,6 +538,56 @@ def test_apply_waits_for_the_end_and_tells_it(
     assert (ran.code, ran.out) == (code, f"Proposal 1 {said}\n")
 
 
+def test_what_terraform_says_is_printed_as_it_comes_and_each_line_once(
+    desk: Desk, daemon: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "ROUND_SECONDS", 0.001)
+    said = [f"x.y[{number}]: Creation complete" for number in range(30)]
+    upto = iter(range(1, 31))
+
+    def apply(store: Store) -> None:
+        for proposal in store.actionable(now()):
+            desk.begin(proposal.id)
+        for proposal in store.running_applies():
+            number = next(upto, None)
+            if number is not None:
+                store.note_output(proposal.id, "\n".join(said[max(0, number - 10) : number]))
+            else:
+                output = "\n".join([*said[-3:], "Apply complete! Resources: 30 added."])
+                desk.end(proposal.id, ProposalState.FAILED, "it broke", output)
+
+    desk.propose()
+    daemon(apply)
+    ran = desk("proposals", "apply", 1, "--wait", 30)
+    assert ran.err.splitlines() == [f"  {line}" for line in (*said, "Apply complete! Resources: 30 added.")]
+    assert ran.out == "Proposal 1 is failed: it broke.\n"
+    assert "x.y[29]: Creation complete" in desk("proposals", "show", 1).out
+
+
+def test_with_json_nothing_else_is_printed(desk: Desk, daemon: Callable[..., None]) -> None:
+    desk.propose()
+    daemon(played(desk, ProposalState.FAILED, "it broke"))
+    ran = desk("proposals", "apply", 1, "--wait", 30, "-f", "json")
+    assert (ran.err, json.loads(ran.out)["run"]["output"]) == ("", "done")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "news"),
+    [
+        ("", "", []),
+        ("", "a\nb", ["a", "b"]),
+        ("a\nb", "a\nb", []),
+        ("a\nb", "a\nb\nc", ["c"]),
+        ("a\nb\nc", "b\nc\nd\ne", ["d", "e"]),
+        ("a\nb", "x\ny", ["x", "y"]),
+        ("a\na", "a\na\na", ["a"]),
+        ("a\nb", "b", []),
+    ],
+)
+def test_what_is_new_in_a_text_that_went_on(before: str, after: str, news: list[str]) -> None:
+    assert repair.news(before, after) == news
+
+
 def test_one_that_is_applied_and_not_proved_in_time_is_applied(
     desk: Desk, daemon: Callable[..., None]
 ) -> None:

@@ -108,6 +108,7 @@ class FakeApplier:
     said: list[str] = field(default_factory=list)
     looks: dict[str, Look] = field(default_factory=dict)
     ends: Outcome = field(default_factory=outcome)
+    output: str = ""
     failure: Exception | None = None
     on_prepare: Callable[[], object] = lambda: None
     on_start: Callable[[], object] = lambda: None
@@ -136,6 +137,10 @@ class FakeApplier:
 
     def recognise(self, _request: Any) -> None:
         self.said.append("recognise")
+
+    def follow(self, apply_id: str) -> Any:
+        self.said.append(f"follow {apply_id[:2]}")
+        return SimpleNamespace(output=lambda: self.output)
 
     def outcome(self, apply_id: str) -> Outcome:
         assert self.look(apply_id) is not RUNNING
@@ -371,7 +376,15 @@ def test_an_apply_is_written_before_it_starts_and_proved_after_it_ended(site: Si
     site.check()
     site.round(2)
     assert site.state(number) is State.VERIFIED
-    assert site.applier.said == ["prepare", "start", "recognise", "outcome", "discard"]
+    assert site.applier.said == [
+        "prepare",
+        "start",
+        "recognise",
+        "follow p1",
+        "recognise",
+        "outcome",
+        "discard",
+    ]
     assert site.told() == [
         "Proposal 1, to revert: 1 to add. It is applied by itself as soon as it may be.",
         "Proposal 1 is being applied (1 to add). No guard holds it.",
@@ -590,6 +603,47 @@ def test_a_wish_that_could_not_be_looked_at_stays(site: Site, problem: Driftwatc
     site.now += REST
     site.round()
     assert site.store.granted(wish) is not None
+
+
+# ---- what an apply says --------------------------------------------------------------------------------
+
+
+def output_of(site: Site, number: int) -> str | None:
+    run = site.proposal(number).run
+    return run.output if run else None
+
+
+def test_what_terraform_says_is_on_record_while_it_says_it(site: Site) -> None:
+    number = site.propose()
+    site.round(2)
+    assert output_of(site, number) is None
+    for said in ("x.y: Creating...", "x.y: Creating...\nx.y: Still creating..."):
+        site.applier.output = said
+        site.round()
+        assert output_of(site, number) == said
+    assert site.applier.said.count("follow p1") == 1, "read on, and not anew each time"
+    assert "recognise" in site.applier.said[: site.applier.said.index("follow p1")], "its secrets first"
+
+
+def test_one_that_an_earlier_daemon_began_is_followed_too(site: Site) -> None:
+    number = site.propose()
+    site.round(2)
+    site.reconciler = site.another()
+    site.applier.output = "x.y: Creating..."
+    site.round()
+    assert output_of(site, number) == "x.y: Creating..."
+
+
+def test_nothing_is_passed_on_where_the_secrets_of_a_stack_are_not_known(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = site.propose()
+    site.round(2)
+    monkeypatch.setattr(site.reconciler, "_recognise", lambda _: False)
+    monkeypatch.setattr(site.reconciler, "_followed", {})
+    site.applier.output = "password: canary"
+    site.round()
+    assert output_of(site, number) is None
 
 
 # ---- how applies end -----------------------------------------------------------------------------------

@@ -182,6 +182,10 @@ STEPS: dict[str, Step] = {
         dict.fromkeys((State.APPROVED, State.WAITING), State.APPLYING),
     ),
     "note_process": (lambda store, it: store.note_process(it, 42, 4711), {State.APPLYING: State.APPLYING}),
+    "note_output": (
+        lambda store, it: store.note_output(it, "x.y: Creating..."),
+        {State.APPLYING: State.APPLYING},
+    ),
     **{
         f"end_apply_{state}": (
             lambda store, it, state=state: end_apply(store, it, state),
@@ -219,10 +223,28 @@ def test_each_step_is_taken_where_it_is_allowed_and_changes_nothing_elsewhere(
             assert isinstance(taken, Proposal) or taken is True, name
             assert state_of(fleet, found) is leads[state], name
             now = fleet.proposal_events(found)
-            assert name == "note_process" or len(now) == len(known) + 1, name
+            assert name in ("note_process", "note_output") or len(now) == len(known) + 1, name
         else:
             assert isinstance(taken, Refused) or taken is False, name
             assert (fleet.proposal(found), fleet.proposal_events(found)) == (before, known), name
+
+
+def test_what_terraform_says_is_read_while_it_runs_and_kept_where_nothing_later_is_known(
+    fleet: Store,
+) -> None:
+    number = fleet.propose(draft(1, automatic=True)).id
+    assert fleet.begin_apply(number, run("r1"), after(2))
+    for output in ("x.y: Creating...", "x.y: Creating...\nx.y: Creation complete"):
+        assert fleet.note_output(number, output)
+        found = fleet.proposal(number)
+        assert found is not None
+        assert found.run is not None
+        assert (found.run.output, found.run.finished_at) == (output, None)
+    assert end_apply(fleet, number, output=None)
+    ended = fleet.proposal(number)
+    assert ended is not None
+    assert ended.run is not None
+    assert ended.run.output == output
 
 
 def test_what_needs_nobody_is_held_and_begun_without_a_vote(fleet: Store) -> None:

@@ -35,6 +35,7 @@ from driftwatch.errors import (
     StateNotKeptError,
     StateNotSavedError,
 )
+from driftwatch.log import register_secret
 from driftwatch.sandbox.address import ADDRESS
 from driftwatch.sandbox.cloud import Cloud, Fault, Kind
 from driftwatch.terraform import Applier, ApplyState, Look, Outcome, apply, session, sweep
@@ -232,6 +233,7 @@ def test_nobody_knows_of_an_apply_that_was_killed_with_its_daemon(real: Bench, n
         process.kill()
     until(lambda: not carrying(name))
     applier = real.applier()
+    until(lambda: applier.look(name).state is not ApplyState.RUNNING)  # the kernel takes a moment
     assert applier.look(name) == applier.wait(name, real.stop) == Look(state=ApplyState.GONE)
     outcome = applier.outcome(name)
     assert outcome.exit_code is None
@@ -1014,7 +1016,8 @@ def test_output_is_short_and_holds_nothing_of_a_torn_line(bench: Bench, name: st
     torn = '{"@message": "Emergency state", "state": {"canary-state'
     kept.log.write_text(f"{line}\n" * 2000 + torn + "\npanic: at the end\n", encoding="utf-8")
     outcome = bench.applier().outcome(name)
-    assert len(outcome.output) == 4096
+    assert 4000 < len(outcome.output) <= 4096
+    assert outcome.output.startswith("said something\n"), "whole lines"
     assert outcome.output.endswith("said something\npanic: at the end")
     assert "canary-state" not in repr(outcome)
     assert outcome.error is not None
@@ -1043,3 +1046,40 @@ def test_what_only_an_apply_can_fail_of_has_classes_of_its_own(
     outcome = bench.applier().outcome(name)
     assert type(outcome.error) is error
     assert outcome.output.startswith(f"Error: {summary}")
+
+
+# ---- what it says while it runs ------------------------------------------------------------------------
+
+
+def test_what_it_says_is_heard_while_it_runs(real: Bench, name: str) -> None:
+    real.write("main.tf", real.state_backend() + data("first") + data("slow", seconds=3, after="first"))
+    applier = real.applier()
+    applier.start(applier.prepare(real.request("."), name, real.stop))
+    progress = applier.follow(name)
+    until(lambda: "terraform_data.slow: Creating" in progress.output())
+    assert applier.look(name).state is ApplyState.RUNNING
+    assert "terraform_data.first: Creation complete" in progress.output()
+    applier.wait(name, real.stop)
+    assert progress.output() == applier.outcome(name).output
+    assert "Apply complete" in progress.output()
+
+
+def test_no_piece_of_a_line_no_secret_and_no_state_is_passed_on(real: Bench, name: str) -> None:
+    register_secret("canary-of-progress")
+    kept = Kept(real.applies, name)
+    kept.make()
+    progress = real.applier().follow(name)
+    assert progress.output() == "", "there is no log yet"
+    with kept.open_log() as log:
+        log.write(b'{"@level":"info","@message":"x.y: Creating... [token=canary-of')
+        assert progress.output() == ""
+        log.write(b'-progress]"}\n{"@level":"info","@message":"Emergency state dump","x":{"key":"canary"}}\n')
+        assert progress.output().startswith("x.y: Creating... [token=")
+        assert "canary" not in progress.output()
+        for number in range(2000):
+            log.write(b'{"@level":"info","@message":"x.y[%d]: Creation complete"}\n' % number)
+    lines = progress.output().splitlines()
+    assert len("\n".join(lines)) <= 4096
+    assert lines[0].startswith("x.y["), "whole lines"
+    assert lines[-1] == "x.y[1999]: Creation complete"
+    assert progress.output().splitlines() == lines
