@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from driftwatch.cli.compose import Application
+    from driftwatch.config.settings import Settings
     from driftwatch.model import Proposal
+    from driftwatch.policy.admission import Admission
     from tests.acceptance.aws.conftest import Lab
 
 pytestmark = [pytest.mark.aws, pytest.mark.xdist_group("aws")]
@@ -204,13 +209,15 @@ def guarded(**changes: Any) -> dict[str, Any]:
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "nothing": (BASE, {}, "admitted"),
     "the second switch": ({"automatic": False}, {}, "automatic_off"),
-    "its size": (guarded(max_resources=1), {"more": True}, "too_many_resources"),
+    "its size": (guarded(max_resources=1), {}, "too_many_resources"),
     "its types": (guarded(types=["aws_sqs_*"]), {}, "type_not_allowed"),
     "beyond the findings": (BASE, {"fewer": True}, "beyond_findings"),
     "a fresh change by hand": (guarded(grace="2h"), {}, "too_young"),
     "a failing fleet": (BASE, {"failures": 3}, "breaker_open"),
     "a full budget": (guarded(stacks_per_window=1), {"applied": True}, "budget_spent"),
     "what fights back": (BASE, {"returns": 3}, "fights_back"),
+    "what a rule hides": (BASE, {"ignoring": True}, "touches_ignored"),
+    "what a rule hides, if one wants it": (guarded(touch_ignored=True), {"ignoring": True}, "admitted"),
     "a condition of one's own": (
         BASE
         | {
@@ -228,23 +235,23 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.timeout(900)
-def test_each_guard_holds_a_real_plan_for_its_reason(lab: Lab, aws_mirror: Path, tmp_path: Path) -> None:
-    """One plan of the real provider, asked about with each guard's case: each says what it holds."""
-    watched = Watched(lab, aws_mirror, tmp_path)
-    watched.keep_state_in_s3()
-    assert watched.check()["verdict"] == "in_sync"
-    open_by_hand(lab)
-    sqs = lab.client("sqs")
-    url = sqs.get_queue_url(QueueName="lab-jobs")["QueueUrl"]
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "77"})
-    assert watched.check()["verdict"] == "drifted"
-    watched.configure({"repair": BASE, "windows": ALWAYS}, {"on_drift": "apply"})
-    settings = load(watched.config, lab.environment)
-    with application(settings, lab.environment) as app:
-        app.inventory.refresh("lab")
+IGNORE = {
+    "id": "patient-queue",
+    "address": "aws_sqs_queue.jobs",
+    "attribute": "/visibility_timeout_seconds",
+    "reason": "The workers set it as they need it.",
+    "owner": "platform",
+}
+
+
+class Asked:
+    """A plan of the lab with the real provider; whether it would be admitted is what is asked."""
+
+    def __init__(self, app: Application, settings: Settings) -> None:
+        self._app, self._settings = app, settings
         stack = StackId(repository="lab", path=".")
-        proposer = Proposer(
+        app.inventory.refresh("lab")
+        self._proposer = Proposer(
             workshop=app.workshop,
             book=app.store,
             planner=app.planner,
@@ -252,39 +259,81 @@ def test_each_guard_holds_a_real_plan_for_its_reason(lab: Lab, aws_mirror: Path,
             digester=app.digester,
             clock=now,
         )
-        proposal = proposer.follow_up(stack, threading.Event())
+        proposal = self._proposer.follow_up(stack, threading.Event())
         assert proposal is not None
         assert proposal.draft.automatic
-        assert proposal.draft.addresses == ("aws_security_group.web", "aws_sqs_queue.jobs")
-        subject = subject_of(stack, app.workshop)
-        rehearsal = proposer.rehearse(subject, threading.Event())
+        self.proposal = proposal
+        self._subject = subject_of(stack, app.workshop)
+        self._rehearsal = self._proposer.rehearse(self._subject, threading.Event())
+
+    def __call__(
+        self, repair: dict[str, Any], *, fewer: bool = False, ignoring: bool = False, **facts: Any
+    ) -> Admission:
+        draft = self.proposal.draft
+        asked = replace(self.proposal, draft=replace(draft, findings=draft.findings[:1])) if fewer else None
+        clerk = Clerk(
+            book=cast("Any", Pretended(self._app.store, **facts)),
+            workshop=self._app.workshop,
+            windows=Windows.compile(self._settings.windows),
+            people=People.compile({}),
+            settings=RepairSettings.model_validate(repair),
+            ignoring=frozenset(each.id for each in self._settings.rules.ignore) if ignoring else frozenset(),
+            course=self._proposer.course,
+            allowed_age=lambda _stack: timedelta(hours=1),
+            clock=now,
+        )
+        return clerk.before_apply(asked or self.proposal, self._subject, self._rehearsal)
+
+
+@contextmanager
+def asking(lab: Lab, watched: Watched) -> Iterator[Asked]:
+    """What was checked is planned, and may be asked about."""
+    settings = load(watched.config, lab.environment)
+    with application(settings, lab.environment) as app:
+        yield Asked(app, settings)
+
+
+@pytest.mark.timeout(900)
+def test_each_guard_holds_a_real_plan_for_its_reason(lab: Lab, aws_mirror: Path, tmp_path: Path) -> None:
+    """One plan of the real provider, asked about with each guard's case: each says what it holds."""
+    watched = Watched(lab, aws_mirror, tmp_path)
+    watched.keep_state_in_s3()
+    watched.configure(
+        {"repair": BASE, "windows": ALWAYS, "rules": {"ignore": [IGNORE]}},
+        {"on_drift": "apply", "on_commit": "apply"},
+    )
+    assert watched.check()["verdict"] == "in_sync"
+
+    # What a commit takes out of the code is destroyed by nobody but a person.
+    main = lab.directory / "main.tf"
+    whole = main.read_text()
+    queue = re.search(r'resource "aws_sqs_queue" "elsewhere" \{.*?\n\}\n', whole, re.DOTALL)
+    assert queue is not None
+    watched.commit("main.tf", whole.replace(queue[0], ""))
+    assert watched.check()["verdict"] == "pending"
+    with asking(lab, watched) as asked:
+        assert asked.proposal.draft.addresses == ("aws_sqs_queue.elsewhere",)
+        assert asked(BASE).reason == "destroys"
+        assert asked(guarded(allow_destroy=True)).reason == "admitted"
+    watched.commit("main.tf", whole)
+    assert watched.check()["verdict"] == "in_sync"
+
+    open_by_hand(lab)
+    sqs = lab.client("sqs")
+    url = sqs.get_queue_url(QueueName="lab-jobs")["QueueUrl"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"DelaySeconds": "77", "VisibilityTimeout": "99"})
+    assert watched.check()["verdict"] == "drifted"
+    with asking(lab, watched) as asked:
+        assert asked.proposal.draft.addresses == ("aws_security_group.web", "aws_sqs_queue.jobs")
         for name, (repair, facts, expected) in CASES.items():
-            asked = (
-                replace(proposal, draft=replace(proposal.draft, findings=proposal.draft.findings[:1]))
-                if (facts.get("fewer"))
-                else proposal
-            )
-            clerk = Clerk(
-                book=Pretended(app.store, **facts),
-                workshop=app.workshop,
-                windows=Windows.compile(settings.windows),
-                people=People.compile({}),
-                settings=RepairSettings.model_validate(repair),
-                ignoring=frozenset(),
-                course=proposer.course,
-                allowed_age=lambda _stack: timedelta(hours=1),
-                clock=now,
-            )
-            answer = clerk.before_apply(asked, subject, rehearsal)
+            answer = asked(repair, **facts)
             assert answer.reason == expected, (name, answer)
 
 
 class Pretended:
     """The store, with another past."""
 
-    def __init__(
-        self, store: Store, *, failures: int = 0, applied: bool = False, returns: int = 0, **_: Any
-    ) -> None:
+    def __init__(self, store: Store, *, failures: int = 0, applied: bool = False, returns: int = 0) -> None:
         self._store = store
         self._failures, self._applied, self._returns = failures, applied, returns
 
