@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import threading
 import time
 from collections import Counter
@@ -14,7 +15,9 @@ import pytest
 
 from driftwatch.model import ProposalState, Suspension
 from driftwatch.sandbox import estate
+from driftwatch.sandbox.address import HOST, NAMESPACE, TYPE, VERSION
 from driftwatch.sandbox.cloud import Fault, Kind
+from driftwatch.sandbox.mirror import install
 from tests.acceptance.repairs_seen import (
     AUTOMATIC,
     BY_PEOPLE,
@@ -95,9 +98,29 @@ def the_commit_moves(house: House) -> None:
     house.wait_for("the commit to be seen", lambda: (commit,) in house.rows("SELECT commit_sha FROM stacks"))
 
 
+def the_provider_moves(house: House) -> None:
+    """A newer version comes out, and what held the stack to the one before is not on this machine."""
+    (package,) = (house.directory / "mirror" / HOST / NAMESPACE / TYPE / VERSION).iterdir()
+    newer = package.parents[1] / f"{VERSION.rpartition('.')[0]}.9" / package.name
+    newer.mkdir(parents=True)
+    shutil.copy(next(package.iterdir()), newer / f"terraform-provider-{TYPE}_v{newer.parent.name}")
+    for chosen in house.state.rglob("dns/**/.terraform.lock.hcl"):
+        chosen.unlink()
+
+
+def unlocked(house: House) -> None:
+    """Nobody has committed the lock file, and the mirror is this test's own."""
+    install(house.directory / "mirror")
+    known = next(line for line in house.config.read_text().splitlines() if "provider_mirrors" in line)
+    own = f"  provider_mirrors: [{json.dumps(str(house.directory / 'mirror'))}]"
+    house.config.write_text(house.config.read_text().replace(known, own))
+    estate.commit(house.repository, {"dns/.terraform.lock.hcl": None}, "Take the lock file out")
+
+
 @pytest.mark.parametrize(
     "moves",
     [
+        pytest.param(the_provider_moves, marks=pytest.mark.row(18)),
         pytest.param(the_cloud_moves, marks=pytest.mark.row(19)),
         pytest.param(the_state_moves, marks=[pytest.mark.row(18), pytest.mark.slow]),
         pytest.param(the_commit_moves, marks=[pytest.mark.row(18), pytest.mark.slow]),
@@ -110,6 +133,8 @@ def test_what_moved_after_it_was_approved_is_proposed_anew(
     repairing(house, "propose", BY_PEOPLE)
     seldom(house)
     house.apply("dns")
+    if moves is the_provider_moves:
+        unlocked(house)
     house.cloud.delete(Kind.DNS_RECORD, RECORD)
     before = created(house)
     suspend(store)
