@@ -160,9 +160,12 @@ def warm_house(settings: WarmSettings, rooms: Rooms, key: bytes) -> House:
     return House(limits, shelf, Quarantine(rooms.quarantine), clock=now)
 
 
-def outlets(settings: NotifySettings) -> tuple[Channel, ...]:
-    """All channels that are configured. Raises UsageError where one cannot be made."""
-    found = [*channels(settings, now)]
+def outlets(settings: NotifySettings, *, approvals: int = 1) -> tuple[Channel, ...]:
+    """All channels that are configured. Raises UsageError where one cannot be made.
+
+    `approvals` is how many a proposal needs.
+    """
+    found = [*channels(settings, now, approvals=approvals)]
     if settings.github:
         from driftwatch.forge.github import GithubTracker
 
@@ -227,7 +230,7 @@ def application(
             closing.callback(mirror.close)
         inventory = Inventory(settings, mirrors, store, clock=now)
         spool = Spool(settings.state_dir)
-        speakers = outlets(settings.notify)
+        speakers = outlets(settings.notify, approvals=settings.repair.approvals.needed)
         key = instance_key(settings.state_dir)
         planner = Planner(
             settings.terraform, cache=rooms.cache, runs=rooms.runs, environment=environment, hurry=haste

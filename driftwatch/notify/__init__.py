@@ -20,17 +20,19 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def channels(settings: NotifySettings, clock: Callable[[], datetime] = _now) -> tuple[Channel, ...]:
+def channels(
+    settings: NotifySettings, clock: Callable[[], datetime] = _now, *, approvals: int = 1
+) -> tuple[Channel, ...]:
     """The configured channels, but for the issues of forges; what nobody configured is not even imported.
 
-    Slack channels that only a route names are among them.
+    Slack channels that only a route names are among them. `approvals` is how many a proposal needs.
     """
     found: list[Channel] = []
     if settings.slack:
         from driftwatch.notify.slack import SlackChannel
 
-        found.append(SlackChannel(settings.slack))
-        found += [SlackChannel(settings.slack, channel) for channel in _more_of_slack(settings)]
+        names = (None, *_more_of_slack(settings))
+        found += [SlackChannel(settings.slack, name, approvals=approvals) for name in names]
     if settings.webhooks:
         from driftwatch.notify.webhook import WebhookChannel
 

@@ -53,13 +53,16 @@ OWNERS_SHOWN = 10
 OWNER_LIMIT = 60
 
 
-def head(message: Message, *, buttons: bool) -> Rendered:
-    """What stands in the channel. It has buttons where they can be pressed and something waits for it."""
+def head(message: Message, *, buttons: bool, needed: int = 1) -> Rendered:
+    """What stands in the channel. It has buttons where they can be pressed and something waits for it.
+
+    `needed` is how many people have to approve a proposal.
+    """
     incident = message.incident
     if incident is None:
         return _digest(message.all_told) if is_digest(message) else render.message(present(message.all_told))
     pressed = incident if buttons and incident.open > 0 and not _is_of_detector(message) else None
-    repairs = proposed(incident, buttons=buttons)
+    repairs = proposed(incident, buttons=buttons, needed=needed)
     if incident.total == 1 and incident.title is None:
         return render.message(present(message.all_told), pressed, repairs)
     return _many(message, incident, pressed, repairs)

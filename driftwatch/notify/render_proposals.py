@@ -41,12 +41,15 @@ DECIDABLE = frozenset({ProposalState.PROPOSED, ProposalState.WAITING, ProposalSt
 """Nothing was done yet."""
 
 
-def proposed(incident: Incident, *, buttons: bool) -> list[Block]:
-    """The newest proposals of an incident, as many as fit, and how many there are."""
+def proposed(incident: Incident, *, buttons: bool, needed: int = 1) -> list[Block]:
+    """The newest proposals of an incident, as many as fit, and how many there are.
+
+    `needed` is how many people have to approve one.
+    """
     blocks: list[Block] = []
     shown = 0
     for proposal in incident.proposals[:PROPOSALS_SHOWN]:
-        more = _one(proposal, named=incident.total > 1, buttons=buttons)
+        more = _one(proposal, named=incident.total > 1, buttons=buttons, needed=needed)
         if length([*blocks, *more]) > PROPOSALS_ROOM:
             break
         blocks += more
@@ -67,19 +70,19 @@ def counts(summary: PlanSummary) -> str:
     return f"{', '.join(gentle) or 'nothing to add or to change'}; {', '.join(lost) or 'destroys nothing'}"
 
 
-def _one(proposal: Proposal, *, named: bool, buttons: bool) -> list[Block]:
+def _one(proposal: Proposal, *, named: bool, buttons: bool, needed: int) -> list[Block]:
     decides = buttons and proposal.state in DECIDABLE
-    text = joined(_lines(proposal, named=named), SECTION_LIMIT)
+    text = joined(_lines(proposal, named=named, needed=needed), SECTION_LIMIT)
     return [section(text), *(votes(proposal, counts(proposal.draft.summary)) if decides else ())]
 
 
-def _lines(proposal: Proposal, *, named: bool) -> Iterator[str]:
+def _lines(proposal: Proposal, *, named: bool, needed: int) -> Iterator[str]:
     draft = proposal.draft
     where = f" {code(str(draft.stack), STACK_LIMIT)}" if named else ""
     yield f"*Proposal {proposal.id}* to {PROPOSALS[draft.kind]}{where}: {counts(draft.summary)}"
     if draft.summary.changes:
         yield _addresses(draft.summary.changes, draft.summary.total)
-    yield _standing(proposal)
+    yield _standing(proposal, needed)
     for risk in draft.risks[:RISKS_SHOWN]:
         yield f"\N{WARNING SIGN} {_words(risk, RISK_LIMIT)}"
     if len(draft.risks) > RISKS_SHOWN:
@@ -97,7 +100,7 @@ def _addresses(changes: Sequence[PlannedChange], total: int) -> str:
     return ", ".join(shown) + more
 
 
-def _standing(proposal: Proposal) -> str:
+def _standing(proposal: Proposal, needed: int) -> str:
     """Where it stands, and what it waits for."""
     draft, held, run = proposal.draft, proposal.held, proposal.run
     match proposal.state:
@@ -114,17 +117,18 @@ def _standing(proposal: Proposal) -> str:
             by = f" Until {_moment(draft.expires_at)}." if draft.expires_at else ""
             if draft.automatic:
                 return f"*Is applied by itself as soon as it may be.*{by}{_agreed(proposal)}"
-            return f"*Waits to be approved.*{by}{_agreed(proposal)}"
+            return f"*Waits to be approved.*{by}{_agreed(proposal, needed)}"
 
 
-def _agreed(proposal: Proposal) -> str:
-    """Who approved it so far."""
+def _agreed(proposal: Proposal, needed: int = 1) -> str:
+    """Who approved it so far, and of how many, where it waits for more than one."""
     people = proposal.approvers
     if not people:
-        return ""
+        return f" 0 of {needed} approvals." if needed > 1 else ""
     names = ", ".join(_name(each) for each in people[:NAMES_SHOWN])
     more = f" and {len(people) - NAMES_SHOWN} more" if len(people) > NAMES_SHOWN else ""
-    return f" {counted(len(people), 'approval')}, by {names}{more}."
+    count = f"{len(people)} of {needed} approvals" if needed > 1 else counted(len(people), "approval")
+    return f" {count}, by {names}{more}."
 
 
 def _hidden(shown: int, known: int) -> list[Block]:

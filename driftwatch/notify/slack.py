@@ -109,10 +109,16 @@ class SlackChannel:
 
     `deliver` makes one post, preceded by one update where there is an anchor, and followed by a reply where
     not all that is told fits into a first message. Only where a press can come back are there buttons.
+    `approvals` is how many people have to approve a proposal.
     """
 
     def __init__(
-        self, settings: SlackSettings, channel: str | None = None, *, timeout: int = TIMEOUT_SECONDS
+        self,
+        settings: SlackSettings,
+        channel: str | None = None,
+        *,
+        approvals: int = 1,
+        timeout: int = TIMEOUT_SECONDS,
     ) -> None:
         token = settings.token.get_secret_value()
         register_secret(token)
@@ -120,6 +126,7 @@ class SlackChannel:
         self._channel = channel or settings.channel
         self._set_by = "notify.routes" if channel else "notify.slack.channel"
         self._buttons = settings.has_buttons
+        self._approvals = approvals
         self._moved: dict[str, Mapping[str, str]] = {}
         self._client = WebClient(
             token=token,
@@ -154,13 +161,16 @@ class SlackChannel:
             return self._post_anew(message, known_as)
 
     def _post_anew(self, message: Message, known_as: str) -> Mapping[str, str]:
-        head = render_incident.head(message, buttons=self._buttons)
+        head = self._head(message)
         response = self._post(message, head, self._channel)
         anchor = {key: value for key in ("channel", "ts") if isinstance(value := response.get(key), str)}
         if len(anchor) == 2:
             self._moved[known_as] = anchor
             self._name_the_rest(message, head, anchor)
         return anchor
+
+    def _head(self, message: Message) -> Rendered:
+        return render_incident.head(message, buttons=self._buttons, needed=self._approvals)
 
     def _name_the_rest(self, message: Message, head: Rendered, anchor: Mapping[str, str]) -> None:
         """Names under a first message what it had no room for; a digest is not for that."""
@@ -175,7 +185,7 @@ class SlackChannel:
                 raise
 
     def _tell_in_thread(self, message: Message, channel: str, ts: str) -> Mapping[str, str]:
-        self._update(render_incident.head(message, buttons=self._buttons), channel, ts)
+        self._update(self._head(message), channel, ts)
         loud = render_incident.is_escalation(message.all_told)
         self._post(message, render_incident.reply(message.all_told), channel, ts, loud=loud)
         return {"channel": channel, "ts": ts}

@@ -165,7 +165,7 @@ def test_two_have_to_approve_where_two_are_asked_for(
     assert "1 of 2 approvals: one more person has to approve it." in slack.answer(1)
     assert slack.press(value) == 200
     assert "already" in slack.answer(2)
-    house.wait_for("the message to say so", lambda: "1 approval, by anna" in str(slack.blocks()))
+    house.wait_for("the message to say so", lambda: "1 of 2 approvals, by anna" in str(slack.blocks()))
     assert only(store).state is ProposalState.PROPOSED
     assert house.cloud.read(Kind.DNS_RECORD, RECORD) is None
 

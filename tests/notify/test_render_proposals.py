@@ -228,6 +228,27 @@ def test_it_says_where_it_stands_and_what_it_waits_for(
     assert lines(with_proposals(made))[2] == words
 
 
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (proposal(expires_at=None), "*Waits to be approved.* 0 of 2 approvals."),
+        (
+            proposal(decisions=(approval("anna"),), expires_at=None),
+            "*Waits to be approved.* 1 of 2 approvals, by anna.",
+        ),
+        (
+            proposal(state=State.APPROVED, decisions=(approval("anna"), approval("bob"))),
+            "*Is applied as soon as it may be.* 2 approvals, by anna, bob.",
+        ),
+    ],
+)
+def test_where_several_have_to_approve_it_says_how_many_have(
+    with_proposals: Callable[..., Incident], made: Proposal, words: str
+) -> None:
+    blocks = proposed(with_proposals(made), buttons=False, needed=2)
+    assert blocks[0]["text"]["text"].splitlines()[2] == words
+
+
 def test_an_approval_of_something_else_is_not_named(with_proposals: Callable[..., Incident]) -> None:
     made = proposal(decisions=(approval("anna", "sha256:other"),), expires_at=None)
 
