@@ -1,6 +1,6 @@
 """`driftwatch demo`: the product at work on a small cloud of its own.
 
-    prepare → apply → watch → meddle → find → tell → repair → resolve
+    prepare → apply → watch → meddle → find → tell → propose → repair → resolve
 
 Everything is real but the cloud: Git, terraform or tofu, the daemon as a process of its own, its database,
 and a local HTTP server that plays Slack. Each step says what it shows, and fails loudly when it does not.
@@ -31,19 +31,21 @@ from rich.text import Text
 from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import opened_store, read_settings
+from driftwatch.cli.repair_lines import proposals_list
 from driftwatch.cli.stacks import ACTIVE
 from driftwatch.config.settings import TerraformSettings
 from driftwatch.errors import DriftwatchError, Exit, StateDirectoryHeldError, UsageError
 from driftwatch.log import redact
-from driftwatch.model import FindingStatus, Verdict
+from driftwatch.model import FindingStatus, ProposalState, Verdict
 from driftwatch.service import StateLock, last_holder
 from driftwatch.service.lock import LOCK_FILE
 from driftwatch.terraform import Planner
+from driftwatch.terraform.embedded import is_shim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from driftwatch.model import StackStatus, StoredFinding
+    from driftwatch.model import Proposal, StackStatus, StoredFinding
     from driftwatch.sandbox.cloud import Cloud
     from driftwatch.sandbox.colleague import Meddling
     from driftwatch.store import Store
@@ -68,8 +70,10 @@ repositories:
       - path: "envs/*/*"
         owners: ["@platform"]
         schedule: {{every: 20s}}
+        on_drift: propose
       - path: "**"
         schedule: {{every: 20s}}
+        on_drift: propose
 terraform:
   binary: {binary}
   provider_mirrors: [{mirror}]
@@ -109,7 +113,11 @@ def run(*, once: bool, directory: Path | None) -> int:
             meddlings = _meddle(stage)
             _find(store, daemon, meddlings)
             _hear(stage, daemon, {item.stack for item in meddlings}, "drift")
-            _repair(stage, meddlings)
+            if is_shim(stage.binary):
+                _repair_by_hand(stage, meddlings)
+            else:
+                _approve(stage, _propose(store, daemon, meddlings))
+                _repair(store, daemon, meddlings)
             _resolve(store, daemon)
             _hear(stage, daemon, {item.stack for item in meddlings}, "resolved")
             if not once:
@@ -230,15 +238,57 @@ def _hear(stage: Stage, daemon: Daemon, stacks: set[str], word: str) -> None:
         _say(f"#infra-drift  {text}", style="cyan")
 
 
-def _repair(stage: Stage, meddlings: tuple[Meddling, ...]) -> None:
-    _step("Repair", "a colleague applies the code again")
+def _propose(store: Store, daemon: Daemon, meddlings: tuple[Meddling, ...]) -> Sequence[Proposal]:
+    _step("Propose", "driftwatch plans the repair of each, and asks before it does anything")
+    stacks = {f"{REPOSITORY}/{item.stack}" for item in meddlings}
+
+    def all_proposed() -> Sequence[Proposal] | None:
+        items = store.proposals(states=[ProposalState.PROPOSED]).items
+        return items if {str(item.draft.stack) for item in items} == stacks else None
+
+    proposals = daemon.wait_for(f"a proposal for each of {len(stacks)} stacks", all_proposed)
+    terminal.stdout.print(Padding(proposals_list(proposals, now()), (0, 0, 0, 2)))
+    return proposals
+
+
+def _approve(stage: Stage, proposals: Sequence[Proposal]) -> None:
+    _step("Approve", "somebody agrees, to just these plans")
+    for proposal in sorted(proposals, key=lambda each: each.id):
+        words = ("proposals", "approve", str(proposal.id), "--as", "Ada", "--reason", "undo it")
+        _say(f"driftwatch {' '.join(words[:5])} --reason 'undo it'", style="bold")
+        done = subprocess.run(
+            [sys.executable, "-m", "driftwatch", *words, "--config", str(stage.config)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise DemoFailedError(f"proposal {proposal.id} could not be approved", detail=redact(done.stderr))
+
+
+def _repair(store: Store, daemon: Daemon, meddlings: tuple[Meddling, ...]) -> None:
+    _step("Repair", "driftwatch plans again under the state lock, applies just that, and checks it")
+    stacks = {f"{REPOSITORY}/{item.stack}" for item in meddlings}
+
+    def all_verified() -> Sequence[Proposal] | None:
+        items = store.proposals().items
+        done = {str(item.draft.stack) for item in items if item.state is ProposalState.VERIFIED}
+        return items if done == stacks else None
+
+    proposals = daemon.wait_for(f"{len(stacks)} repairs to be applied and proved", all_verified)
+    terminal.stdout.print(Padding(proposals_list(proposals, now()), (0, 0, 0, 2)))
+
+
+def _repair_by_hand(stage: Stage, meddlings: tuple[Meddling, ...]) -> None:
+    _step("Repair", "a colleague applies the code again: the embedded terraform only plans")
     for stack in sorted({item.stack for item in meddlings}):
         _apply(stage, stack)
         _say(f"applied {stack}")
 
 
 def _resolve(store: Store, daemon: Daemon) -> None:
-    _step("Resolve", "the next checks prove it")
+    _step("Resolve", "nothing differs any more")
 
     def none_open() -> Sequence[StoredFinding] | None:
         resolved = store.findings(statuses=[FindingStatus.RESOLVED]).items
@@ -251,7 +301,7 @@ def _resolve(store: Store, daemon: Daemon) -> None:
 def _go_on(stage: Stage, daemon: Daemon) -> None:
     _step("Go on", "driftwatch keeps watching; Ctrl-C ends the demo")
     _say(f"Change a file below {stage.directory / 'cloud'} and see it found. To look around:")
-    for command in ("stacks list", "findings list --status all", "doctor"):
+    for command in ("stacks list", "findings list --status all", "proposals show 1", "audit list"):
         _say(f"{_program()} {command} --config {stage.config}", style="bold")
     heard = len(stage.slack.heard)
     try:

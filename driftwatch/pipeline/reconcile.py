@@ -35,6 +35,7 @@ from driftwatch.model import (
     ProposalKind,
     ProposalState,
     Suspension,
+    Verdict,
 )
 from driftwatch.pipeline.propose import announced, counted
 from driftwatch.pipeline.revert import revert_in_git
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from driftwatch.config.repair import RepairSettings
-    from driftwatch.model import Decision, StackId, Verdict, Wish
+    from driftwatch.model import Decision, StackId, Wish
     from driftwatch.pipeline.admissions import Clerk
     from driftwatch.pipeline.inventory import Subject
     from driftwatch.pipeline.propose import Proposer
@@ -652,7 +653,9 @@ class Reconciler:
             return
         check_id, verdict, still_open = proof
         left = len(set(draft.findings) & set(still_open))
-        outcome = f"it did not help: {left} of its findings are still there" if left else f"it says {verdict}"
+        outcome = (
+            f"it did not help: {left} of its findings are still there" if left else _verdict_words(verdict)
+        )
         if self._book.verify(proposal.id, check_id=check_id, ok=not left, at=now, outcome=outcome):
             self._say(proposal)
 
@@ -763,6 +766,12 @@ def words(proposal: Proposal) -> str | None:
 
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _verdict_words(verdict: Verdict) -> str:
+    if verdict is Verdict.IN_SYNC:
+        return "nothing differs any more"
+    return f"the stack is {str(verdict).replace('_', ' ')} otherwise"
 
 
 def _key(stack: StackId, task: str = "repair") -> str:

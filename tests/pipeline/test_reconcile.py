@@ -389,7 +389,7 @@ def test_an_apply_is_written_before_it_starts_and_proved_after_it_ended(site: Si
         "Proposal 1, to revert: 1 to add. It is applied by itself as soon as it may be.",
         "Proposal 1 is being applied (1 to add). No guard holds it.",
         "Proposal 1 is applied; the check after it says whether it helped.",
-        "Proposal 1 was applied and is proved by a check: it says in_sync.",
+        "Proposal 1 was applied and is proved by a check: nothing differs any more.",
     ]
     assert [(each.action, each.outcome) for each in site.store.audit().items] == [
         ("apply", "applied"),
