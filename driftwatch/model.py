@@ -775,12 +775,22 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellation:
+    """A person asked that an apply be interrupted."""
+
+    by: str
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyRun:
     """One apply. It is written before terraform starts; `pid` and `pid_started` right after.
 
     `pid_started` is the process's start time in the kernel's ticks, which tells it from a later one with the
     same id. `exit_code` is None while it runs, and where nobody knows. `output` is the end of what
-    terraform said, redacted; while it runs, of what it said so far.
+    terraform said, redacted; while it runs, of what it said so far. `cancel` is who wanted it interrupted,
+    whether or not it was in time.
     """
 
     id: str
@@ -794,6 +804,7 @@ class ApplyRun:
     finished_at: datetime | None = None
     exit_code: int | None = None
     output: str | None = None
+    cancel: Cancellation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

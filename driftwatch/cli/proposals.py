@@ -183,6 +183,21 @@ def apply(
     )
 
 
+@app.command("cancel")
+def cancel(
+    proposal: ProposalArgument,
+    *,
+    reason: Annotated[str, typer.Option(metavar="WORDS", help="Why; for who looks at the stack after it.")],
+    name: AsOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Interrupt an apply that runs, once; its stack is suspended until somebody has looked at its state."""
+    from driftwatch.cli.repair import cancel as command
+
+    raise typer.Exit(command(config, proposal, reason=reason, name=name, form=output))
+
+
 @app.command("abandon")
 def abandon(
     proposal: ProposalArgument,

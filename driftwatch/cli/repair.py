@@ -27,7 +27,15 @@ from driftwatch.cli.repair_lines import hold_sentence, proposal_in_full, proposa
 from driftwatch.cli.stacks import matching, nobody_works, one_stack, print_json
 from driftwatch.drift import Refused
 from driftwatch.errors import Exit, UsageError
-from driftwatch.model import Decision, FindingStatus, ProposalKind, ProposalState, Suspension, Wish
+from driftwatch.model import (
+    Cancellation,
+    Decision,
+    FindingStatus,
+    ProposalKind,
+    ProposalState,
+    Suspension,
+    Wish,
+)
 from driftwatch.pipeline.admissions import MASS_DELETION, OVERRIDE
 from driftwatch.pipeline.reconcile import words
 from driftwatch.policy.course import suggested
@@ -313,6 +321,42 @@ def apply(
     return _exit_of(proposal, hold, wait)
 
 
+def cancel(config: Path, number: int, *, reason: str, name: str | None, form: Listing) -> int:
+    """Has an apply interrupted, once, by the daemon on whose machine it runs."""
+    by, why, settings = actor(name), said("--reason", reason), read_settings(config, os.environ)
+    with opened_store(settings) as store:
+        proposal, at = _proposal(store, number), now()
+        run = _running(proposal)
+        done = store.cancel_apply(number, Cancellation(by=by, at=at, reason=why))
+        store.note(
+            at=at,
+            actor=by,
+            via=VIA,
+            action="cancel",
+            subject=_subject(number, proposal),
+            outcome="asked for" if done else "it was asked for before, or has ended",
+            reason=why,
+        )
+        proposal = _proposal(store, number)
+        if form is Listing.JSON:
+            print_json(_document(store, settings, proposal))
+            return Exit.OK
+    stands = proposal.run.cancel if proposal.run else None
+    if stands is None:
+        terminal.stdout.print(f"Proposal {number} has ended meanwhile: it is {proposal.state}.")
+    elif done:
+        terminal.stdout.print(
+            Text(
+                f"The apply of proposal {number} is interrupted within seconds by the daemon on "
+                f"{plain(run.node)}: terraform stops what it is at, writes its state, begins no more. "
+                f"Then nothing is applied to {proposal.draft.stack} until it is resumed."
+            )
+        )
+    else:
+        terminal.stdout.print(Text(f"{plain(stands.by)} wanted that before: {plain(stands.reason)}"))
+    return Exit.OK
+
+
 def abandon(config: Path, number: int, *, node: str, reason: str, name: str | None, form: Listing) -> int:
     """Ends an apply as interrupted because its machine is gone; its stack is suspended until it is resumed.
 
@@ -363,12 +407,7 @@ def abandon(config: Path, number: int, *, node: str, reason: str, name: str | No
 
 def _lost(proposal: Proposal, node: str, settings: Settings) -> ApplyRun:
     """The apply that is to be given up. Raises UsageError where there is none, or where it can be found."""
-    number, run = proposal.id, proposal.run
-    if proposal.state is not ProposalState.APPLYING or run is None:
-        raise UsageError(
-            f"proposal {number} is not being applied: it is {proposal.state}",
-            advice="Only an apply whose machine is gone is abandoned.",
-        )
+    number, run = proposal.id, _running(proposal)
     if run.node == node_name(settings.state_dir):
         raise UsageError(
             f"the apply of proposal {number} is this machine's own",
@@ -380,6 +419,16 @@ def _lost(proposal: Proposal, node: str, settings: Settings) -> ApplyRun:
             advice="See to it that no terraform runs there any more, and name it just so.",
         )
     return run
+
+
+def _running(proposal: Proposal) -> ApplyRun:
+    """The apply that runs. Raises UsageError where none does."""
+    if proposal.state is not ProposalState.APPLYING or proposal.run is None:
+        raise UsageError(
+            f"proposal {proposal.id} is not being applied: it is {proposal.state}",
+            advice=f"`driftwatch proposals show {proposal.id}` tells what became of it.",
+        )
+    return proposal.run
 
 
 def _vote(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from driftwatch.model import (
         ApplyRun,
+        Cancellation,
         Decision,
         Hold,
         Pin,
@@ -178,7 +179,12 @@ def _run(run: ApplyRun | None) -> dict[str, Any] | None:
         "duration_seconds": seconds_of(run),
         "exit_code": run.exit_code,
         "output": run.output,
+        "cancel": _cancellation(run.cancel),
     }
+
+
+def _cancellation(cancel: Cancellation | None) -> dict[str, Any] | None:
+    return {"by": cancel.by, "at": timestamp(cancel.at), "reason": cancel.reason} if cancel else None
 
 
 def _event(event: ProposalEvent) -> dict[str, Any]:

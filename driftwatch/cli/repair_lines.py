@@ -178,6 +178,10 @@ def _run(run: ApplyRun) -> Iterator[Text]:
     ended = "it runs still, or nobody knows" if took is None else f"took {span(took)}"
     code = "" if run.exit_code is None else f", exit code {run.exit_code}"
     yield Text(f"  apply     {timestamp(run.started_at)} on {plain(run.node)}: {ended}{code}")
+    if run.cancel:
+        yield Text(
+            f"            {plain(run.cancel.by)} wants it interrupted: {plain(run.cancel.reason)}", "yellow"
+        )
     if run.output:
         yield indented(Text(visible(run.output.rstrip()), "dim"), 6)
 

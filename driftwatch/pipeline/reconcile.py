@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from driftwatch.config.repair import RepairSettings
-    from driftwatch.model import Decision, StackId, Wish
+    from driftwatch.model import Cancellation, Decision, StackId, Wish
     from driftwatch.pipeline.admissions import Clerk
     from driftwatch.pipeline.inventory import Subject
     from driftwatch.pipeline.propose import Proposer
@@ -111,6 +111,8 @@ class Watcher(Protocol):
     def recognise(self, request: PlanRequest) -> None: ...
 
     def follow(self, apply_id: str) -> Progress: ...
+
+    def cancel(self, apply_id: str) -> bool: ...
 
     def outcome(self, apply_id: str) -> Outcome: ...
 
@@ -549,12 +551,14 @@ class Reconciler:
         if applier.look(run.id).state is ApplyState.RUNNING:
             self._keep_checkout(proposal)
             self._pass_on(proposal, run)
+            if run.cancel is not None:
+                self._cancel(proposal, run, run.cancel)
             return
         self._followed.pop(proposal.id, None)
         self._leases.pop(proposal.id, ExitStack()).close()
         knows_secrets = self._recognise(proposal)
         look, outcome = applier.look(run.id), applier.outcome(run.id)
-        state, said = _ended(look, outcome, is_redacted=knows_secrets)
+        state, said = _ended(look, outcome, run, is_redacted=knows_secrets)
         # Before the end is written: after a crash between the two it is done once more, and not left out.
         if state is ProposalState.INTERRUPTED:
             self._block(proposal, said)
@@ -574,6 +578,16 @@ class Reconciler:
         output = self._followed[proposal.id].output()
         if output and output != run.output:
             self._book.note_output(proposal.id, output)
+
+    def _cancel(self, proposal: Proposal, run: ApplyRun, cancel: Cancellation) -> None:
+        """Interrupts terraform, once: it stops what it is at, writes its state, and begins nothing more."""
+        if self._tools.applier.cancel(run.id):
+            self._audit(proposal, "cancel", "terraform was interrupted", cancel.reason, actor=cancel.by)
+            said = (
+                f"{cancel.by} has the apply of proposal {proposal.id} interrupted: {_sentence(cancel.reason)}"
+            )
+            now = self._tools.clock()
+            self._book.tell_repair(proposal.id, said=said, at=now, topic="cancel")
 
     def _keep_checkout(self, proposal: Proposal) -> None:
         """Keeps the code there that an apply may still read, a package beside the module, say.
@@ -728,10 +742,12 @@ class Reconciler:
             sentence = f"{said} {more}".strip()
             self._book.tell_repair(proposal.id, said=sentence, at=self._tools.clock())
 
-    def _audit(self, proposal: Proposal, action: str, outcome: str, reason: str) -> None:
+    def _audit(
+        self, proposal: Proposal, action: str, outcome: str, reason: str, *, actor: str | None = None
+    ) -> None:
         self._book.note(
             at=self._tools.clock(),
-            actor=", ".join(proposal.approvers) or DRIFTWATCH,
+            actor=actor or ", ".join(proposal.approvers) or DRIFTWATCH,
             via="repair",
             action=action,
             subject=f"proposal {proposal.id} ({proposal.draft.stack} at {proposal.draft.commit[:10]})",
@@ -778,14 +794,17 @@ def _key(stack: StackId, task: str = "repair") -> str:
     return f"{task}:{stack}"
 
 
-def _ended(look: Look, outcome: Outcome, *, is_redacted: bool) -> tuple[ProposalState, str]:
+def _ended(look: Look, outcome: Outcome, run: ApplyRun, *, is_redacted: bool) -> tuple[ProposalState, str]:
     """What an apply that runs no more means. Nothing that terraform said is repeated unless `is_redacted`."""
     if look.state is ApplyState.PREPARED:
         return ProposalState.FAILED, "it was never started, and nothing was applied"
     if outcome.errored_state is not None or outcome.state_in_log:
         return ProposalState.INTERRUPTED, "its state could not be saved, and waits to be pushed"
-    if look.state is ApplyState.GONE or outcome.cancelled:
+    if look.state is ApplyState.GONE:
         return ProposalState.INTERRUPTED, "nobody knows how far it came"
+    if outcome.cancelled:
+        by = f"{run.cancel.by} had it stopped: {run.cancel.reason}" if run.cancel else "somebody stopped it"
+        return ProposalState.INTERRUPTED, by
     if look.exit_code == 0 and outcome.error is None:
         return ProposalState.APPLIED, "applied"
     said = outcome.error.message if outcome.error and is_redacted else None

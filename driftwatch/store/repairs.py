@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from driftwatch.model import Decision, Proposal, ProposalDraft
+    from driftwatch.model import Cancellation, Decision, Proposal, ProposalDraft
     from driftwatch.store.engine import AnyRow
 
 _ENDS_OF_APPLY = (ProposalState.APPLIED, ProposalState.FAILED, ProposalState.INTERRUPTED)
@@ -235,6 +235,19 @@ def note_output(connection: Connection, proposal_id: int, *, output: str) -> boo
         return False
     run = replace(load(ApplyRun, row.run), output=told(output))
     proposals.put(connection, row.id, run=writable(dump(run)))
+    return True
+
+
+def cancel(connection: Connection, proposal_id: int, cancellation: Cancellation) -> bool:
+    """Notes that somebody wants an apply interrupted, the first of all who do. See `Store.cancel_apply`."""
+    row = _held(connection, proposal_id)
+    if row is None or row.state is not ProposalState.APPLYING:
+        return False
+    run = load(ApplyRun, row.run)
+    if run.cancel is not None:
+        return False
+    kept = replace(cancellation, by=told(cancellation.by), reason=told(cancellation.reason))
+    proposals.put(connection, row.id, run=writable(dump(replace(run, cancel=kept))))
     return True
 
 

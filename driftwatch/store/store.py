@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from driftwatch.model import (
         Announcement,
         ApplyRun,
+        Cancellation,
         CheckResult,
         Decision,
         ErrorReport,
@@ -568,6 +569,15 @@ class Store:
     def note_output(self, id: int, output: str) -> bool:  # noqa: A002  (as above)
         """Notes what terraform has said so far, redacted; false where the proposal is not being applied."""
         return self._database.write(partial(repairs.note_output, proposal_id=id, output=output))
+
+    def cancel_apply(self, id: int, cancellation: Cancellation) -> bool:  # noqa: A002  (as above)
+        """Notes that somebody wants an apply interrupted, which the daemon on its machine then does, once.
+
+        False where the proposal is not being applied, and where somebody wanted that before.
+        """
+        return self._database.write(
+            partial(repairs.cancel, proposal_id=id, cancellation=cancellation), repeatable=False
+        )
 
     def end_apply(
         self,

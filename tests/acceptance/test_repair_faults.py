@@ -351,6 +351,44 @@ def test_a_suspension_lets_what_runs_end_and_nothing_begin(house: House, store: 
     assert house.stop(daemon) == 0
 
 
+def test_an_apply_that_somebody_stops_ends_in_peace_and_its_stack_waits(house: House, store: Store) -> None:
+    """Terraform is interrupted once: its provider may break off what it is at, and its state is written."""
+    repairing(house, "apply", AUTOMATIC)
+    house.apply("dns")
+    for address in (RECORD, WWW):
+        house.cloud.delete(Kind.DNS_RECORD, address)
+    house.cloud.inject(Fault(kind="delay", operation="create", seconds=8, times=2))
+    daemon = house.start()
+    running: Any = house.wait_for("an apply", store.running_applies)
+    number = str(running[0].id)
+    house.wait_for(
+        "what terraform says",
+        lambda: "Creating..." in str(house.json("proposals", "show", number)["run"]["output"]),
+    )
+    done = house.driftwatch(
+        *("proposals", "cancel", number, "--as", "ben", "--reason", "it is the wrong region"),
+        *("--config", str(house.config)),
+    )
+    assert done.returncode == 0, done.stderr
+    ended = wait_for_proposal(house, store, ProposalState.INTERRUPTED)
+    assert ended.outcome == "ben had it stopped: it is the wrong region"
+    assert ended.run is not None
+    assert ended.run.exit_code == 1
+    assert "Interrupt received" in (ended.run.output or "")
+    assert store.suspension_of(ended.draft.stack, datetime.now(UTC)) is not None
+    wait_for_words(house, "ben has the apply of proposal", "until somebody has looked at its state")
+    state = json.loads((house.directory / "states/dns/terraform.tfstate").read_text())
+    known = {
+        instance["attributes"]["name"]
+        for resource in state["resources"]
+        for instance in resource["instances"]
+    }
+    made = {each.attributes["name"] for each in house.cloud.objects(Kind.DNS_RECORD)}
+    assert known == made == {"@", "status"}, "the state knows what there is"
+    only_news(house)
+    assert house.stop(daemon) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.row(12)
 def test_a_state_that_somebody_has_locked_is_told_and_never_unlocked(house: House, store: Store) -> None:

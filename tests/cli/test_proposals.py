@@ -422,6 +422,33 @@ def test_what_is_decided_is_told_where_the_finding_was(desk: Desk, monkeypatch: 
     assert told(desk) == ["Alice approved proposal 1: go", "Bob rejected proposal 1: no"]
 
 
+# ---- cancelled -----------------------------------------------------------------------------------------
+
+
+def test_an_apply_is_cancelled_by_name_once(desk: Desk) -> None:
+    applying(desk)
+    ran = desk("proposals", "cancel", 1, "--as", "Bob", "--reason", "wrong region")
+    assert ran.code == Exit.OK
+    assert "is interrupted within seconds by the daemon on one: terraform stops what it is at" in ran.out
+    again = desk("proposals", "cancel", 1, "--as", "Eve", "--reason", "me too")
+    assert (again.code, again.out) == (Exit.OK, "Bob wanted that before: wrong region\n")
+    document = desk.json("proposals", "show", 1)
+    assert document["state"] == "applying"
+    assert (document["run"]["cancel"]["by"], document["run"]["cancel"]["reason"]) == ("Bob", "wrong region")
+    assert "Bob wants it interrupted: wrong region" in desk("proposals", "show", 1).out
+    assert [(each[0], each[2], each[4]) for each in desk.audit()[1:]] == [
+        ("Bob", "cancel", "asked for"),
+        ("Eve", "cancel", "it was asked for before, or has ended"),
+    ]
+
+
+def test_only_what_is_being_applied_is_cancelled(desk: Desk) -> None:
+    desk.propose()
+    ran = desk("proposals", "cancel", 1, "--reason", "stop")
+    assert (ran.code, "proposal 1 is not being applied: it is proposed" in ran.err) == (Exit.USAGE, True)
+    assert desk("proposals", "cancel", 9, "--reason", "stop").code == Exit.USAGE
+
+
 # ---- abandoned -----------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ from driftwatch.errors import (
 )
 from driftwatch.model import (
     ApplyRun,
+    Cancellation,
     CheckResult,
     Decision,
     Inputs,
@@ -109,6 +110,7 @@ class FakeApplier:
     looks: dict[str, Look] = field(default_factory=dict)
     ends: Outcome = field(default_factory=outcome)
     output: str = ""
+    can_cancel: bool = True
     failure: Exception | None = None
     on_prepare: Callable[[], object] = lambda: None
     on_start: Callable[[], object] = lambda: None
@@ -141,6 +143,10 @@ class FakeApplier:
     def follow(self, apply_id: str) -> Any:
         self.said.append(f"follow {apply_id[:2]}")
         return SimpleNamespace(output=lambda: self.output)
+
+    def cancel(self, apply_id: str) -> bool:
+        self.said.append(f"cancel {apply_id[:2]}")
+        return self.can_cancel
 
     def outcome(self, apply_id: str) -> Outcome:
         assert self.look(apply_id) is not RUNNING
@@ -646,6 +652,55 @@ def test_nothing_is_passed_on_where_the_secrets_of_a_stack_are_not_known(
     assert output_of(site, number) is None
 
 
+# ---- one that somebody stops ---------------------------------------------------------------------------
+
+
+def cancel(site: Site, number: int) -> None:
+    wanted = Cancellation(by="ben", at=site.now, reason="it is the wrong region")
+    assert site.store.cancel_apply(number, wanted)
+
+
+def test_what_somebody_stops_is_interrupted_by_name_and_its_stack_waits(site: Site) -> None:
+    number = site.propose()
+    site.round(2)
+    cancel(site, number)
+    site.applier.can_cancel = False
+    site.round(2)
+    assert site.told()[2:] == [], "it has only just begun: terraform cannot be interrupted yet"
+    site.applier.can_cancel = True
+    site.round()
+    assert site.told()[2:] == ["ben has the apply of proposal 1 interrupted: it is the wrong region."]
+    site.applier.end(Look(state=ApplyState.ENDED, exit_code=1), outcome(1, cancelled=True))
+    site.round(3)
+    assert site.state(number) is State.INTERRUPTED
+    (said,) = site.told()[3:]
+    assert said == (
+        "Proposal 1 was interrupted: ben had it stopped: it is the wrong region. Nothing is applied to this "
+        "stack until somebody has looked at its state and resumes it."
+    )
+    assert [each.scope for each in site.store.suspensions(site.now)] == [str(DNS)]
+    entries = [(each.action, each.actor, each.outcome) for each in site.store.audit(limit=10).items]
+    assert ("cancel", "ben", "terraform was interrupted") in entries
+
+
+def test_only_the_daemon_on_its_machine_interrupts_an_apply(site: Site) -> None:
+    number = site.propose()
+    site.begun_elsewhere(number)
+    cancel(site, number)
+    site.round(3)
+    assert "cancel p1" not in site.applier.said
+
+
+def test_an_apply_that_ends_before_it_can_be_stopped_is_what_it_came_to(site: Site) -> None:
+    number = site.propose()
+    site.round(2)
+    cancel(site, number)
+    site.applier.end()
+    site.round()
+    assert site.state(number) is State.APPLIED
+    assert site.store.suspensions(site.now) == []
+
+
 # ---- how applies end -----------------------------------------------------------------------------------
 
 
@@ -671,7 +726,7 @@ def test_nothing_is_passed_on_where_the_secrets_of_a_stack_are_not_known(
             Look(state=ApplyState.ENDED, exit_code=1),
             outcome(1, cancelled=True),
             State.INTERRUPTED,
-            "nobody knows how far it came",
+            "somebody stopped it",
         ),
         (
             Look(state=ApplyState.ENDED, exit_code=1),

@@ -29,6 +29,7 @@ from driftwatch.errors import FencedOffError, UnknownStackError
 from driftwatch.log import REDACTED, register_secret
 from driftwatch.model import (
     ApplyRun,
+    Cancellation,
     Decision,
     Hold,
     JobState,
@@ -182,6 +183,10 @@ STEPS: dict[str, Step] = {
         dict.fromkeys((State.APPROVED, State.WAITING), State.APPLYING),
     ),
     "note_process": (lambda store, it: store.note_process(it, 42, 4711), {State.APPLYING: State.APPLYING}),
+    "cancel": (
+        lambda store, it: store.cancel_apply(it, Cancellation(by="ann", at=after(20), reason="wrong region")),
+        {State.APPLYING: State.APPLYING},
+    ),
     "note_output": (
         lambda store, it: store.note_output(it, "x.y: Creating..."),
         {State.APPLYING: State.APPLYING},
@@ -223,7 +228,7 @@ def test_each_step_is_taken_where_it_is_allowed_and_changes_nothing_elsewhere(
             assert isinstance(taken, Proposal) or taken is True, name
             assert state_of(fleet, found) is leads[state], name
             now = fleet.proposal_events(found)
-            assert name in ("note_process", "note_output") or len(now) == len(known) + 1, name
+            assert name in ("note_process", "note_output", "cancel") or len(now) == len(known) + 1, name
         else:
             assert isinstance(taken, Refused) or taken is False, name
             assert (fleet.proposal(found), fleet.proposal_events(found)) == (before, known), name
@@ -245,6 +250,26 @@ def test_what_terraform_says_is_read_while_it_runs_and_kept_where_nothing_later_
     assert ended is not None
     assert ended.run is not None
     assert ended.run.output == output
+
+
+def test_the_first_who_cancels_is_kept_and_nothing_that_was_said_is_lost(fleet: Store) -> None:
+    register_secret("canary-of-a-reason")
+    number = fleet.propose(draft(1, automatic=True)).id
+    assert fleet.begin_apply(number, run("r1"), after(2))
+    asked = [
+        fleet.cancel_apply(number, Cancellation(by=by, at=after(3), reason=f"{by}: canary-of-a-reason"))
+        for by in ("ann", "bob")
+    ]
+    assert asked == [True, False]
+    assert fleet.note_output(number, "x.y: Creating...")
+    assert end_apply(fleet, number, State.INTERRUPTED)
+    found = fleet.proposal(number)
+    assert found is not None
+    assert found.run is not None
+    assert found.run.cancel is not None
+    assert (found.run.cancel.by, found.run.cancel.at) == ("ann", after(3))
+    assert found.run.cancel.reason.startswith("ann: ")
+    assert "canary" not in found.run.cancel.reason
 
 
 def test_what_needs_nobody_is_held_and_begun_without_a_vote(fleet: Store) -> None:
