@@ -259,6 +259,31 @@ class Right(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """What lets a machine act as a user over HTTP; only a digest of its secret is kept.
+
+    It has at most its user's rights: of those, the ones in `rights`, for the stacks that `stacks` (ids or
+    globs) match; None leaves them as they are. `used_at` is right to a minute.
+    """
+
+    id: int
+    user: str
+    rights: tuple[Right, ...] | None
+    stacks: tuple[str, ...] | None
+    note: str
+    created_by: str
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+    revoked_by: str | None = None
+    used_at: datetime | None = None
+
+    def works(self, at: datetime) -> bool:
+        """Whether it is good for anything at that moment."""
+        return self.revoked_at is None and at < self.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StackId:
     """Names one root module of a repository in one workspace: `<repository>/<path>[@<workspace>]`."""
 

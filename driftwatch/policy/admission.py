@@ -74,7 +74,7 @@ class People(Protocol):
     """Those under `users:` (`driftwatch.policy.rights`)."""
 
     @property
-    def by_member(self) -> Mapping[str, Person]: ...
+    def by_name(self) -> Mapping[str, Person]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +208,8 @@ class _Case:
     def may(self, actor: Actor, right: Right) -> bool:
         if actor.via == TERMINAL:
             return True
-        known = () if self.people is None else self.people.by_member.values()
-        return any(each.name == actor.name and each.may(right, str(self.request.stack)) for each in known)
+        person = None if self.people is None else self.people.by_name.get(actor.name)
+        return person is not None and person.may(right, str(self.request.stack))
 
 
 _Step: TypeAlias = "Callable[[_Case], Held | None]"

@@ -1,36 +1,49 @@
 """Who may do what: nobody may do anything unless the configuration says so.
 
 Pure. People are those under `users:`; what they press in Slack is theirs by their member id there, never by a
-name, which anybody may take.
+name, which anybody may take. A token speaks for one of them, and may have less of their rights, never more.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from driftwatch.model import Right
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from driftwatch.config.settings import PersonSettings
+    from driftwatch.model import Token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody who is known, and what they may do with which stacks (ids or globs)."""
+    """Somebody who is known, and what they may do with which stacks (ids or globs).
+
+    `within` are further ids or globs, of which one must match too.
+    """
 
     name: str
     rights: frozenset[Right]
     stacks: tuple[str, ...]
+    within: tuple[str, ...] = ("*",)
 
     def may(self, right: Right, stack: str) -> bool:
         """Whether they have a right for a stack, given by its id."""
         if right not in self.rights and Right.ADMIN not in self.rights:
             return False
-        return any(stack == glob or fnmatchcase(stack, glob) for glob in self.stacks)
+        return _is_among(stack, self.stacks) and _is_among(stack, self.within)
+
+    def by(self, token: Token) -> Person:
+        """What is left of them where a token speaks for them."""
+        rights = self.rights
+        if token.rights is not None:
+            whole = frozenset(Right) if Right.ADMIN in rights else rights
+            rights = whole & frozenset(token.rights)
+        return replace(self, rights=rights, within=token.stacks if token.stacks is not None else self.within)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +51,30 @@ class People:
     """All who are known."""
 
     by_member: Mapping[str, Person]
+    by_name: Mapping[str, Person]
 
     @classmethod
     def compile(cls, users: Mapping[str, PersonSettings]) -> People:
         """From the section `users`."""
         known: dict[str, Person] = {}
+        named: dict[str, Person] = {}
         for name, settings in users.items():
             person = Person(
                 name=name, rights=frozenset(map(Right, settings.rights)), stacks=tuple(settings.stacks)
             )
             known |= dict.fromkeys(settings.slack, person)
-        return cls(known)
+            named[name] = person
+        return cls(known, named)
 
     def in_slack(self, member: str) -> Person | None:
         """Who a member id of Slack stands for."""
         return self.by_member.get(member)
+
+    def with_token(self, token: Token) -> Person | None:
+        """Whom a token speaks for, with what it has of their rights; None where they are known no more."""
+        person = self.by_name.get(token.user)
+        return person.by(token) if person else None
+
+
+def _is_among(stack: str, globs: Sequence[str]) -> bool:
+    return any(stack == glob or fnmatchcase(stack, glob) for glob in globs)

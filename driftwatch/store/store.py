@@ -28,6 +28,7 @@ from driftwatch.store import (
     schema,
     stacks,
     suspensions,
+    tokens,
     told,
     wishes,
 )
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         StackStatus,
         StoredFinding,
         Suspension,
+        Token,
         Trigger,
         Verdict,
         Wish,
@@ -649,6 +651,25 @@ class Store:
         return self._database.read(partial(proposals.apply_seconds, stack=stack))
 
     # Suspensions and pins
+
+    def add_token(self, token: Token, *, secret: str) -> Token:
+        """Keeps a token for the API, and gives it its id. Of its secret only a digest is kept."""
+        return self._database.write(partial(tokens.add, token=token, secret=secret), repeatable=False)
+
+    def use_token(self, secret: str, at: datetime) -> Token | None:
+        """The token of a secret; None where there is none, or it has expired or was revoked."""
+        token = self._database.read(partial(tokens.use, secret=secret, at=at))
+        if token is not None and (token.used_at is None or at - token.used_at >= tokens.USED_EVERY):
+            self._database.write(partial(tokens.note_use, token=token, at=at))
+        return token
+
+    def revoke_token(self, id: int, *, by: str, at: datetime) -> bool:  # noqa: A002  (as above)
+        """Makes a token good for nothing, at once; False where that it is already, or it is not known."""
+        return self._database.write(partial(tokens.revoke, token_id=id, by=by, at=at))
+
+    def tokens(self) -> list[Token]:
+        """All there ever were, the oldest first."""
+        return self._database.read(tokens.every)
 
     def suspend(self, suspension: Suspension) -> None:
         """Puts a suspension in force, in place of one of the same scope. No apply begins after this."""

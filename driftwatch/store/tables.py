@@ -499,3 +499,23 @@ class WishRow(Base):
     done_at: Mapped[datetime | None]
     proposal_id: Mapped[int | None]
     error: Mapped[str | None]
+
+
+class TokenRow(Base):
+    """A token for the API: a digest of its secret, whose it is, and what of their rights it has."""
+
+    __tablename__ = "tokens"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(unique=True)
+    user: Mapped[str]
+    rights: Mapped[list[Any] | None]
+    stacks: Mapped[list[Any] | None]
+    note: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    revoked_by: Mapped[str | None]
+    used_at: Mapped[datetime | None]
