@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from driftwatch.cli.formats import Listing, audit_document, audit_entry, to_json
+from driftwatch.cli.formats import Listing, to_json
+from driftwatch.documents.drift import audit_document, audit_entry
 from driftwatch.errors import Exit
 
 app = typer.Typer(help="Who asked for what, and what came of it; by itself it lists.")

@@ -11,18 +11,11 @@ from rich.text import Text
 from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import opened_store, read_settings
-from driftwatch.cli.formats import (
-    Listing,
-    event_document,
-    findings_document,
-    life_document,
-    plain,
-    stored,
-    visible,
-)
+from driftwatch.cli.formats import Listing, plain, visible
 from driftwatch.cli.moments import length, moment
 from driftwatch.cli.stacks import ACTIVE, matching, print_json
 from driftwatch.config.values import plain_text
+from driftwatch.documents.drift import event_document, findings_document, life_document, stored
 from driftwatch.drift import Accept, Acknowledge, Press, Refused, Reopen, Snooze
 from driftwatch.drift.explain import explain
 from driftwatch.errors import Exit, UsageError

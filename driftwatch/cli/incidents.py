@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from driftwatch.cli.formats import Listing, incidents_document, shown_incident, to_json
+from driftwatch.cli.formats import Listing, to_json
+from driftwatch.documents.drift import incidents_document, shown_incident
 from driftwatch.errors import UsageError
 
 app = typer.Typer(help="What came from one cause, over all its stacks; by itself it lists.")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from driftwatch.cli.formats import Listing, plain, timestamp, to_json
+from driftwatch.cli.formats import Listing, plain, to_json
+from driftwatch.documents.drift import timestamp
 from driftwatch.errors import DriftwatchError, Exit, UsageError
 from driftwatch.model import (
     Announcement,

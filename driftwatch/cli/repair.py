@@ -22,9 +22,9 @@ from driftwatch.cli.compose import opened_store, read_settings
 from driftwatch.cli.formats import Listing, plain, visible
 from driftwatch.cli.outlook import in_the_way
 from driftwatch.cli.people import VIA, actor, reason_of, said
-from driftwatch.cli.repair_documents import hold_document, proposals_document, shown_proposal, waits_for
 from driftwatch.cli.repair_lines import hold_sentence, proposal_in_full, proposals_list
 from driftwatch.cli.stacks import matching, nobody_works, one_stack, print_json
+from driftwatch.documents.repair import hold_document, proposals_document, shown_proposal, waits_for
 from driftwatch.drift import Refused
 from driftwatch.errors import Exit, UsageError
 from driftwatch.model import (

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from driftwatch.cli.formats import plain, timestamp, visible
-from driftwatch.cli.repair_documents import seconds_of, waits_for
+from driftwatch.cli.formats import plain, visible
 from driftwatch.cli.terminal import SEVERITY_STYLES, ago, indented, minute, span
+from driftwatch.documents.drift import timestamp
+from driftwatch.documents.repair import seconds_of, waits_for
 from driftwatch.model import ProposalState
 from driftwatch.pipeline.admissions import is_automatic
 from driftwatch.pipeline.propose import counted

@@ -13,17 +13,10 @@ from typing import TYPE_CHECKING
 from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import opened_store, read_settings
-from driftwatch.cli.formats import (
-    Listing,
-    findings_document,
-    plain,
-    shown_stack,
-    stacks_document,
-    timestamp,
-    to_json,
-)
-from driftwatch.cli.repair_documents import pin_document, suspension_document
+from driftwatch.cli.formats import Listing, plain, to_json
 from driftwatch.cli.repair_lines import pin_sentence, suspension_sentence
+from driftwatch.documents.drift import findings_document, shown_stack, stacks_document, timestamp
+from driftwatch.documents.repair import pin_document, suspension_document
 from driftwatch.drift.health import configured_age
 from driftwatch.errors import Exit, UnknownStackError, UsageError
 from driftwatch.model import FindingStatus, Trigger

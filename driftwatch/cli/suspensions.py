@@ -14,9 +14,9 @@ from driftwatch.cli.compose import opened_store, read_settings
 from driftwatch.cli.formats import Listing, plain
 from driftwatch.cli.moments import length, moment
 from driftwatch.cli.people import VIA, actor, reason_of, said
-from driftwatch.cli.repair_documents import applies_document, pin_document, suspension_document
 from driftwatch.cli.repair_lines import applies_list, suspension_sentence
 from driftwatch.cli.stacks import one_stack, print_json
+from driftwatch.documents.repair import applies_document, pin_document, suspension_document
 from driftwatch.errors import Exit, UnknownStackError, UsageError
 from driftwatch.model import StackId, Suspension
 

@@ -10,16 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.text import Text
 
-from driftwatch.cli.formats import (
-    about,
-    brief,
-    open_in,
-    plain,
-    timestamp,
-    visible,
-    what_was_told,
-    worst,
-)
+from driftwatch.cli.formats import brief, plain, visible
+from driftwatch.documents.drift import about, open_in, timestamp, what_was_told, worst
 from driftwatch.model import Cause, FindingKind, FindingStatus, Health, Resolution, Severity, Verdict
 
 if TYPE_CHECKING:

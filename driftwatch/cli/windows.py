@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from driftwatch.cli.formats import Listing, plain, timestamp, to_json
+from driftwatch.cli.formats import Listing, plain, to_json
+from driftwatch.documents.drift import timestamp
 from driftwatch.errors import Exit, UnknownStackError, UsageError
 from driftwatch.model import StackId
 

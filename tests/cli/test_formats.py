@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftwatch.cli.formats import Format, checks_document, exit_code, render, timestamp
+from driftwatch.cli.formats import Format, exit_code, render
+from driftwatch.documents.drift import checks_document, timestamp
 from driftwatch.errors import Exit, PlanFailedError
 from driftwatch.model import (
     AttributeChange,

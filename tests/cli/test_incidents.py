@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import time_machine
 
-from driftwatch.cli.formats import about, what_was_told, worst
+from driftwatch.documents.drift import about, what_was_told, worst
 from driftwatch.drift import Acknowledge, Press, Snooze
 from driftwatch.errors import Exit
 from driftwatch.model import (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from driftwatch.cli.formats import timestamp
+from driftwatch.documents.drift import timestamp
 from driftwatch.model import ProposalState
 from driftwatch.pipeline.admissions import is_automatic
 

@@ -1,0 +1,1 @@
+"""What is known as JSON documents: the same at the terminal (`--format json`) and over HTTP."""
