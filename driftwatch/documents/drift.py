@@ -148,7 +148,7 @@ def _line(line: IncidentLine, waiting: Sequence[int]) -> dict[str, Any]:
         "findings": [_finding(finding) for finding in told.findings],
         "open_findings": list(waiting),
         "resolved": list(told.resolved),
-        "error": _error(told.error),
+        "error": error_document(told.error),
     }
 
 
@@ -231,7 +231,7 @@ def _check(result: CheckResult) -> dict[str, Any]:
             "providers": dict(result.engine.providers),
         },
         "findings": [_finding(finding) for finding in result.findings],
-        "error": _error(result.error),
+        "error": error_document(result.error),
     }
     if result.mass_deletion:
         document["mass_deletion"] = result.mass_deletion
@@ -266,7 +266,8 @@ def _attribute(change: AttributeChange) -> dict[str, Any]:
     }
 
 
-def _error(error: ErrorReport | None) -> dict[str, Any] | None:
+def error_document(error: ErrorReport | None) -> dict[str, Any] | None:
+    """An error as its class, its sentences redacted once more."""
     if error is None:
         return None
     texts = {"message": error.message, "advice": error.advice, "detail": error.detail}
@@ -295,5 +296,5 @@ def shown_stack(status: StackStatus) -> dict[str, Any]:
         "last_good_at": timestamp(status.last_good_at),
         "owners": list(status.owners),
         "labels": dict(status.labels),
-        "error": _error(status.error),
+        "error": error_document(status.error),
     }

@@ -20,6 +20,7 @@ from driftwatch.store import (
     findings,
     incidents,
     jobs,
+    kept,
     lives,
     outbox,
     proposals,
@@ -78,6 +79,8 @@ if TYPE_CHECKING:
         AuditEntry,
         Enqueued,
         FindingEvent,
+        KeptCheck,
+        KeptJob,
         Page,
         ProposalEvent,
         Recorded,
@@ -469,6 +472,10 @@ class Store:
         else:
             self._database.write(partial(wishes.grant, number=wish, proposal=proposal, error=error, at=at))
 
+    def wished(self, wish: int) -> Wish | None:
+        """A wish, whether anything came of it yet or not."""
+        return self._database.read(partial(wishes.one, number=wish))
+
     def granted(self, wish: int) -> Granted | None:
         """What came of a wish; None where nothing did yet."""
         return self._database.read(partial(wishes.granted, number=wish))
@@ -712,6 +719,20 @@ class Store:
         if queued is None:
             raise _unknown(stack)
         return queued
+
+    def job(self, id: int) -> KeptJob | None:  # noqa: A002  (as above)
+        """How a unit of work stands; None where it is not known, or no longer."""
+        return self._database.read(partial(kept.job, job_id=id))
+
+    def check(self, id: int) -> KeptCheck | None:  # noqa: A002  (as above)
+        """A check; None where it is not known, or no longer."""
+        return self._database.read(partial(kept.check, check_id=id))
+
+    def checks(
+        self, *, stack: str | None = None, limit: int = 100, after: int | None = None
+    ) -> Page[KeptCheck]:
+        """Checks, the newest first; `stack` is a glob, None stands for all."""
+        return self._database.read(partial(kept.checks, stack=stack, limit=limit, after=after))
 
     def claim(self, node: str, *, at: datetime, lease: timedelta) -> Job | None:
         """The next job, this node's until the lease ends; None where nothing can run now."""

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
         Finding,
         FindingEventKind,
         FindingStatus,
+        JobState,
+        Method,
         StackId,
         StoredFinding,
+        Trigger,
+        Verdict,
     )
 
 Item = TypeVar("Item")
@@ -48,6 +52,38 @@ class Enqueued:
 
     job_id: int
     created: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptCheck:
+    """A check as it is kept: what it came to, without its findings, which go on changing."""
+
+    id: int
+    stack: StackId
+    commit: str | None
+    trigger: Trigger
+    verdict: Verdict
+    method: Method
+    method_reason: str
+    started_at: datetime
+    duration_seconds: float
+    findings: int
+    counted: int
+    error: ErrorReport | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptJob:
+    """A unit of work as it stands: `check` is what came of it, None until something has."""
+
+    id: int
+    stack: StackId
+    trigger: Trigger
+    state: JobState
+    requested_by: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    check: KeptCheck | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

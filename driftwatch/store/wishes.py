@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from driftwatch.store.engine import AnyRow, AnySelect
+
+_LARGEST_ID = 2**63 - 1
+
 
 def make(connection: Connection, wish: Wish, *, at: datetime) -> int | None:
     """Writes a wish; None where its stack is not known."""
@@ -46,23 +50,16 @@ def make(connection: Connection, wish: Wish, *, at: datetime) -> int | None:
 
 def waiting(connection: Connection) -> dict[int, Wish]:
     """Those that nobody has answered yet, the oldest first."""
-    rows = connection.execute(
-        select(WishRow, StackRow.repository, StackRow.path, StackRow.workspace)
-        .join(StackRow, StackRow.id == WishRow.stack_id)
-        .where(WishRow.done_at.is_(None))
-        .order_by(WishRow.id)
-    )
-    return {
-        row.id: Wish(
-            stack=id_of(row),
-            kind=row.kind,
-            by=row.actor,
-            reason=row.reason,
-            commit=row.commit_sha,
-            revert=row.revert,
-        )
-        for row in rows
-    }
+    rows = connection.execute(_query().where(WishRow.done_at.is_(None)).order_by(WishRow.id))
+    return {row.id: _wish(row) for row in rows}
+
+
+def one(connection: Connection, number: int) -> Wish | None:
+    """The wish of that number, if it is kept yet."""
+    if abs(number) > _LARGEST_ID:
+        return None
+    row = connection.execute(_query().where(WishRow.id == number)).first()
+    return _wish(row) if row else None
 
 
 def stack_of(connection: Connection, number: int) -> int:
@@ -97,3 +94,20 @@ def granted(connection: Connection, number: int) -> Granted | None:
 def prune(connection: Connection, before: datetime) -> int:
     """Deletes those that were answered before a moment."""
     return connection.execute(delete(WishRow).where(WishRow.done_at < before)).rowcount
+
+
+def _query() -> AnySelect:
+    return select(WishRow, StackRow.repository, StackRow.path, StackRow.workspace).join(
+        StackRow, StackRow.id == WishRow.stack_id
+    )
+
+
+def _wish(row: AnyRow) -> Wish:
+    return Wish(
+        stack=id_of(row),
+        kind=row.kind,
+        by=row.actor,
+        reason=row.reason,
+        commit=row.commit_sha,
+        revert=row.revert,
+    )
