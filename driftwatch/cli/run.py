@@ -27,7 +27,7 @@ from driftwatch.policy.windows import Windows
 from driftwatch.service import Checked, Daemon, Notifier, StateLock
 from driftwatch.terraform import sweep
 from driftwatch.warm.pool import sweep as sweep_sockets
-from driftwatch.web import Server, create_app
+from driftwatch.web import Door, Server, create_app
 
 if TYPE_CHECKING:
     import threading
@@ -111,7 +111,8 @@ def run(config: Path) -> int:
         work.checked = reconciler.look_at
         daemon.attach(reconciler, ends_first=True)
         intake = _listen_to_slack(app, daemon)
-        daemon.attach(Server(partial(create_app, daemon.health, slack=intake), app.settings.web.listen))
+        make_app = partial(create_app, daemon.health, slack=intake, door=_door(app))
+        daemon.attach(Server(make_app, app.settings.web.listen))
         daemon.attach(
             Housekeeping(
                 app.store,
@@ -147,6 +148,18 @@ def _listen_to_slack(app: Application, daemon: Daemon) -> SlackIntake | None:
 
         daemon.attach(SlackSocket(slack, intake))
     return intake
+
+
+def _door(app: Application) -> Door:
+    """The API's."""
+    return Door(
+        store=app.store,
+        people=People.compile(app.settings.users),
+        votes=Votes(book=app.store, terms=app.settings.repair.approvals, clock=now),
+        needed=app.settings.repair.approvals.needed,
+        allowed_age=partial(configured_age, settings=app.settings),
+        clock=now,
+    )
 
 
 def _tools(app: Application, node: str) -> Tools:

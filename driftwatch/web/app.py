@@ -1,7 +1,8 @@
-"""What is served over HTTP: `/healthz`, `/readyz` and `/metrics`, for machines, and `/hooks/slack` for Slack.
+"""What is served over HTTP: `/healthz`, `/readyz` and `/metrics`, `/hooks/slack`, and `/api/v1`.
 
 Nothing of the health is secret and nothing of it can be changed, so nobody is asked who they are; Slack's
-requests carry a signature. Answers are JSON, errors too; every one forbids a browser to make a page of it.
+requests carry a signature, and those of the API a token. Answers are JSON, errors too; every one forbids a
+browser to make a page of it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from driftwatch.model import JsonValue
+    from driftwatch.web.door import Door
     from driftwatch.web.slack import SlackReceiver
 
 HEADERS = {
@@ -45,8 +47,12 @@ class HealthSource(Protocol):
         """Brings the gauges up to date before they are read; may ask the database."""
 
 
-def create_app(health: HealthSource, *, slack: SlackReceiver | None = None) -> FastAPI:
+def create_app(
+    health: HealthSource, *, slack: SlackReceiver | None = None, door: Door | None = None
+) -> FastAPI:
     """The application; with `/hooks/slack` where `slack` can tell Slack's requests from forged ones.
+
+    With `door`, it has the API.
 
     FastAPI is imported here, so that commands without a server do without it.
     """
@@ -77,6 +83,10 @@ def create_app(health: HealthSource, *, slack: SlackReceiver | None = None) -> F
 
     if slack is not None and slack.takes_http:
         add_slack_hook(app, slack)
+    if door is not None:
+        from driftwatch.web.api import add_api
+
+        add_api(app, door)
     return app
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftwatch.config.settings import PersonSettings
-from driftwatch.model import Right
+from driftwatch.model import Right, Token
 from driftwatch.policy.rights import People, Person
 
 ANNA, ANNA_TOO, BOB = "U0ANNA0001", "W0ANNA0002", "U0BOB00002"
@@ -146,3 +148,58 @@ def test_nobody_may_do_what_is_not_said_of_them(
             assert str(right) in rights or "admin" in rights
         if not rights:
             assert not somebody.may(right, stack)
+
+
+# ---- tokens --------------------------------------------------------------------------------------------
+
+
+def token_of(user: str, **words: Any) -> Token:
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    standard: dict[str, Any] = {
+        "id": 1,
+        "user": user,
+        "rights": None,
+        "stacks": None,
+        "note": "x",
+        "created_by": "anna",
+        "created_at": at,
+        "expires_at": at + timedelta(days=1),
+    }
+    return Token(**(standard | words))
+
+
+RIGHTS = st.frozensets(st.sampled_from(list(Right)))
+GLOBS = st.lists(st.sampled_from(["*", "a/*", "b/*", "a/x", "b/[xy]"]), min_size=1, max_size=3).map(tuple)
+
+
+@given(
+    rights=RIGHTS,
+    stacks=GLOBS,
+    of_token=st.none() | RIGHTS.map(tuple),
+    for_token=st.none() | GLOBS,
+    right=st.sampled_from(list(Right)),
+    stack=st.sampled_from(["a/x", "a/y", "b/x", "c/z"]),
+)
+def test_a_token_never_has_more_than_its_user_nor_more_than_it_was_given(
+    rights: frozenset[Right],
+    stacks: tuple[str, ...],
+    of_token: tuple[Right, ...] | None,
+    for_token: tuple[str, ...] | None,
+    right: Right,
+    stack: str,
+) -> None:
+    words = {"rights": [each.value for each in rights], "stacks": stacks}
+    people = People.compile({"ci": PersonSettings.model_validate(words)})
+    person = people.with_token(token_of("ci", rights=of_token, stacks=for_token))
+    assert person is not None
+    user = people.by_name["ci"]
+    given_it = of_token is None or right in of_token or Right.ADMIN in of_token
+    for_it = for_token is None or any(fnmatchcase(stack, glob) for glob in for_token)
+    assert person.may(right, stack) <= user.may(right, stack)
+    assert person.may(right, stack) <= (given_it and for_it)
+    if user.may(right, stack) and for_it and (of_token is None or right in of_token):
+        assert person.may(right, stack)
+
+
+def test_a_token_of_nobody_who_is_known_speaks_for_nobody() -> None:
+    assert People.compile({"ci": PersonSettings()}).with_token(token_of("eve")) is None
