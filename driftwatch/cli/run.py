@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from driftwatch import log
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import LeadersOutbox, application, read_settings
+from driftwatch.config.rule_files import shipped
 from driftwatch.drift.health import configured_age
 from driftwatch.errors import UnknownStackError
 from driftwatch.model import JobState
 from driftwatch.notify import Sender
-from driftwatch.pipeline.admissions import Clerk
+from driftwatch.pipeline.admissions import Clerk, hiding
 from driftwatch.pipeline.check import check
 from driftwatch.pipeline.housekeeping import Housekeeping
 from driftwatch.pipeline.opa import Opa
@@ -179,7 +180,7 @@ def _tools(app: Application, node: str) -> Tools:
         windows=Windows.compile(settings.windows),
         people=People.compile(settings.users),
         settings=settings.repair,
-        ignoring=frozenset(rule.id for rule in settings.rules.ignore),
+        ignoring=hiding(settings.rules, shipped()),
         course=proposer.course,
         allowed_age=partial(configured_age, settings=settings),
         clock=now,

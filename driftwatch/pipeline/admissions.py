@@ -14,7 +14,7 @@ from glob import escape
 from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
-from driftwatch.model import ProposalState
+from driftwatch.model import FindingEventKind, ProposalState
 from driftwatch.pipeline.subjects import apply_environment_of
 from driftwatch.policy.admission import Actor, Detector, Held, Request, Statement, admit
 from driftwatch.policy.admission import Lock as StackLock
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from driftwatch.config.repair import RepairSettings
+    from driftwatch.config.rule_files import Shipped
+    from driftwatch.config.rules import RulesSettings
     from driftwatch.model import (
         Decision,
         Pin,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from driftwatch.policy.course import Course
     from driftwatch.policy.rights import People
     from driftwatch.policy.windows import Windows
-    from driftwatch.store import Page
+    from driftwatch.store import FindingEvent, Page
 
 USUAL_SECONDS = 600.0
 """How long an apply is taken to last of which none was seen yet."""
@@ -68,6 +70,8 @@ class Records(Protocol):
     def status_of(self, stack: StackId, now: datetime) -> StackStatus | None: ...
 
     def mass_deletion_of(self, stack: StackId) -> str | None: ...
+
+    def finding_events(self, id: int) -> Sequence[FindingEvent]: ...  # noqa: A002  (the seam's)
 
 
 class History(Protocol):
@@ -99,7 +103,7 @@ class Clerk:
     people: People
     settings: RepairSettings
     ignoring: frozenset[str]
-    """The ids of one's own ignore rules."""
+    """The ids of the rules that hide what an apply would change (see `hiding`)."""
     course: Callable[[Proposal, Subject], Course | None]
     allowed_age: Callable[[StackId], timedelta]
     clock: Callable[[], datetime]
@@ -186,11 +190,27 @@ class Clerk:
             expected=expected,
             digest=digest,
             lock=StackLock.OURS if starting else StackLock.FREE,
-            override=_statement(proposal, OVERRIDE),
-            acknowledged=_statement(proposal, MASS_DELETION),
+            override=self._statement(proposal, OVERRIDE, at),
+            acknowledged=self._statement(proposal, MASS_DELETION, at),
         )
         ruling = self.windows.rule(str(stack), subject.options.labels, at, needs=expected)
         return admit(request, ruling=ruling, settings=self.settings, people=self.people)
+
+    def _statement(self, proposal: Proposal, mark: str, at: datetime) -> Statement | None:
+        """What somebody said in spite of something, the latest of it; it holds as long as their approval."""
+        lasts = self.settings.approvals.expire
+        said = [
+            each
+            for each in proposal.decisions
+            if mark in each.via
+            and each.approves
+            and each.digest == proposal.draft.digest
+            and at < each.at + lasts
+        ]
+        if not said:
+            return None
+        last = max(said, key=lambda each: each.at)
+        return Statement(by=Actor(name=last.by, via=_way(last)), reason=last.reason or "")
 
     def _facts(
         self,
@@ -217,6 +237,7 @@ class Clerk:
                     each,
                     draft.kind,
                     returns=self.book.returns(draft.stack, each.finding.identity, since),
+                    changed_at=self._changed_at(each),
                 )
                 for each in self._repaired(proposal)
             ),
@@ -236,32 +257,49 @@ class Clerk:
             if found.finding.fingerprint in wanted
         ]
 
+    def _changed_at(self, found: StoredFinding) -> datetime | None:
+        """When it last came to be something else: somebody is at work then, however long it is open."""
+        events = self.book.finding_events(found.id)
+        return max((each.at for each in events if each.event is FindingEventKind.CHANGED), default=None)
+
     def _failed_before(self, proposal: Proposal) -> frozenset[str]:
-        """What applies at the same commit failed at, but for what a later one has repaired."""
+        """What applies failed at, but for what a later one has repaired.
+
+        At whatever commit: of another one nobody knows that it mended that.
+        """
         draft = proposal.draft
         repaired: set[str] = set()
         failed: set[str] = set()
         for each in self.book.applies(stack=escape(str(draft.stack)), limit=EARLIER_APPLIES).items:
             if each.state is ProposalState.VERIFIED:
                 repaired.update(each.draft.findings)
-            elif each.state in _ENDED_BADLY and each.draft.commit == draft.commit:
+            elif each.state in _ENDED_BADLY:
                 failed.update(set(each.draft.findings) - repaired)
         return frozenset(failed)
 
     def _opened_at(self, subject: Subject, at: datetime) -> datetime:
-        """When the window opened in which it is now; a day ago where it is in none."""
+        """When the window opened in which it is now; a day ago where it is in none, or longer open."""
         day = timedelta(days=1)
         openings = self.windows.openings(
             after=at - day, until=at + day, stack=str(subject.stack), labels=subject.options.labels
         )
         begun = [each.begins for each in openings if each.kind == "allow" and each.begins <= at < each.ends]
-        return min(begun, default=at - day)
+        return max(min(begun, default=at - day), at - day)
 
     def _expected(self, stack: StackId) -> timedelta:
         """As long as nineteen of twenty earlier applies took."""
         took = sorted(self.book.apply_seconds(stack))
         seconds = took[ceil(len(took) * 0.95) - 1] if took else USUAL_SECONDS
         return timedelta(seconds=seconds)
+
+
+def hiding(own: RulesSettings, known: Shipped) -> frozenset[str]:
+    """The ids of the rules that hide what an apply would change: one's own, and those that one switched on.
+
+    The other shipped ones hide what is the same, said otherwise.
+    """
+    switched = (f"noise:{rule.id}" for rule in known.noise.rules if rule.switch is not None)
+    return frozenset((*(rule.id for rule in own.ignore), *switched))
 
 
 def is_automatic(proposal: Proposal) -> bool:
@@ -276,12 +314,3 @@ def _as_decided(proposal: Proposal) -> Proposal:
 
 def _way(decision: Decision) -> str:
     return decision.via.partition("+")[0]
-
-
-def _statement(proposal: Proposal, mark: str) -> Statement | None:
-    """What somebody said in spite of something, the latest of it."""
-    said = [each for each in proposal.decisions if mark in each.via and each.approves]
-    if not said:
-        return None
-    last = max(said, key=lambda each: each.at)
-    return Statement(by=Actor(name=last.by, via=_way(last)), reason=last.reason or "")

@@ -25,13 +25,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from driftwatch import log
 from driftwatch.config.durations import format_duration
-from driftwatch.errors import DriftwatchError, EngineInterruptedError, StoreError, UnknownStackError
+from driftwatch.errors import (
+    DriftwatchError,
+    EngineCrashedError,
+    EngineInterruptedError,
+    ProviderCrashedError,
+    StoreError,
+    UnknownStackError,
+)
 from driftwatch.model import (
     DRIFTWATCH,
     ApplyRun,
     Hold,
     Pin,
     Proposal,
+    ProposalDraft,
     ProposalKind,
     ProposalState,
     Suspension,
@@ -41,6 +49,7 @@ from driftwatch.pipeline.propose import announced, counted
 from driftwatch.pipeline.revert import revert_in_git
 from driftwatch.pipeline.subjects import apply_request, subject_of
 from driftwatch.policy.admission import Held
+from driftwatch.policy.guards import named
 from driftwatch.terraform import ApplyState
 
 if TYPE_CHECKING:
@@ -53,7 +62,7 @@ if TYPE_CHECKING:
     from driftwatch.pipeline.admissions import Clerk
     from driftwatch.pipeline.inventory import Subject
     from driftwatch.pipeline.propose import Proposer
-    from driftwatch.store import Page, ProposalEvent
+    from driftwatch.store import Page, Proof, ProposalEvent
     from driftwatch.terraform import Look, Outcome, PlanRequest, Prepared, Progress, Started
 
 ROUND_SECONDS = 2.0
@@ -82,6 +91,7 @@ _UNDER_WAY = tuple(state for state in ProposalState if state.is_open)
 LATELY = timedelta(days=7)
 """What happened within that time is said at the start if nothing kept it from being but a crash."""
 
+_MOVED = "the branch is at another commit now."
 _UNPROVED = "no check has proved it in time"
 
 _TO_KEEP = (ProposalState.APPLYING, ProposalState.INTERRUPTED)
@@ -215,8 +225,8 @@ class News(Protocol):
     def drifting(self) -> Sequence[StackId]:
         """The stacks with findings that wait for somebody."""
 
-    def proved(self, proposal: Proposal) -> tuple[int, Verdict, Collection[str]] | None:
-        """The first good check after an apply: its id, its verdict, the fingerprints still open; None yet."""
+    def proved(self, proposal: Proposal) -> Proof | None:
+        """What the first good check after an apply saw; None yet."""
 
 
 class Past(Protocol):
@@ -253,6 +263,7 @@ class Reconciler:
         self._tools = tools
         self._book = tools.book
         self._lock = Lock()
+        self._beginning = Lock()
         self._busy: set[StackId] = set()
         self._rest: dict[str, datetime] = {}
         self._tried: dict[int, tuple[tuple[Decision, ...], datetime]] = {}
@@ -443,7 +454,7 @@ class Reconciler:
         except UnknownStackError:
             return
         if subject.commit != proposal.draft.commit:
-            self._supersede(proposal, "the branch is at another commit now.")
+            self._supersede(proposal, _MOVED)
             return
         admission = self._first(proposal, subject) or self._tools.clerk.before_plan(proposal, subject)
         if isinstance(admission, Held):
@@ -509,9 +520,14 @@ class Reconciler:
             checkout = lease.enter_context(checkouts.checkout(subject.commit))
             request = apply_request(subject, checkout, workshop.work)
             with applier.prepare(request, apply_id, self._stop) as prepared:
-                if self._stop.is_set() or not self._begin(proposal, subject, prepared):
-                    prepared.release()
-                    applier.discard(apply_id)
+                begun = False
+                try:
+                    begun = not self._stop.is_set() and self._begin(proposal, subject, prepared)
+                finally:
+                    if not begun:  # also where it cannot be read: what was planned is full of secrets
+                        prepared.release()
+                        applier.discard(apply_id)
+                if not begun:
                     return
                 try:
                     started = applier.start(prepared)
@@ -523,12 +539,23 @@ class Reconciler:
                 self._book.note_process(proposal.id, started.pid, int(started.pid_started or 0))
 
     def _begin(self, proposal: Proposal, subject: Subject, prepared: Prepared) -> bool:
-        """Admits the plan that was just made, and writes down that it is applied. False: it is not."""
+        """Admits the plan that was just made, and writes down that it is applied. False: it is not.
+
+        One after the other: of two that are admitted at once, neither would count in the other's budget.
+        """
         rehearsal = self._tools.proposer.read(prepared.planned, subject)
-        admission = self._tools.clerk.before_apply(proposal, subject, rehearsal)
-        if isinstance(admission, Held):
-            self._held(proposal, admission, REST)
+        if self._subject(proposal).commit != subject.commit:
+            self._supersede(proposal, _MOVED)
             return False
+        with self._beginning:
+            admission = self._tools.clerk.before_apply(proposal, subject, rehearsal)
+            if isinstance(admission, Held):
+                self._held(proposal, admission, REST)
+                return False
+            return self._write_down(proposal, prepared, admission.sentence)
+
+    def _write_down(self, proposal: Proposal, prepared: Prepared, sentence: str) -> bool:
+        """Writes down that a plan is applied, before it is. False where something has come in between."""
         run = ApplyRun(
             id=prepared.id,
             node=self._tools.node,
@@ -539,8 +566,8 @@ class Reconciler:
         )
         if not self._book.begin_apply(proposal.id, run, run.started_at):
             return False
-        self._audit(proposal, "apply", "begun", admission.sentence)
-        self._say(proposal, admission.sentence)
+        self._audit(proposal, "apply", "begun", sentence)
+        self._say(proposal, sentence)
         return True
 
     def _watch(self, proposal: Proposal) -> None:
@@ -665,12 +692,8 @@ class Reconciler:
             if late and self._book.end(proposal.id, ProposalState.FAILED, _UNPROVED, now):
                 self._say(proposal)
             return
-        check_id, verdict, still_open = proof
-        left = len(set(draft.findings) & set(still_open))
-        outcome = (
-            f"it did not help: {left} of its findings are still there" if left else _verdict_words(verdict)
-        )
-        if self._book.verify(proposal.id, check_id=check_id, ok=not left, at=now, outcome=outcome):
+        ok, outcome = _proved(draft, proof)
+        if self._book.verify(proposal.id, check_id=proof.check_id, ok=ok, at=now, outcome=outcome):
             self._say(proposal)
 
     # ---- words -----------------------------------------------------------------------------------------
@@ -784,10 +807,24 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def _verdict_words(verdict: Verdict) -> str:
-    if verdict is Verdict.IN_SYNC:
-        return "nothing differs any more"
-    return f"the stack is {str(verdict).replace('_', ' ')} otherwise"
+def _proved(draft: ProposalDraft, proof: Proof) -> tuple[bool, str]:
+    """Whether an apply has helped, and in words what the check after it saw.
+
+    What differs otherwise at the same address by then was undone just as well. A repair of no findings in
+    particular, as a rollback, has helped where nothing differs.
+    """
+    left = len(set(draft.findings) & set(proof.fingerprints))
+    if left:
+        return False, f"it did not help: {left} of its findings are still there"
+    again = sorted(set(draft.addresses) & set(proof.addresses))
+    if again and draft.kind is ProposalKind.REVERT:
+        return False, f"it did not last: {named(again)} differs again, otherwise than before"
+    if proof.verdict is Verdict.IN_SYNC:
+        return True, "nothing differs any more"
+    verdict = str(proof.verdict).replace("_", " ")
+    if not draft.findings:
+        return False, f"it did not help: the stack is {verdict} still"
+    return True, f"what it was about is gone; the stack is {verdict} otherwise"
 
 
 def _key(stack: StackId, task: str = "repair") -> str:
@@ -798,17 +835,27 @@ def _ended(look: Look, outcome: Outcome, run: ApplyRun, *, is_redacted: bool) ->
     """What an apply that runs no more means. Nothing that terraform said is repeated unless `is_redacted`."""
     if look.state is ApplyState.PREPARED:
         return ProposalState.FAILED, "it was never started, and nothing was applied"
-    if outcome.errored_state is not None or outcome.state_in_log:
-        return ProposalState.INTERRUPTED, "its state could not be saved, and waits to be pushed"
-    if look.state is ApplyState.GONE:
-        return ProposalState.INTERRUPTED, "nobody knows how far it came"
-    if outcome.cancelled:
-        by = f"{run.cancel.by} had it stopped: {run.cancel.reason}" if run.cancel else "somebody stopped it"
-        return ProposalState.INTERRUPTED, by
+    if why := _interrupted(look, outcome, run):
+        return ProposalState.INTERRUPTED, why
     if look.exit_code == 0 and outcome.error is None:
         return ProposalState.APPLIED, "applied"
     said = outcome.error.message if outcome.error and is_redacted else None
     return ProposalState.FAILED, said or f"terraform ended with {look.exit_code}"
+
+
+def _interrupted(look: Look, outcome: Outcome, run: ApplyRun) -> str | None:
+    """Why a person has to look at the state before anything else is applied; None where nobody has to."""
+    if outcome.errored_state is not None or outcome.state_in_log:
+        return "its state could not be saved, and waits to be pushed"
+    if look.state is ApplyState.GONE:
+        return "nobody knows how far it came"
+    if outcome.cancelled:
+        return f"{run.cancel.by} had it stopped: {run.cancel.reason}" if run.cancel else "somebody stopped it"
+    killed = look.exit_code is not None and look.exit_code < 0
+    if killed or isinstance(outcome.error, (EngineCrashedError, ProviderCrashedError)):
+        # What it was at may be in the cloud, and in no state.
+        return "terraform, or a provider of it, was killed in its middle"
+    return None
 
 
 def _is_among(stack: str, globs: Sequence[str]) -> bool:

@@ -36,7 +36,7 @@ from driftwatch.store.tables import (
     ProposalRow,
     StackRow,
 )
-from driftwatch.store.values import Page, ProposalEvent, ProposalEventKind
+from driftwatch.store.values import Page, Proof, ProposalEvent, ProposalEventKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -178,8 +178,8 @@ def unproved(connection: Connection) -> list[Proposal]:
     return [stored(row) for row in rows]
 
 
-def proof(connection: Connection, proposal: Proposal) -> tuple[int, Verdict, tuple[str, ...]] | None:
-    """The first good check that began after an apply ended, its verdict, and what is still open."""
+def proof(connection: Connection, proposal: Proposal) -> Proof | None:
+    """What the first good check saw that began after an apply ended."""
     ended = proposal.run.finished_at if proposal.run else None
     row = row_of(connection, proposal.id)
     if ended is None or row is None:
@@ -194,12 +194,17 @@ def proof(connection: Connection, proposal: Proposal) -> tuple[int, Verdict, tup
     if check is None:
         return None
     active = tuple(status for status in FindingStatus if status.is_active)
-    left = connection.scalars(
-        select(FindingRow.fingerprint).where(
+    left = connection.execute(
+        select(FindingRow.fingerprint, FindingRow.identity, FindingRow.status).where(
             FindingRow.stack_id == row.stack_id, FindingRow.counted, FindingRow.status.in_(active)
         )
+    ).all()
+    return Proof(
+        check_id=check.id,
+        verdict=check.verdict,
+        fingerprints=frozenset(each.fingerprint for each in left),
+        addresses=frozenset(each.identity.partition(":")[2] for each in left if each.status.is_open),
     )
-    return check.id, check.verdict, tuple(left)
 
 
 def running(connection: Connection) -> list[Proposal]:
@@ -248,14 +253,13 @@ def ended_badly(connection: Connection, since: datetime) -> dict[ProposalState, 
 
 
 def applied_stacks(connection: Connection, since: datetime) -> set[StackId]:
-    """The stacks of which an apply was begun since a moment, however it ended."""
+    """The stacks of which an apply was begun since a moment that no person stood behind, however it ended."""
     rows = connection.execute(
-        select(StackRow.repository, StackRow.path, StackRow.workspace)
+        select(StackRow.repository, StackRow.path, StackRow.workspace, ProposalRow.decisions)
         .join(ProposalRow, ProposalRow.stack_id == StackRow.id)
-        .where(ProposalRow.begun_at >= since)
-        .distinct()
+        .where(ProposalRow.begun_at >= since, ProposalRow.automatic)
     )
-    return {id_of(row) for row in rows}
+    return {id_of(row) for row in rows if not any(each["approves"] for each in row.decisions)}
 
 
 def apply_seconds(connection: Connection, stack: StackId) -> list[float]:

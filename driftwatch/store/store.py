@@ -70,7 +70,6 @@ if TYPE_CHECKING:
         Suspension,
         Token,
         Trigger,
-        Verdict,
         Wish,
     )
     from driftwatch.store.incidents import OpenFinding
@@ -82,6 +81,7 @@ if TYPE_CHECKING:
         KeptCheck,
         KeptJob,
         Page,
+        Proof,
         ProposalEvent,
         Recorded,
         RepositoryStatus,
@@ -440,7 +440,7 @@ class Store:
         """Those that are applied and of which no check has said yet whether it helped."""
         return self._database.read(proposals.unproved)
 
-    def proved(self, proposal: Proposal) -> tuple[int, Verdict, tuple[str, ...]] | None:
+    def proved(self, proposal: Proposal) -> Proof | None:
         """The first good check after an apply: its id, its verdict, what is still open. None: none yet."""
         return self._database.read(partial(proposals.proof, proposal=proposal))
 

@@ -87,6 +87,19 @@ class KeptJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What the first good check after an apply saw: the findings that count and go on, by what they are.
+
+    `addresses` are those of findings that wait for somebody: neither accepted nor put aside.
+    """
+
+    check_id: int
+    verdict: Verdict
+    fingerprints: frozenset[str]
+    addresses: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncedStacks:
     """What a new commit's list of stacks changed."""
 

@@ -144,7 +144,7 @@ async def _door(request: Request) -> Door:
 def _caller(request: Request) -> Person:
     address = request.client.host if request.client else ""
     door: Door = request.app.state.door
-    return door.admit(request.headers.get("Authorization", ""), address)
+    return door.let_in(request.headers.get("Authorization", ""), address)
 
 
 TheDoor = Annotated[Door, Depends(_door)]

@@ -69,7 +69,7 @@ class Door:
     clock: Callable[[], datetime]
     attempts: Attempts = field(default_factory=Attempts)
 
-    def admit(self, authorization: str, address: str) -> Person:
+    def let_in(self, authorization: str, address: str) -> Person:
         """Who speaks, by the header `Authorization`. Raises Refusal, and StoreError."""
         at = self.clock()
         scheme, _, secret = authorization.partition(" ")

@@ -565,6 +565,9 @@ class FakeBook:
     def returns(self, *_: object) -> int:
         return 0
 
+    def finding_events(self, _id: int) -> list[object]:
+        return []
+
     def apply_seconds(self, _stack: StackId) -> list[float]:
         return [1.0]
 

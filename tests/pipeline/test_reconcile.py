@@ -25,6 +25,8 @@ from driftwatch.errors import (
     EngineError,
     EngineInterruptedError,
     PlanTamperedError,
+    PlanUnreadableError,
+    ProviderCrashedError,
     StateLockedError,
     StoreUnavailableError,
     UnknownStackError,
@@ -32,8 +34,11 @@ from driftwatch.errors import (
 from driftwatch.model import (
     ApplyRun,
     Cancellation,
+    Cause,
     CheckResult,
     Decision,
+    Finding,
+    FindingKind,
     Inputs,
     Method,
     PlanSummary,
@@ -41,6 +46,7 @@ from driftwatch.model import (
     ProposalDraft,
     ProposalKind,
     ProposalState,
+    Severity,
     StackDeclaration,
     StackId,
     Trigger,
@@ -50,7 +56,7 @@ from driftwatch.model import (
 from driftwatch.pipeline import reconcile
 from driftwatch.pipeline.reconcile import AGAIN, AT_ONCE, LONG, REST, Reconciler, Tools, words
 from driftwatch.policy.admission import Admitted, Held
-from driftwatch.store import Store, Voice
+from driftwatch.store import Proof, Store, Voice
 from driftwatch.store.sqlite import DATABASE_FILE
 from driftwatch.terraform import ApplyState, Look, Outcome
 
@@ -327,6 +333,34 @@ class Site:
             inputs=Inputs(commit=FIRST, state_serial=7),
         )
         self.store.record_check(result, declaration=StackDeclaration(id=stack), channels=["slack"])
+
+    def drift(self, fingerprint: str) -> None:
+        """A check finds that a record differs."""
+        self.now += timedelta(seconds=5)
+        found = Finding(
+            address="dns_record.api",
+            type="dns_record",
+            kind=FindingKind.MODIFIED,
+            action="update",
+            causes=(Cause.OUT_OF_BAND,),
+            severity=Severity.HIGH,
+            fingerprint=fingerprint,
+            counted=True,
+            attributes=(),
+        )
+        result = CheckResult(
+            stack=DNS,
+            commit=FIRST,
+            trigger=Trigger.POST_APPLY,
+            verdict=Verdict.DRIFTED,
+            method=Method.PLAN,
+            method_reason="no_recording",
+            started_at=self.now,
+            duration_seconds=1.0,
+            findings=(found,),
+            inputs=Inputs(commit=FIRST, state_serial=7),
+        )
+        self.store.record_check(result, declaration=StackDeclaration(id=DNS), channels=["slack"])
 
     def approve(self, number: int) -> None:
         digest = self.proposal(number).draft.digest
@@ -611,6 +645,34 @@ def test_a_wish_that_could_not_be_looked_at_stays(site: Site, problem: Driftwatc
     assert site.store.granted(wish) is not None
 
 
+def test_a_branch_that_moved_while_it_was_planned_is_noticed(site: Site) -> None:
+    number = site.propose()
+
+    def moves() -> None:
+        site.worlds.source.remote_commit = SECOND
+        site.worlds.inventory.refresh("platform")
+
+    site.applier.on_prepare = moves
+    site.round()
+    assert site.state(number) is State.SUPERSEDED
+    assert "start" not in site.applier.said
+    assert site.applier.known() == []
+
+
+def test_nothing_is_left_of_a_plan_that_cannot_be_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is full of secrets, and one more would be left with every try."""
+
+    def unreadable(*_: object) -> object:
+        raise PlanUnreadableError("it says nothing of its resources")
+
+    monkeypatch.setattr(site.proposer, "read", unreadable)
+    number = site.propose()
+    site.round()
+    assert site.proposal(number).held is not None
+    assert site.applier.known() == []
+    assert "release" in site.applier.said
+
+
 # ---- what an apply says --------------------------------------------------------------------------------
 
 
@@ -722,6 +784,18 @@ def test_an_apply_that_ends_before_it_can_be_stopped_is_what_it_came_to(site: Si
             "was applied, but an error was told.",
         ),
         (Look(state=ApplyState.GONE), outcome(None), State.INTERRUPTED, "nobody knows how far it came"),
+        (
+            Look(state=ApplyState.ENDED, exit_code=-9),
+            outcome(-9, error=EngineError("terraform apply failed")),
+            State.INTERRUPTED,
+            "was killed in its middle",
+        ),
+        (
+            Look(state=ApplyState.ENDED, exit_code=1),
+            outcome(1, error=ProviderCrashedError("a provider died")),
+            State.INTERRUPTED,
+            "was killed in its middle",
+        ),
         (
             Look(state=ApplyState.ENDED, exit_code=1),
             outcome(1, cancelled=True),
@@ -858,18 +932,82 @@ def test_what_no_check_has_proved_in_time_is_told_as_that(site: Site) -> None:
     assert site.told()[3:] == ["Proposal 1 was applied, but no check has proved it in time."]
 
 
-def test_what_did_not_help_is_told_as_that(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    number = site.propose()
+def proof(verdict: Verdict, fingerprints: set[str], addresses: set[str]) -> Proof:
+    return Proof(
+        check_id=1, verdict=verdict, fingerprints=frozenset(fingerprints), addresses=frozenset(addresses)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "saw", "state", "said"),
+    [
+        (
+            {},
+            proof(Verdict.DRIFTED, {"f1", "f2"}, {"dns_record.api"}),
+            State.FAILED,
+            "it did not help: 1 of its findings are still there.",
+        ),
+        (
+            {},
+            proof(Verdict.DRIFTED, {"f2"}, {"dns_record.api"}),
+            State.FAILED,
+            "it did not last: dns_record.api differs again, otherwise than before.",
+        ),
+        (
+            {},
+            proof(Verdict.DRIFTED, {"f2"}, {"dns_record.other"}),
+            State.VERIFIED,
+            "what it was about is gone; the stack is drifted otherwise.",
+        ),
+        (
+            {"kind": ProposalKind.DEPLOY},
+            proof(Verdict.DRIFTED, {"f2"}, {"dns_record.api"}),
+            State.VERIFIED,
+            "what it was about is gone; the stack is drifted otherwise.",
+        ),
+        ({}, proof(Verdict.IN_SYNC, set(), set()), State.VERIFIED, "nothing differs any more."),
+        (
+            {"kind": ProposalKind.ROLLBACK, "findings": (), "addresses": ()},
+            proof(Verdict.DRIFTED, {"f2"}, {"dns_record.api"}),
+            State.FAILED,
+            "it did not help: the stack is drifted still.",
+        ),
+    ],
+)
+def test_what_a_check_after_it_saw_is_told(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    saw: Proof,
+    state: ProposalState,
+    said: str,
+) -> None:
+    number = site.propose(**changes)
+    if changes:
+        site.approve(number)
     site.round()
     site.applier.end()
     site.round()
     site.check()
-    monkeypatch.setattr(site.store, "proved", lambda _proposal: (1, Verdict.DRIFTED, ("f1", "f2")))
+    monkeypatch.setattr(site.store, "proved", lambda _proposal: saw)
     site.round(2)
-    assert site.state(number) is State.FAILED
-    assert site.told()[-1] == (
-        "Proposal 1 was applied, but it did not help: 1 of its findings are still there."
-    )
+    assert site.state(number) is state
+    assert site.told()[-1].endswith(said)
+
+
+@pytest.mark.row(70)
+def test_a_foe_that_sets_another_value_each_time_is_seen_too(site: Site) -> None:
+    """Row 70: what is repaired differs otherwise by the time of the proof, round after round."""
+    for place in range(3):
+        number = site.propose(findings=(f"f{place}",), digest=f"d{place}")
+        site.round()
+        site.applier.end()
+        site.round()
+        site.drift(f"f{place + 1}")
+        site.round(2)
+        assert site.state(number) is State.FAILED
+    since = site.now - timedelta(days=1)
+    assert site.store.returns(DNS, "resource:dns_record.api", since) == 3
 
 
 # ---- crashes, outages, other daemons, the end ----------------------------------------------------------

@@ -76,14 +76,19 @@ def test_one_place_starts_what_was_prepared() -> None:
 
 
 def test_nothing_is_started_that_was_not_admitted_and_written_down() -> None:
-    """`_apply` starts only after `_begin`; `_begin` says yes only after admission, and after the row."""
+    """`_apply` starts only after `_begin`; that says yes only after admission, and after the row."""
     lines = [ast.unparse(node) for node in function("pipeline/reconcile.py", "_apply").body]
     text = "\n".join(lines)
     assert text.index("self._begin(") < text.index("applier.start(")
     begin = ast.unparse(function("pipeline/reconcile.py", "_begin"))
     assert begin.index("clerk.before_apply(") < begin.index("isinstance(admission, Held)")
-    assert begin.index("isinstance(admission, Held)") < begin.index("book.begin_apply(")
-    assert begin.rindex("return True") > begin.index("book.begin_apply(")
+    assert begin.index("isinstance(admission, Held)") < begin.index("self._write_down(")
+    assert "return True" not in begin
+    row = ast.unparse(function("pipeline/reconcile.py", "_write_down"))
+    assert row.index("return True") > row.index("book.begin_apply(")
+    writers = [name for name, tree in OURS.items() if calls(tree, "begin_apply")]
+    assert writers == ["pipeline/reconcile.py"]
+    assert len(calls(OURS["pipeline/reconcile.py"], "_write_down")) == 1
 
 
 @pytest.mark.parametrize("way", ["before_plan", "before_apply"])

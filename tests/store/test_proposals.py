@@ -823,11 +823,15 @@ def test_what_ended_badly_is_counted_over_the_fleet(fleet: Store) -> None:
     assert fleet.recent_applies(after(13)) == {State.FAILED: 1, State.INTERRUPTED: 0}
 
 
-def test_the_stacks_that_were_applied_to_are_known_since_when(fleet: Store) -> None:
-    for number, (state, minute) in enumerate(((State.APPLYING, 5), (State.APPROVED, 5)), 1):
-        found = reach(fleet, State.APPROVED, number)
-        if state is State.APPLYING:
-            fleet.begin_apply(found, run(started_at=after(minute)), after(minute))
+def test_the_stacks_that_were_applied_to_by_nobody_are_known_since_when(fleet: Store) -> None:
+    """What a person stands behind takes nothing from the budget of what goes by itself."""
+    for number, approved, begins in ((1, False, True), (2, True, True), (3, False, False)):
+        found = fleet.propose(draft(number, automatic=True)).id
+        if approved:
+            fleet.decide(found, vote("ann"))
+            assert fleet.approved(found)
+        if begins:
+            assert fleet.begin_apply(found, run(f"r{number}", started_at=after(5)), after(5))
     assert fleet.applied_stacks(after(5)) == {stack_id(1)}
     assert fleet.applied_stacks(after(6)) == set()
 
