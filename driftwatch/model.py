@@ -746,12 +746,20 @@ class ProposalState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedChange:
-    """What an apply would do to one resource: terraform's actions, and pointers to what would differ."""
+    """What an apply would do to one resource: terraform's actions, and pointers to what would differ.
+
+    For what it does in the state alone the action is `import` or `move`.
+    """
 
     address: str
     type: str
     actions: tuple[str, ...]
     attributes: tuple[str, ...] = ()
+
+    @property
+    def is_of_state(self) -> bool:
+        """True where nothing in the cloud changes: only the state comes to know it, or by another name."""
+        return self.actions in (("import",), ("move",))
 
     @property
     def destroys(self) -> bool:

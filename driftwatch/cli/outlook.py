@@ -51,7 +51,8 @@ def _suspended(store: Store, proposal: Proposal, at: datetime) -> Hold | None:
         sentence = f"{suspension_sentence(suspension)}."
         return Hold(reason="suspended", sentence=sentence, until=suspension.until)
     pin = store.pins().get(draft.stack)
-    if pin is None or pin.commit == draft.commit or draft.kind is ProposalKind.ROLLBACK:
+    moves_on = draft.kind in (ProposalKind.ROLLBACK, ProposalKind.DEPLOY)  # approved by a person, as it is
+    if pin is None or pin.commit == draft.commit or moves_on:
         return None
     return Hold(reason="pinned", sentence=f"The stack is {pin_sentence(pin)}.")
 

@@ -28,6 +28,7 @@ from driftwatch.documents.repair import hold_document, proposals_document, shown
 from driftwatch.drift import Refused
 from driftwatch.errors import Exit, UsageError
 from driftwatch.model import (
+    DRIFTWATCH,
     Cancellation,
     Decision,
     FindingStatus,
@@ -371,9 +372,9 @@ def abandon(config: Path, number: int, *, node: str, reason: str, name: str | No
         store.suspend(
             Suspension(
                 scope=str(proposal.draft.stack),
-                by=by,
+                by=DRIFTWATCH,
                 at=at,
-                reason=f"the apply of proposal {number} on {run.node} was abandoned ({why}): look at the "
+                reason=f"{by} abandoned the apply of proposal {number} on {run.node} ({why}): look at the "
                 "state, then resume the stack",
             )
         )

@@ -48,8 +48,16 @@ def suspend(
     settings = read_settings(config, os.environ)
     with opened_store(settings) as store:
         suspension = Suspension(scope=_scope(store, settings, scope), by=by, at=at, reason=why, until=ends)
-        store.suspend(suspension)
-        _note(store, "suspend", suspension.scope, by=by, reason=why, at=at)
+        done = store.suspend(suspension)
+        refused = None if done else "in_review"
+        _note(store, "suspend", suspension.scope, by=by, reason=why, at=at, refused=refused)
+        if not done:
+            known = next(each for each in store.suspensions(at) if each.scope == suspension.scope)
+            raise UsageError(
+                suspension_sentence(known),
+                advice="Nothing is applied there till then. Look at its state and `driftwatch stacks resume` "
+                "it; then suspend it anew if need be.",
+            )
         running = [each for each in store.running_applies() if _covers(suspension.scope, each.draft.stack)]
     if form is Listing.JSON:
         print_json({"suspension": suspension_document(suspension), "running": [each.id for each in running]})

@@ -116,7 +116,12 @@ class Clerk:
         plan = PlanFacts(
             changes=tuple(
                 PlannedResource(
-                    address=each.address, type=each.type, actions=each.actions, attributes=each.attributes
+                    address=each.address,
+                    type=each.type,
+                    actions=("no-op",) if each.is_of_state else each.actions,
+                    attributes=each.attributes,
+                    importing=each.actions == ("import",),
+                    moved=each.actions == ("move",),
                 )
                 for each in summary.changes
             ),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from glob import escape
 from typing import TYPE_CHECKING, Protocol
 
 from driftwatch import log
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from driftwatch.pipeline.ports import Planner
     from driftwatch.pipeline.rehearsal import Rehearsal
     from driftwatch.policy.course import Course, Suggestion
+    from driftwatch.store import Page
     from driftwatch.terraform import Planned
 
 DECIDE_WITHIN = timedelta(days=7)
@@ -49,8 +51,13 @@ DECIDE_WITHIN = timedelta(days=7)
 STEADY = timedelta(hours=1)
 """An automatic proposal that was void sooner is not proposed as one again: something under it is moving."""
 
+EARLIER = 50
+"""How many earlier proposals of a stack are looked at for a "no", or a bad end."""
+
 _ON_THEIR_OWN = (ProposalState.FAILED, ProposalState.INTERRUPTED)
 """After which nothing is applied again without a person: what failed once would fail again, or worse."""
+
+_NO_FROM_SOMEBODY = (*_ON_THEIR_OWN, ProposalState.REJECTED)
 
 logger = log.get("propose")
 
@@ -63,6 +70,9 @@ class Book(Protocol):
 
     def latest_proposals(self, stack: StackId) -> Sequence[Proposal]:
         """The latest one of each kind."""
+
+    def proposals(self, *, stack: str, limit: int) -> Page[Proposal]:
+        """Those of the stacks that a glob matches, the newest first."""
 
     def proved(self, proposal: Proposal) -> object | None:
         """The first good check after its apply has ended."""
@@ -110,7 +120,9 @@ class Proposer:
         subject = subject_of(stack, self.workshop)
         latest = {each.draft.kind: each for each in self.book.latest_proposals(stack)}
         before = latest.get(suggestion.kind)
-        alone = suggestion.course.then is Then.APPLY and not (before and self._calls_for_people(before))
+        alone = suggestion.course.then is Then.APPLY and not (
+            (before and self._calls_for_people(before)) or self._was_refused(stack, suggestion)
+        )
         return self._propose(
             subject,
             suggestion.kind,
@@ -226,6 +238,19 @@ class Proposer:
             void and before.draft.automatic and self.clock() - before.draft.created_at < STEADY
         )
 
+    def _was_refused(self, stack: StackId, suggestion: Suggestion) -> bool:
+        """Whether somebody said no to a repair of any of this, or one ended badly, and none has helped since.
+
+        At whatever commit, and whatever was proposed after it: a "no" is not undone by somebody's next push.
+        """
+        open_still = {each.fingerprint for each in suggestion.findings}
+        for each in self.book.proposals(stack=escape(str(stack)), limit=EARLIER).items:
+            if each.state is ProposalState.VERIFIED:
+                open_still -= set(each.draft.findings)
+            elif each.state in _NO_FROM_SOMEBODY and open_still & set(each.draft.findings):
+                return True
+        return False
+
     def _is_unseen(self, proposal: Proposal) -> bool:
         """Whether no check has seen yet what its apply left: till then the findings are those before it."""
         return (
@@ -286,6 +311,11 @@ def counted(summary: PlanSummary) -> str:
         )
         if number
     ]
+    parts += [
+        f"{number} to {word}"
+        for word in ("import", "move")
+        if (number := sum(each.actions == (word,) for each in summary.changes))
+    ]
     if summary.outputs:
         parts.append(f"{len(summary.outputs)} outputs")
     return ", ".join(parts) or "nothing to do"
@@ -297,9 +327,10 @@ def _is_news(suggestion: Suggestion, subject: Subject, latest: Proposal | None) 
         return True
     if latest.state in (ProposalState.APPLYING, ProposalState.APPLIED):
         return False
-    prints = tuple(sorted(each.fingerprint for each in suggestion.findings))
-    same = (latest.draft.findings, latest.draft.commit) == (prints, subject.commit)
-    return not same or not (latest.state.is_open or latest.state is ProposalState.REJECTED)
+    same = latest.draft.findings == tuple(sorted(each.fingerprint for each in suggestion.findings))
+    if latest.state is ProposalState.REJECTED:
+        return not same  # at whatever commit: what the findings say of the code is in their fingerprints
+    return not (same and latest.state.is_open and latest.draft.commit == subject.commit)
 
 
 def _risks(rehearsal: Rehearsal) -> Iterator[str]:

@@ -182,7 +182,7 @@ class Ends(Protocol):
         outcome: str,
     ) -> bool: ...
 
-    def suspend(self, suspension: Suspension) -> None: ...
+    def suspend(self, suspension: Suspension) -> object: ...
 
     def pin(self, pin: Pin) -> None: ...
 
@@ -510,7 +510,8 @@ class Reconciler:
     def _subject(self, proposal: Proposal) -> Subject:
         draft, workshop = proposal.draft, self._tools.proposer.workshop
         commit = draft.commit if draft.kind is ProposalKind.ROLLBACK else None
-        return subject_of(draft.stack, workshop, commit=commit, pinned=draft.kind is ProposalKind.REVERT)
+        at_pin = draft.kind is ProposalKind.REVERT or workshop.pinned(draft.stack) == draft.commit
+        return subject_of(draft.stack, workshop, commit=commit, pinned=at_pin)
 
     def _apply(self, proposal: Proposal, subject: Subject) -> None:
         workshop, applier = self._tools.proposer.workshop, self._tools.applier
@@ -679,7 +680,10 @@ class Reconciler:
             )
             with suppress(UnknownStackError):  # it was taken out of the code meanwhile
                 self._book.pin(pin)
-        elif draft.kind is ProposalKind.DEPLOY:
+        elif draft.kind is ProposalKind.DEPLOY and self._tools.proposer.workshop.pinned(draft.stack) not in (
+            None,
+            draft.commit,
+        ):
             self._book.unpin(draft.stack)
 
     def _prove(self, proposal: Proposal, now: datetime) -> None:

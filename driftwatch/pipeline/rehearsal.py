@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from driftwatch.drift import Digester, Reading
     from driftwatch.drift.rules import Rules
     from driftwatch.model import Engine, Finding, StackId
-    from driftwatch.policy.guards import PlanFacts
+    from driftwatch.policy.guards import PlanFacts, PlannedResource
     from driftwatch.terraform import Planned
 
 
@@ -118,7 +118,7 @@ def rehearse(
 
 def summary_of(facts: PlanFacts) -> PlanSummary:
     """Counts and changes, what destroys first."""
-    done = [each for each in facts.changes if each.actions not in (("no-op",), ("read",))]
+    done = [each for each in facts.changes if each.actions != ("read",)]
     worst_first = sorted(done, key=lambda each: (not each.destroys, each.address))
     replaces = [each for each in done if "delete" in each.actions and "create" in each.actions]
     return PlanSummary(
@@ -128,9 +128,16 @@ def summary_of(facts: PlanFacts) -> PlanSummary:
         replaces=len(replaces),
         changes=tuple(
             PlannedChange(
-                address=each.address, type=each.type, actions=each.actions, attributes=each.attributes[:20]
+                address=each.address, type=each.type, actions=_told(each), attributes=each.attributes[:20]
             )
             for each in worst_first[:SUMMARY_CHANGES]
         ),
         outputs=facts.outputs,
     )
+
+
+def _told(change: PlannedResource) -> tuple[str, ...]:
+    """Terraform's actions, but for what it does in the state alone, for which it has none."""
+    if change.actions != ("no-op",):
+        return change.actions
+    return ("import",) if change.importing else ("move",)

@@ -226,7 +226,9 @@ def _suspension(case: _Case) -> Held | None:
     if request.in_review is not None:
         return Held(reason="in_review", sentence=request.in_review)
     pin, draft = request.pin, request.proposal.draft
-    if pin is not None and draft.commit != pin.commit and draft.kind is not ProposalKind.ROLLBACK:
+    moves_on = draft.kind is ProposalKind.DEPLOY and not request.automatic  # a person takes a newer commit
+    stays = draft.kind is ProposalKind.ROLLBACK or moves_on
+    if pin is not None and draft.commit != pin.commit and not stays:
         sentence = f"{pin.by} pinned the stack to commit {pin.commit[:10]}: {pin.reason}"
         return Held(reason="pinned", sentence=sentence)
     return None

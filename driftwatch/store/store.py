@@ -678,9 +678,13 @@ class Store:
         """All there ever were, the oldest first."""
         return self._database.read(tokens.every)
 
-    def suspend(self, suspension: Suspension) -> None:
-        """Puts a suspension in force, in place of one of the same scope. No apply begins after this."""
-        self._database.write(partial(suspensions.suspend, suspension=suspension))
+    def suspend(self, suspension: Suspension) -> bool:
+        """Puts a suspension in force, in place of one of the same scope. No apply begins after this.
+
+        False where one of driftwatch's own is in force there, which nobody replaces: it waits for somebody
+        who has looked at the state and resumes the stack.
+        """
+        return self._database.write(partial(suspensions.suspend, suspension=suspension))
 
     def resume(self, scope: str, by: str, at: datetime) -> bool:
         """Ends the suspension of just this scope; false where none is in force."""

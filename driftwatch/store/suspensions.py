@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, text, update
 
-from driftwatch.model import Pin, Suspension
+from driftwatch.model import DRIFTWATCH, Pin, Suspension
 from driftwatch.store.names import id_of, is_stack
 from driftwatch.store.proposals import told
 from driftwatch.store.tables import PinRow, StackRow, SuspensionRow
@@ -25,9 +25,18 @@ if TYPE_CHECKING:
 EVERYWHERE = "*"
 
 
-def suspend(connection: Connection, suspension: Suspension) -> None:
-    """Puts a suspension in force, in place of one of the same scope."""
+def suspend(connection: Connection, suspension: Suspension) -> bool:
+    """Puts a suspension in force, in place of one of the same scope. See `Store.suspend`."""
     actor = told(suspension.by)
+    if connection.dialect.name == "postgresql":  # SQLite's writers come one after the other anyway
+        connection.execute(text("LOCK TABLE suspensions IN SHARE ROW EXCLUSIVE MODE"))
+    ours = select(SuspensionRow.id).where(
+        SuspensionRow.scope == suspension.scope,
+        SuspensionRow.actor == DRIFTWATCH,
+        _in_force(suspension.at),
+    )
+    if actor != DRIFTWATCH and connection.scalar(ours) is not None:
+        return False
     connection.execute(
         update(SuspensionRow)
         .where(SuspensionRow.scope == suspension.scope, SuspensionRow.ended_at.is_(None))
@@ -42,6 +51,7 @@ def suspend(connection: Connection, suspension: Suspension) -> None:
             until=suspension.until,
         )
     )
+    return True
 
 
 def resume(connection: Connection, scope: str, *, by: str, at: datetime) -> bool:

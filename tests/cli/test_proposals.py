@@ -475,8 +475,8 @@ def test_an_apply_whose_machine_is_gone_is_given_up_and_its_stack_suspended(desk
     with desk.store() as store:
         suspension = store.suspension_of(DNS, now())
         assert suspension is not None
-        assert (suspension.scope, suspension.by) == ("platform/dns", "Bob")
-        assert "it burnt down" in suspension.reason
+        assert (suspension.scope, suspension.by) == ("platform/dns", "driftwatch")
+        assert suspension.reason.startswith("Bob abandoned the apply of proposal 1 on one (it burnt down)")
         assert store.running_applies() == []
         job = store.claim("two", at=now(), lease=timedelta(minutes=1))
     assert job is not None

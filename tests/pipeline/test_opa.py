@@ -571,6 +571,9 @@ class FakeBook:
     def apply_seconds(self, _stack: StackId) -> list[float]:
         return [1.0]
 
+    def proposals(self, **_: object) -> Page[Proposal]:
+        return Page(items=[], next=None)
+
     def applies(self, **_: object) -> Page[Proposal]:
         return Page(items=[], next=None)
 

@@ -31,6 +31,7 @@ from driftwatch.model import (
     Wish,
 )
 from driftwatch.pipeline.propose import Proposer, announced
+from driftwatch.store import Page
 
 if TYPE_CHECKING:
     from conftest import Worlds
@@ -95,6 +96,7 @@ class FakeBook:
 
     findings: list[StoredFinding] = field(default_factory=lambda: [finding()])
     latest: list[Proposal] = field(default_factory=list)
+    earlier: list[Proposal] = field(default_factory=list)
     checked: bool = True
     queued: list[StackId] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
@@ -104,6 +106,11 @@ class FakeBook:
 
     def latest_proposals(self, stack: StackId) -> list[Proposal]:
         return [each for each in self.latest if each.draft.stack == stack]
+
+    def proposals(self, *, stack: str, limit: int) -> Page[Proposal]:
+        assert limit > 1
+        mine = [each for each in (*self.latest, *self.earlier) if str(each.draft.stack) == stack]
+        return Page(items=mine, next=None)
 
     def proved(self, _proposal: Proposal) -> object | None:
         return "a check" if self.checked else None
@@ -188,7 +195,11 @@ def test_the_same_is_proposed_again_once_it_came_back_or_failed(
 def test_something_else_is_news_but_while_an_apply_is_unproved(
     proposer: Proposer, book: FakeBook, state: ProposalState
 ) -> None:
+    """The same at another commit is something else, but for somebody's no."""
     book.latest = [proposal(state, commit=SECOND)]
+    assert (proposer.due(DNS) is None) is (state in (State.APPLYING, State.APPLIED, State.REJECTED))
+    book.latest = [proposal(state)]
+    book.findings = [finding(), finding("cloud_record.other")]
     assert (proposer.due(DNS) is None) is (state in (State.APPLYING, State.APPLIED))
 
 
@@ -265,3 +276,50 @@ def test_what_was_void_as_soon_as_it_was_tried_is_left_to_people(proposer: Propo
         made = proposer.follow_up(DNS, STOP)
         assert made is not None
         assert made.draft.automatic
+
+
+# ---- what a person has said, and what has ended badly --------------------------------------------------
+
+
+def push(estate: Worlds) -> None:
+    """Somebody changes another stack of the repository."""
+    estate.source.remote_commit = SECOND
+    estate.source.trees[SECOND] = {"dns": "a", "network": "changed"}
+    assert estate.inventory.refresh("platform").error is None
+
+
+def test_a_no_is_not_undone_by_a_push_to_something_else(
+    estate: Worlds, proposer: Proposer, book: FakeBook
+) -> None:
+    book.latest = [proposal(State.REJECTED, began=False)]
+    assert proposer.due(DNS) is None
+    push(estate)
+    assert proposer.due(DNS) is None
+
+
+def test_what_somebody_said_no_to_needs_somebody_when_more_is_found(
+    proposer: Proposer, book: FakeBook
+) -> None:
+    book.latest = [proposal(State.REJECTED, began=False)]
+    book.findings = [finding(), finding("cloud_record.other")]
+    made = proposer.follow_up(DNS, STOP)
+    assert made is not None
+    assert not made.draft.automatic
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.INTERRUPTED, State.REJECTED])
+@pytest.mark.parametrize("helped", [False, True])
+def test_a_bad_end_needs_somebody_until_a_repair_has_helped(
+    estate: Worlds, proposer: Proposer, book: FakeBook, state: ProposalState, helped: bool
+) -> None:
+    """Whatever was proposed after it, and whatever was pushed since."""
+    book.latest = [proposal(State.PROPOSED, automatic=False, began=False)]
+    book.earlier = [
+        *([proposal(State.VERIFIED)] if helped else []),
+        proposal(state, began=state is not State.REJECTED),
+    ]
+    push(estate)
+    made = proposer.follow_up(DNS, STOP)
+    assert made is not None
+    assert made.draft.commit == SECOND
+    assert made.draft.automatic is helped

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -333,6 +333,13 @@ class Site:
             inputs=Inputs(commit=FIRST, state_serial=7),
         )
         self.store.record_check(result, declaration=StackDeclaration(id=stack), channels=["slack"])
+
+    def heed_pins(self) -> None:
+        def pinned(stack: StackId) -> str | None:
+            pin = self.store.pins().get(stack)
+            return pin.commit if pin else None
+
+        self.proposer.workshop = replace(self.proposer.workshop, pinned=pinned)
 
     def drift(self, fingerprint: str) -> None:
         """A check finds that a record differs."""
@@ -864,12 +871,22 @@ def test_a_rollback_stays_at_its_commit_and_a_deploy_takes_the_pin_out(site: Sit
     site.check()
     site.round()
     assert site.state(number) is State.VERIFIED
-    deploy = site.propose(kind=ProposalKind.DEPLOY, digest="d2")
-    site.round()
-    assert site.state(deploy) is State.APPLYING
-    site.applier.end()
-    site.round()
-    assert site.store.pins() == {}
+    site.heed_pins()
+    for commit, pins in ((FIRST, [DNS]), (SECOND, [])):
+        # At the pin it is about something else, as a variable; only another commit takes it out.
+        site.worlds.source.remote_commit = SECOND
+        assert site.worlds.inventory.refresh("platform").error is None
+        deploy = site.propose(
+            kind=ProposalKind.DEPLOY, digest=commit, findings=(), automatic=False, commit=commit
+        )
+        site.approve(deploy)
+        site.round()
+        assert site.state(deploy) is State.APPLYING
+        site.applier.end()
+        site.round()
+        assert list(site.store.pins()) == pins
+        site.check()
+        site.round()
 
 
 def test_the_end_of_a_rollback_is_written_though_its_stack_is_gone(site: Site) -> None:

@@ -838,3 +838,26 @@ def test_one_more_violation_never_admits(
         assert isinstance(after, Held)
     by_people = asked(replace(BY_PEOPLE, facts=replace(FACTS, automatic=False, **trouble)), world)
     assert isinstance(by_people, Held) == isinstance(asked(BY_PEOPLE, world), Held)
+
+
+def pinned_elsewhere(*decisions: Decision, kind: ProposalKind, request: Request | None = None) -> Request:
+    request = decided(*decisions, request=request, kind=kind)
+    facts = request.facts
+    assert facts is not None
+    pin = Pin(stack=STACK, commit="badcafe0badcafe0", by="eve", at=NOW, reason="rolled back")
+    return replace(request, pin=pin, facts=replace(facts, kind=kind))
+
+
+def test_a_newer_commit_that_somebody_approved_goes_past_a_pin() -> None:
+    """And nothing else does: neither what goes by itself, nor what would put the old code back."""
+    assert isinstance(ask(pinned_elsewhere(approval(), kind=ProposalKind.DEPLOY)), Admitted)
+    for held in (
+        pinned_elsewhere(kind=ProposalKind.DEPLOY, request=AUTOMATIC),
+        pinned_elsewhere(approval(), kind=ProposalKind.REVERT),
+    ):
+        answer = ask(held)
+        assert isinstance(answer, Held)
+        assert answer.reason == "pinned"
+    unapproved = ask(pinned_elsewhere(kind=ProposalKind.DEPLOY))
+    assert isinstance(unapproved, Held)
+    assert unapproved.reason == "not_approved"

@@ -341,7 +341,7 @@ def test_the_upgrade_keeps_every_row_and_what_was_suspended(
     assert {table: now[table] for table in was} == was
     assert all(now[table] == [] for table in ("proposals", "proposal_events", "pins"))
     (kept,) = store.suspensions(START.replace(year=2100))
-    assert (kept.scope, kept.by, kept.until) == (str(stack_id(2)), DRIFTWATCH, None)
+    assert (kept.scope, kept.by, kept.until) == (str(stack_id(2)), "somebody", None)
     assert suspended(store) == [str(stack_id(2))]
     assert store.resume(str(stack_id(2)), "ann", after(1))
     assert suspended(store) == []
@@ -361,3 +361,21 @@ def test_an_upgraded_database_takes_what_is_new(
     store.sync_stacks("platform", [declared(1)], after(2))
     assert suspended(store, 3) == [ONE]
     store.close()
+
+
+def test_what_waits_for_somebody_to_look_is_replaced_by_nobody(fleet: Store) -> None:
+    """Else a short one would end it, and an interrupted apply be followed by the next."""
+    review = suspension(by=DRIFTWATCH, at=after(1), reason="look at the state")
+    assert fleet.suspend(review)
+    assert not fleet.suspend(suspension(by="ben", at=after(2), until=after(10)))
+    assert [each.by for each in fleet.suspensions(after(20))] == [DRIFTWATCH]
+    assert fleet.suspend(suspension(by=DRIFTWATCH, at=after(3), reason="another apply"))
+    assert fleet.resume(suspension().scope, "ann", after(4))
+    assert fleet.suspend(suspension(by="ben", at=after(5), until=after(10)))
+    assert fleet.suspensions(after(20)) == []
+
+
+def test_it_takes_the_place_of_what_somebody_said(fleet: Store) -> None:
+    assert fleet.suspend(suspension(by="ben", until=after(10)))
+    assert fleet.suspend(suspension(by=DRIFTWATCH, at=after(1), reason="look at the state"))
+    assert [each.by for each in fleet.suspensions(after(20))] == [DRIFTWATCH]

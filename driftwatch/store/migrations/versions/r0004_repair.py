@@ -31,7 +31,7 @@ EVENTS = (
 
 KEEP_SUSPENDED = """
     INSERT INTO suspensions (scope, actor, at, reason)
-    SELECT DISTINCT name, 'driftwatch', CURRENT_TIMESTAMP, 'suspended before the upgrade'
+    SELECT DISTINCT name, 'somebody', CURRENT_TIMESTAMP, 'suspended before the upgrade'
     FROM stacks WHERE suspended
 """
 
