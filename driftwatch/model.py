@@ -846,7 +846,8 @@ class ProposalDraft:
 
     `digest` is over all that an approval covers (`driftwatch.policy.digests`); `findings` are the
     fingerprints that it would close, `addresses` theirs. `author` is who made the change that it is about,
-    where that is known. `automatic` where it may be applied without a person.
+    where that is known, `authors` all who had a part in it, by their names in Git. `automatic` where it may
+    be applied without a person.
     """
 
     stack: StackId
@@ -863,6 +864,7 @@ class ProposalDraft:
     automatic: bool
     risks: tuple[str, ...] = ()
     author: str | None = None
+    authors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ from driftwatch.cli.repair_lines import pin_sentence, suspension_sentence
 from driftwatch.model import Hold, ProposalKind
 from driftwatch.pipeline.admissions import USUAL_SECONDS
 from driftwatch.policy.admission import NO_WINDOW
+from driftwatch.policy.authors import only_authors
+from driftwatch.policy.rights import People
 from driftwatch.policy.windows import Windows
 
 if TYPE_CHECKING:
@@ -75,12 +77,9 @@ def _expected(store: Store, stack: StackId) -> timedelta:
 
 
 def _only_the_author(settings: Settings, proposal: Proposal) -> Hold | None:
-    draft = proposal.draft
-    chosen = draft.created_by if draft.kind is ProposalKind.ROLLBACK else None
-    authors = {name.strip().casefold() for name in (draft.author, chosen) if name is not None}
-    if not settings.repair.approvals.not_by_author or any(
-        name.strip().casefold() not in authors for name in proposal.approvers
-    ):
+    people = People.compile(settings.users).by_name
+    wanted = settings.repair.approvals.not_by_author
+    if not wanted or not only_authors(proposal.approvers, proposal, people):
         return None
     sentence = "Only who made the change has approved it; somebody else has to."
     return Hold(reason="approved_by_author", sentence=sentence)

@@ -135,11 +135,12 @@ def _listen_to_slack(app: Application, daemon: Daemon) -> SlackIntake | None:
     from driftwatch.notify.slack_intake import SlackIntake
     from driftwatch.notify.slack_replies import SlackReplies
 
+    people = People.compile(app.settings.users)
     desk = Desk(
         ledger=app.store,
-        people=People.compile(app.settings.users),
+        people=people,
         replies=SlackReplies(slack),
-        votes=Votes(book=app.store, terms=app.settings.repair.approvals, clock=now),
+        votes=_votes(app, people),
         clock=now,
     )
     intake = SlackIntake(slack, desk.take, now)
@@ -153,14 +154,21 @@ def _listen_to_slack(app: Application, daemon: Daemon) -> SlackIntake | None:
 
 def _door(app: Application) -> Door:
     """The API's."""
+    people = People.compile(app.settings.users)
     return Door(
         store=app.store,
-        people=People.compile(app.settings.users),
-        votes=Votes(book=app.store, terms=app.settings.repair.approvals, clock=now),
+        people=people,
+        votes=_votes(app, people),
         needed=app.settings.repair.approvals.needed,
         allowed_age=partial(configured_age, settings=app.settings),
         clock=now,
     )
+
+
+def _votes(app: Application, people: People) -> Votes:
+    """Counts who approves and who rejects, by whichever way they say so."""
+    terms = app.settings.repair.approvals
+    return Votes(book=app.store, terms=terms, people=people.by_name, clock=now)
 
 
 def _tools(app: Application, node: str) -> Tools:

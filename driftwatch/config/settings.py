@@ -581,13 +581,20 @@ class FindingsSettings(Section):
 
 
 class PersonSettings(Section):
-    """Somebody who may do something from outside the terminal: press a button in Slack."""
+    """Somebody who may do something from outside the terminal: press a button in Slack, have a token."""
 
     slack: Annotated[tuple[Annotated[str, AfterValidator(values.slack_user)], ...], AfterValidator(once)] = (
         Field(
             default=(),
             description="Member ids in Slack (U… or W…, in their profile under More). Default none: then "
             "nothing that is pressed in Slack is theirs. A name is no id: anybody may take one.",
+        )
+    )
+    git: Annotated[tuple[Annotated[str, AfterValidator(values.plain_text)], ...], AfterValidator(once)] = (
+        Field(
+            default=(),
+            description="Their names as the author of commits. Default none. Where somebody else has to "
+            "approve a change than its author, it is told from these who that is.",
         )
     )
     rights: Annotated[

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from driftwatch.config.repair import RepairSettings
     from driftwatch.drift import Digester
-    from driftwatch.model import Finding, PlanSummary, StackId, StoredFinding, Wish
+    from driftwatch.model import Commit, Finding, PlanSummary, StackId, StoredFinding, Wish
     from driftwatch.pipeline.check import Workshop
     from driftwatch.pipeline.inventory import Subject
     from driftwatch.pipeline.ports import Planner
@@ -219,6 +219,7 @@ class Proposer:
             automatic=automatic,
             risks=tuple(_risks(rehearsal)),
             author=_author(findings),
+            authors=tuple(sorted({each.author for each in _commits(findings)})),
         )
         proposal = self.book.propose(draft)
         if proposal.draft == draft:
@@ -343,5 +344,10 @@ def _risks(rehearsal: Rehearsal) -> Iterator[str]:
 
 def _author(findings: Sequence[Finding]) -> str | None:
     """Who wrote the newest commit that waits, where one does."""
-    commits = [each.evidence.commits[0] for each in findings if each.evidence and each.evidence.commits]
+    commits = _commits(findings)
     return max(commits, key=lambda commit: commit.at).author if commits else None
+
+
+def _commits(findings: Sequence[Finding]) -> list[Commit]:
+    """All commits that wait, as far as each finding names them."""
+    return [commit for each in findings if each.evidence for commit in each.evidence.commits]

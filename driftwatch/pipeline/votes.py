@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from driftwatch import log
 from driftwatch.drift import Refused
-from driftwatch.model import Decision, Proposal, ProposalKind, ProposalState, Right
+from driftwatch.model import Decision, Proposal, ProposalState, Right
 from driftwatch.notify.buttons import seen_of
 from driftwatch.notify.text import plain
 from driftwatch.policy.admission import APPLICABLE
+from driftwatch.policy.authors import only_authors, who
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from driftwatch.config.repair import ApprovalSettings
@@ -78,6 +79,8 @@ class Votes:
 
     book: Book
     terms: ApprovalSettings
+    people: Mapping[str, Person]
+    """All under `users`, by name."""
     clock: Callable[[], datetime]
 
     def cast(self, vote: Vote, person: Person) -> Counted:
@@ -150,7 +153,7 @@ class Votes:
     def _has_said(self, proposal: Proposal, person: Person, vote: Vote, at: datetime) -> bool:
         """Whether they approved it before, and that holds yet."""
         counts = vote.approves and proposal.state in APPLICABLE
-        return counts and _who(person.name) in self._approvers(proposal, at)
+        return counts and who(person.name) in self._approvers(proposal, at)
 
     def _settle(self, proposal: Proposal, at: datetime) -> None:
         """Makes it approved where enough people have said so."""
@@ -163,14 +166,14 @@ class Votes:
         left = self.terms.needed - len(people)
         if left > 0:
             return f"{len(people)} of {self.terms.needed} approvals: {_more(left)} to approve it"
-        if self.terms.not_by_author and people <= _authors(proposal):
+        if self.terms.not_by_author and only_authors(people, proposal, self.people):
             return "somebody who did not make the change has to approve it, too"
         return None
 
     def _approvers(self, proposal: Proposal, at: datetime) -> set[str]:
         """Those who approved just this, not too long ago."""
         return {
-            _who(each.by)
+            who(each.by)
             for each in proposal.decisions
             if each.approves and each.digest == proposal.draft.digest and at < each.at + self.terms.expire
         }
@@ -192,17 +195,6 @@ def _refused(reason: str, sentence: str) -> Counted:
 
 def _of(proposal: Proposal | None) -> str:
     return f" ({proposal.draft.stack} at {proposal.draft.commit[:10]})" if proposal else ""
-
-
-def _authors(proposal: Proposal) -> set[str]:
-    """Whose change it is, as far as is known; who rolls back has chosen the commit."""
-    draft = proposal.draft
-    chosen = draft.created_by if draft.kind is ProposalKind.ROLLBACK else None
-    return {_who(each) for each in (draft.author, chosen) if each is not None}
-
-
-def _who(name: str) -> str:
-    return name.strip().casefold()
 
 
 def _because(vote: Vote) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from driftwatch.config.durations import format_duration
 from driftwatch.model import Health, ProposalKind, ProposalState, Right
+from driftwatch.policy.authors import only_authors, who
 from driftwatch.policy.guards import violations
 
 if TYPE_CHECKING:
@@ -400,8 +401,8 @@ def _consent(case: _Case) -> Held | None:
     if len(left) < terms.needed:
         sentence = f"{terms.needed} people have to approve it, and {len(left)} did."
         return Held(reason="too_few_approvals", sentence=sentence)
-    authors = _authors(request.proposal)
-    if terms.not_by_author and all(_who(each.by) in authors for each in left):
+    people = None if case.people is None else case.people.by_name
+    if terms.not_by_author and only_authors((each.by for each in left), request.proposal, people):
         sentence = "Only who made the change has approved it; somebody else has to."
         return Held(reason="approved_by_author", sentence=sentence)
     return None
@@ -511,16 +512,5 @@ def _newest(proposal: Proposal) -> Iterator[Decision]:
     """What each person said last, whatever they said before."""
     last: dict[str, Decision] = {}
     for each in sorted(proposal.decisions, key=lambda decision: decision.at):
-        last[_who(each.by)] = each
+        last[who(each.by)] = each
     yield from last.values()
-
-
-def _authors(proposal: Proposal) -> set[str]:
-    """Whose change it is, as far as is known; who rolls back has chosen the commit."""
-    draft = proposal.draft
-    chosen = draft.created_by if draft.kind is ProposalKind.ROLLBACK else None
-    return {_who(each) for each in (draft.author, chosen) if each is not None}
-
-
-def _who(name: str) -> str:
-    return name.strip().casefold()

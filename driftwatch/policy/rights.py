@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 class Person:
     """Somebody who is known, and what they may do with which stacks (ids or globs).
 
-    `within` are further ids or globs, of which one must match too.
+    `within` are further ids or globs, of which one must match too. `git` are their names in Git.
     """
 
     name: str
     rights: frozenset[Right]
     stacks: tuple[str, ...]
     within: tuple[str, ...] = ("*",)
+    git: tuple[str, ...] = ()
 
     def may(self, right: Right, stack: str) -> bool:
         """Whether they have a right for a stack, given by its id."""
@@ -60,7 +61,10 @@ class People:
         named: dict[str, Person] = {}
         for name, settings in users.items():
             person = Person(
-                name=name, rights=frozenset(map(Right, settings.rights)), stacks=tuple(settings.stacks)
+                name=name,
+                rights=frozenset(map(Right, settings.rights)),
+                stacks=tuple(settings.stacks),
+                git=tuple(settings.git),
             )
             known |= dict.fromkeys(settings.slack, person)
             named[name] = person

@@ -457,5 +457,6 @@ def _told_draft(draft: ProposalDraft) -> ProposalDraft:
         reason=told(draft.reason),
         created_by=told(draft.created_by),
         author=None if draft.author is None else told(draft.author),
+        authors=tuple(told(each) for each in draft.authors),
         risks=tuple(told(risk) for risk in draft.risks),
     )

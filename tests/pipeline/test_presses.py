@@ -95,7 +95,7 @@ class Room:
             ledger=self.store,
             people=People.compile(people),
             replies=self.ears,
-            votes=Votes(book=self.store, terms=ApprovalSettings(), clock=lambda: self.now),
+            votes=Votes(book=self.store, terms=ApprovalSettings(), people={}, clock=lambda: self.now),
             clock=lambda: self.now,
         )
 

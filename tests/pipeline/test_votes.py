@@ -57,7 +57,7 @@ class Poll:
     def ask(self, **terms: Any) -> None:
         """Who must agree, from now on."""
         settings = ApprovalSettings.model_validate(terms)
-        self.votes = Votes(book=self.store, terms=settings, clock=lambda: self.now)
+        self.votes = Votes(book=self.store, terms=settings, people={}, clock=lambda: self.now)
 
     def propose(self, digest: str = DIGEST, **words: Any) -> int:
         standard: dict[str, Any] = {

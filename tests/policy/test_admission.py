@@ -861,3 +861,26 @@ def test_a_newer_commit_that_somebody_approved_goes_past_a_pin() -> None:
     unapproved = ask(pinned_elsewhere(kind=ProposalKind.DEPLOY))
     assert isinstance(unapproved, Held)
     assert unapproved.reason == "not_approved"
+
+
+@pytest.mark.parametrize(
+    ("names", "author", "authors", "held"),
+    [
+        ((), "Anna Example", (), False),
+        (("Anna Example",), "anna  example", (), False),
+        (("Anna Example",), " ANNA Example ", (), True),
+        (("Anna Example", "anna@example.com"), "Ben", ("Ben", "anna@example.com"), True),
+        (("Anna Example",), "Ben", ("Ben", "Carol"), False),
+    ],
+)
+def test_an_author_is_known_by_their_names_in_git(
+    names: tuple[str, ...], author: str, authors: tuple[str, ...], held: bool
+) -> None:
+    """Git's names are none of the configuration's: nobody would ever be their own second pair of eyes."""
+    users = {
+        name: settings.model_copy(update={"git": names}) if name == "anna" else settings
+        for name, settings in USERS.items()
+    }
+    request = decided(approval("anna"), author=author, authors=authors)
+    answer = ask(request, people=People.compile(users))
+    assert (isinstance(answer, Held) and answer.reason == "approved_by_author") is held

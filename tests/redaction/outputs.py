@@ -378,7 +378,9 @@ class House:
             ledger=store,
             people=People.compile({"anna": person}),
             replies=ear,
-            votes=Votes(book=store, terms=ApprovalSettings(), clock=lambda: NOON + timedelta(hours=2)),
+            votes=Votes(
+                book=store, terms=ApprovalSettings(), people={}, clock=lambda: NOON + timedelta(hours=2)
+            ),
             clock=lambda: NOON + timedelta(hours=2),
         )
         for incident in store.incidents(open_only=False, limit=10, after=None).items:

@@ -163,7 +163,7 @@ def serving(house: House, **terms: Any) -> Iterator[str]:
     door = Door(
         store=house.store,
         people=people,
-        votes=Votes(book=house.store, terms=repair.approvals, clock=lambda: house.now),
+        votes=Votes(book=house.store, terms=repair.approvals, people=people.by_name, clock=lambda: house.now),
         needed=repair.approvals.needed,
         allowed_age=lambda _: timedelta(hours=1),
         clock=lambda: house.now,
