@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from functools import partial
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Protocol
@@ -45,6 +44,7 @@ from driftwatch.model import (
     Suspension,
     Verdict,
 )
+from driftwatch.pipeline.order import Order
 from driftwatch.pipeline.propose import announced, counted
 from driftwatch.pipeline.revert import revert_in_git
 from driftwatch.pipeline.subjects import apply_request, subject_of
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from driftwatch.config.repair import RepairSettings
-    from driftwatch.model import Cancellation, Decision, StackId, Wish
+    from driftwatch.model import Cancellation, Decision, StackId, StackStatus, Wish
     from driftwatch.pipeline.admissions import Clerk
     from driftwatch.pipeline.inventory import Subject
     from driftwatch.pipeline.propose import Proposer
@@ -85,8 +85,6 @@ REST = timedelta(minutes=5)
 
 LONG = timedelta(hours=1)
 """An apply that takes longer is told of: databases are made within that time, and who waits wants to know."""
-
-_UNDER_WAY = tuple(state for state in ProposalState if state.is_open)
 
 LATELY = timedelta(days=7)
 """What happened within that time is said at the start if nothing kept it from being but a crash."""
@@ -235,6 +233,10 @@ class Past(Protocol):
     def proposals(self, *, states: Collection[ProposalState] | None = None, limit: int) -> Page[Proposal]:
         """The newest first."""
 
+    def latest_proposals(self, stack: StackId) -> Sequence[Proposal]: ...
+
+    def status_of(self, stack: StackId, now: datetime) -> StackStatus | None: ...
+
     def proposal_events(self, id: int) -> Sequence[ProposalEvent]: ...  # noqa: A002  (the seam's)
 
 
@@ -262,6 +264,12 @@ class Reconciler:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._book = tools.book
+        self._order = Order(
+            book=tools.book,
+            depends_on=self._depends_on,
+            canary=tools.settings.canary,
+            clock=tools.clock,
+        )
         self._lock = Lock()
         self._beginning = Lock()
         self._busy: set[StackId] = set()
@@ -346,8 +354,7 @@ class Reconciler:
 
     def _turn(self, proposal: Proposal) -> tuple[bool, int]:
         """Canaries first, then the oldest."""
-        canary = _is_among(str(proposal.draft.stack), self._tools.settings.canary)
-        return (not canary, proposal.id)
+        return (not self._order.is_canary(proposal.draft.stack), proposal.id)
 
     def look_at(self, stack: StackId) -> None:
         """Has the next round look at a stack: it was checked. From any thread."""
@@ -456,7 +463,7 @@ class Reconciler:
         if subject.commit != proposal.draft.commit:
             self._supersede(proposal, _MOVED)
             return
-        admission = self._first(proposal, subject) or self._tools.clerk.before_plan(proposal, subject)
+        admission = self._order.first(proposal) or self._tools.clerk.before_plan(proposal, subject)
         if isinstance(admission, Held):
             self._held(proposal, admission)
             return
@@ -471,32 +478,10 @@ class Reconciler:
             )
             self._held(proposal, Held(reason=problem.code, sentence=_sentence(problem.message)), REST)
 
-    def _first(self, proposal: Proposal, subject: Subject) -> Held | None:
-        """Another proposal that comes first: of a stack that this one depends on, decided on and not proved.
-
-        Of two stacks that depend on each other, the older proposal does not wait.
-        """
-        wanted = subject.options.depends_on
-        if not wanted:
-            return None
-        others = self._book.proposals(states=_UNDER_WAY, limit=MOST).items
-        for other in sorted(others, key=lambda each: each.id):
-            stack = other.draft.stack
-            if other.state is ProposalState.PROPOSED and not other.draft.automatic:
-                continue  # nobody has said that it is to be applied
-            if stack == subject.stack or not _is_among(str(stack), wanted):
-                continue
-            if proposal.id < other.id and _is_among(str(subject.stack), self._depends_on(stack)):
-                continue
-            sentence = f"Proposal {other.id} of {stack} comes first: {subject.stack} depends on that stack."
-            return Held(reason="upstream_first", sentence=sentence)
-        return None
-
-    def _depends_on(self, stack: StackId) -> Sequence[str]:
-        try:
-            return self._tools.proposer.workshop.inventory.subject(stack).options.depends_on
-        except UnknownStackError:
-            return ()
+    def _depends_on(self) -> dict[StackId, Sequence[str]]:
+        """All stacks, with those that each one depends on."""
+        subjects = self._tools.proposer.workshop.inventory.subjects()
+        return {each.stack: each.options.depends_on for each in subjects}
 
     def _was_tried(self, proposal: Proposal) -> bool:
         """Whether it was looked at just now, and nobody has decided anything since.
@@ -860,7 +845,3 @@ def _interrupted(look: Look, outcome: Outcome, run: ApplyRun) -> str | None:
         # What it was at may be in the cloud, and in no state.
         return "terraform, or a provider of it, was killed in its middle"
     return None
-
-
-def _is_among(stack: str, globs: Sequence[str]) -> bool:
-    return any(stack == glob or fnmatchcase(stack, glob) for glob in globs)

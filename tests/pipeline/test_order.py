@@ -1,13 +1,18 @@
-"""The order of repairs: what a stack depends on comes before it."""
+"""What comes before what: dependencies all the way up, canaries, and nothing after what ended badly."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from driftwatch.errors import UnknownStackError
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from driftwatch.model import (
+    Decision,
     PlanSummary,
     Proposal,
     ProposalDraft,
@@ -15,88 +20,164 @@ from driftwatch.model import (
     ProposalState,
     StackId,
 )
-from driftwatch.pipeline.reconcile import Reconciler, Tools
+from driftwatch.pipeline.order import Order
+from driftwatch.store import Page
 
-NETWORK, DNS, APP = (StackId(repository="platform", path=path) for path in ("network", "dns", "app"))
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+State = ProposalState
+NOW = datetime.fromisoformat("2026-11-23T08:00:00+00:00")
+COMMIT, OTHER = "1" * 40, "2" * 40
 
 
-def proposal(number: int, stack: StackId, state: ProposalState, *, automatic: bool = True) -> Proposal:
+def stack(path: str, repository: str = "p") -> StackId:
+    return StackId(repository=repository, path=path)
+
+
+NET, APP, WEB, DNS = map(stack, ("net", "app", "web", "dns"))
+FAR = stack("app", "q")
+CHAIN = {WEB: ("p/app",), APP: ("p/n*",), NET: (), DNS: (), FAR: ()}
+"""web → app → net."""
+
+
+@dataclass
+class FakeBook:
+    """Proposals, and where stacks stand: well and at the same commit, unless a test says otherwise."""
+
+    made: list[Proposal] = field(default_factory=list)
+    commits: dict[StackId, str | None] = field(default_factory=dict)
+    open_findings: dict[StackId, int] = field(default_factory=dict)
+
+    def proposals(self, *, states: Collection[ProposalState], limit: int) -> Page[Proposal]:
+        assert limit > 100
+        return Page(items=[each for each in self.made if each.state in states], next=None)
+
+    def latest_proposals(self, of: StackId) -> list[Proposal]:
+        return [each for each in self.made if each.draft.stack == of]
+
+    def status_of(self, of: StackId, now: datetime) -> Any:
+        assert now == NOW
+        commit = self.commits.get(of, COMMIT)
+        if commit is None:
+            return None
+        return SimpleNamespace(commit=commit, open_findings=self.open_findings.get(of, 0), suspended=False)
+
+
+def proposal(
+    of: StackId,
+    number: int,
+    state: ProposalState = State.PROPOSED,
+    *,
+    kind: ProposalKind = ProposalKind.DEPLOY,
+    automatic: bool = True,
+    approved: bool = False,
+) -> Proposal:
     draft = ProposalDraft(
-        stack=stack,
-        kind=ProposalKind.REVERT,
-        commit="c" * 40,
-        digest="sha256:0",
-        findings=(),
-        addresses=(),
+        stack=of,
+        kind=kind,
+        commit=COMMIT,
+        digest="d1",
+        findings=("f1",),
+        addresses=("x.y",),
         summary=PlanSummary(adds=1, updates=0, destroys=0, replaces=0),
-        reason="r",
+        reason="x",
         created_by="driftwatch",
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        created_at=NOW,
         expires_at=None,
         automatic=automatic,
     )
-    return Proposal(id=number, state=state, draft=draft)
+    yes = Decision(by="anna", at=NOW, via="slack", approves=True, digest="d1")
+    return Proposal(id=number, state=state, draft=draft, decisions=(yes,) if approved else ())
 
 
-class House:
-    """Stacks with what they depend on, and the proposals that there are."""
-
-    def __init__(self, depends_on: dict[StackId, tuple[str, ...]], *proposals: Proposal) -> None:
-        self._depends_on = depends_on
-        self._proposals = proposals
-        workshop = SimpleNamespace(inventory=self)
-        tools = SimpleNamespace(book=self, proposer=SimpleNamespace(workshop=workshop))
-        self.reconciler = Reconciler(cast("Tools", tools))
-
-    def proposals(self, *, states: Any, limit: int) -> Any:
-        return SimpleNamespace(items=[each for each in self._proposals if each.state in states][:limit])
-
-    def subject(self, stack: StackId) -> Any:
-        if stack not in self._depends_on:
-            raise UnknownStackError(f"no stack {stack}")
-        return SimpleNamespace(stack=stack, options=SimpleNamespace(depends_on=self._depends_on[stack]))
-
-    def first(self, one: Proposal) -> str | None:
-        held = self.reconciler._first(one, self.subject(one.draft.stack))
-        return held.sentence if held else None
-
-
-def test_what_a_stack_depends_on_is_repaired_before_it() -> None:
-    """As long as that is decided on and not proved, whatever it waits for itself."""
-    mine = proposal(1, APP, ProposalState.APPROVED)
-    for state in (ProposalState.WAITING, ProposalState.APPLYING, ProposalState.APPLIED):
-        house = House({APP: ("platform/net*",)}, mine, proposal(7, NETWORK, state))
-        assert house.first(mine) == (
-            "Proposal 7 of platform/network comes first: platform/app depends on that stack."
-        )
-    done = House({APP: ("platform/net*",)}, mine, proposal(7, NETWORK, ProposalState.VERIFIED))
-    assert done.first(mine) is None
-
-
-def test_nothing_waits_for_what_nobody_has_decided_on() -> None:
-    mine = proposal(1, APP, ProposalState.APPROVED)
-    undecided = proposal(7, NETWORK, ProposalState.PROPOSED, automatic=False)
-    assert House({APP: ("platform/network",)}, mine, undecided).first(mine) is None
-    by_itself = proposal(7, NETWORK, ProposalState.PROPOSED)
-    assert House({APP: ("platform/network",)}, mine, by_itself).first(mine) is not None
-
-
-def test_others_and_a_stack_itself_are_no_reason_to_wait() -> None:
-    mine = proposal(1, APP, ProposalState.APPROVED)
-    house = House({APP: ("platform/network", "platform/app")}, mine, proposal(7, DNS, ProposalState.APPLYING))
-    assert house.first(mine) is None
-
-
-def test_two_that_depend_on_each_other_do_not_wait_for_ever() -> None:
-    one, other = proposal(1, APP, ProposalState.APPROVED), proposal(2, NETWORK, ProposalState.APPROVED)
-    house = House({APP: ("platform/network",), NETWORK: ("platform/app",)}, one, other)
-    assert house.first(one) is None
-    assert (
-        house.first(other)
-        == "Proposal 1 of platform/app comes first: platform/network depends on that stack."
+def reason(
+    mine: Proposal, *others: Proposal, canary: tuple[str, ...] = (), known: Any = CHAIN, **book: Any
+) -> str | None:
+    order = Order(
+        book=cast("Any", FakeBook(made=[mine, *others], **book)),
+        depends_on=lambda: known,
+        canary=canary,
+        clock=lambda: NOW,
     )
+    held = order.first(mine)
+    assert held is None or held.sentence.endswith(".")
+    return held.reason if held else None
 
 
-def test_a_stack_that_is_gone_depends_on_nothing() -> None:
-    one, other = proposal(1, APP, ProposalState.APPROVED), proposal(2, NETWORK, ProposalState.APPROVED)
-    assert House({APP: ("platform/network",)}, one, other).first(one) is not None
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("upstream", [APP, NET])
+def test_what_a_stack_depends_on_comes_first_all_the_way_up(state: ProposalState, upstream: StackId) -> None:
+    mine, other = proposal(WEB, 1), proposal(upstream, 2, state)
+    under_way = "upstream_first" if state.is_open else None
+    assert reason(mine, other) == under_way
+    assert reason(proposal(upstream, 2), proposal(WEB, 1, state)) is None, "and not the other way round"
+
+
+def test_what_nobody_has_said_yes_to_is_not_waited_for() -> None:
+    assert reason(proposal(WEB, 1), proposal(APP, 2, automatic=False)) is None
+    assert reason(proposal(WEB, 1), proposal(APP, 2, State.APPROVED, automatic=False)) == "upstream_first"
+
+
+def test_what_has_nothing_to_do_with_it_is_not_waited_for() -> None:
+    assert reason(proposal(WEB, 1), proposal(DNS, 2), proposal(FAR, 3)) is None
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.INTERRUPTED])
+def test_nothing_follows_by_itself_what_ended_badly_and_is_not_well_again(state: ProposalState) -> None:
+    mine, broken = proposal(WEB, 2), proposal(NET, 1, state)
+    assert reason(mine, broken, open_findings={NET: 1}) == "upstream_failed"
+    assert reason(mine, broken) is None, "somebody has mended it"
+    assert reason(mine, broken, proposal(NET, 3, State.VERIFIED), open_findings={NET: 1}) is None
+    by_people = proposal(WEB, 2, State.APPROVED, approved=True)
+    assert reason(by_people, broken, open_findings={NET: 1}) is None, "people know what they do"
+
+
+@pytest.mark.parametrize("commit", [OTHER, None])
+def test_a_deploy_waits_until_all_above_it_was_looked_at_at_that_commit(commit: str | None) -> None:
+    """Else the one that is checked first would be applied first."""
+    assert reason(proposal(WEB, 1), commits={NET: commit}) == "upstream_unseen"
+    assert reason(proposal(WEB, 1, kind=ProposalKind.REVERT), commits={NET: commit}) is None
+    assert reason(proposal(WEB, 1, State.APPROVED, approved=True), commits={NET: commit}) is None
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_a_canary_is_proved_before_the_others_of_its_repository_follow(state: ProposalState) -> None:
+    canary, bird = ("p/dns",), proposal(DNS, 9, state)
+    assert reason(proposal(NET, 1), bird, canary=canary) == ("canary_first" if state.is_open else None)
+    assert reason(proposal(FAR, 1), bird, canary=canary) is None, "another repository's"
+    assert reason(bird, proposal(NET, 1, state), canary=canary) is None, "it waits for nobody"
+    if state in (State.FAILED, State.INTERRUPTED):
+        broken = {DNS: 1}
+        assert reason(proposal(NET, 1), bird, canary=canary, open_findings=broken) == "canary_failed"
+    assert reason(proposal(NET, 1), canary=canary, commits={DNS: OTHER}) == "canary_unseen"
+
+
+def test_of_two_that_depend_on_each_other_the_older_goes_first() -> None:
+    known = {NET: ("p/app",), APP: ("p/net",)}
+    first, second = proposal(NET, 1), proposal(APP, 2)
+    assert reason(first, second, known=known) is None
+    assert reason(second, first, known=known) == "upstream_first"
+
+
+STACKS = [stack(letter) for letter in "abcde"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(STACKS), st.lists(st.sampled_from(STACKS).map(str), max_size=3).map(tuple), min_size=1
+    ),
+    st.permutations(STACKS),
+)
+def test_however_they_depend_on_each_other_one_of_all_goes(known: Any, order: list[StackId]) -> None:
+    """No fleet waits for itself for ever."""
+    known = {each: known.get(each, ()) for each in STACKS}
+    waiting = [proposal(each, number) for number, each in enumerate(order, 1)]
+    while waiting:
+        free = [
+            each
+            for each in waiting
+            if reason(each, *(one for one in waiting if one != each), known=known) is None
+        ]
+        assert free
+        waiting.remove(free[0])

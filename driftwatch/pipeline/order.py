@@ -1,0 +1,135 @@
+"""Order: what has to be applied, or seen to be well, before a proposal is.
+
+    what does its stack depend on, all the way up? → canaries → are they under way? → do they stand? → go
+
+A stack that others depend on comes before them, and a canary before all of its repository. What people have
+approved waits for what is under way, and for nothing else; what goes by itself also waits until the others
+have been looked at at the same commit, and does not follow what has ended badly. Of two stacks that depend on
+each other, the older proposal does not wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Protocol
+
+from driftwatch.model import ProposalKind, ProposalState
+from driftwatch.pipeline.admissions import is_automatic
+from driftwatch.policy.admission import Held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from driftwatch.model import Proposal, StackId, StackStatus
+    from driftwatch.store import Page
+
+UNDER_WAY = tuple(state for state in ProposalState if state.is_open)
+ENDED_BADLY = (ProposalState.FAILED, ProposalState.INTERRUPTED)
+
+MOST = 10_000
+
+
+class Book(Protocol):
+    """The store, as the order of proposals depends on it."""
+
+    def proposals(self, *, states: Collection[ProposalState], limit: int) -> Page[Proposal]: ...
+
+    def latest_proposals(self, stack: StackId) -> Sequence[Proposal]:
+        """The latest one of each kind."""
+
+    def status_of(self, stack: StackId, now: datetime) -> StackStatus | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Knows the stacks, and by whom each wants to be preceded."""
+
+    book: Book
+    depends_on: Callable[[], Mapping[StackId, Sequence[str]]]
+    """All stacks that are known, each with the ids or globs of those that come before it."""
+    canary: Sequence[str]
+    clock: Callable[[], datetime]
+
+    def first(self, proposal: Proposal) -> Held | None:
+        """Why something else comes before it; None where nothing does."""
+        known = self.depends_on()
+        stack = proposal.draft.stack
+        upstream = _above(stack, known)
+        canaries = set() if self.is_canary(stack) else self._canaries(stack, known) - upstream
+        if not upstream and not canaries:
+            return None
+        others = self.book.proposals(states=UNDER_WAY, limit=MOST).items
+        for other in sorted(filter(_is_wanted, others), key=lambda each: each.id):
+            if other.draft.stack in upstream and not _is_below(other, proposal, known):
+                why = f"{stack} depends on that stack."
+                return _held(
+                    "upstream_first", f"Proposal {other.id} of {other.draft.stack} comes first: {why}"
+                )
+            if other.draft.stack in canaries:
+                why = "that stack is a canary, and is proved before the others follow."
+                return _held("canary_first", f"Proposal {other.id} of {other.draft.stack} comes first: {why}")
+        if not is_automatic(proposal):
+            return None
+        return self._unsound(proposal, upstream, "upstream", "depends on it") or self._unsound(
+            proposal, canaries, "canary", "follows it as its canary"
+        )
+
+    def is_canary(self, stack: StackId) -> bool:
+        """Whether a stack is repaired before the others."""
+        return _is_among(stack, self.canary)
+
+    def _canaries(self, stack: StackId, known: Iterable[StackId]) -> set[StackId]:
+        mine = (each for each in known if each.repository == stack.repository)
+        return {each for each in mine if self.is_canary(each)}
+
+    def _unsound(self, proposal: Proposal, stacks: Iterable[StackId], word: str, follows: str) -> Held | None:
+        """Why one of these does not stand: it ended badly, or nobody has looked at it at this commit."""
+        draft = proposal.draft
+        for stack in sorted(stacks, key=str):
+            status = self.book.status_of(stack, self.clock())
+            latest = max(self.book.latest_proposals(stack), key=lambda each: each.id, default=None)
+            is_well = status is not None and not status.open_findings and not status.suspended
+            if latest is not None and latest.state in ENDED_BADLY and not is_well:
+                sentence = f"Proposal {latest.id} of {stack} is {latest.state}, and {draft.stack} {follows}."
+                return _held(f"{word}_failed", sentence)
+            if draft.kind is not ProposalKind.DEPLOY or stack.repository != draft.stack.repository:
+                continue
+            if status is None or status.commit != draft.commit:
+                sentence = (
+                    f"{stack} was not looked at at {draft.commit[:10]} yet, and {draft.stack} {follows}."
+                )
+                return _held(f"{word}_unseen", sentence)
+        return None
+
+
+def _above(stack: StackId, known: Mapping[StackId, Sequence[str]]) -> set[StackId]:
+    """All that a stack depends on, directly or by others."""
+    found: set[StackId] = set()
+    wanted = [stack]
+    while wanted:
+        globs = known.get(wanted.pop(), ())
+        more = {each for each in known if each != stack and _is_among(each, globs)} - found
+        found |= more
+        wanted += more
+    return found
+
+
+def _is_below(other: Proposal, proposal: Proposal, known: Mapping[StackId, Sequence[str]]) -> bool:
+    """Whether the other one waits for this one: they depend on each other, and this one is older."""
+    return proposal.id < other.id and proposal.draft.stack in _above(other.draft.stack, known)
+
+
+def _is_wanted(proposal: Proposal) -> bool:
+    """Whether somebody, or something, has said that it is to be applied."""
+    return proposal.state is not ProposalState.PROPOSED or proposal.draft.automatic
+
+
+def _is_among(stack: StackId, globs: Iterable[str]) -> bool:
+    name = str(stack)
+    return any(name == glob or fnmatchcase(name, glob) for glob in globs)
+
+
+def _held(reason: str, sentence: str) -> Held:
+    return Held(reason=reason, sentence=sentence)
