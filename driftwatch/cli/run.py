@@ -201,6 +201,7 @@ def _tools(app: Application, node: str) -> Tools:
         clerk=clerk,
         settings=settings.repair,
         node=node,
+        alone=settings.database is None,
         leads=app.store.leads,
         clock=now,
     )

@@ -290,14 +290,15 @@ class RepairSettings(Section):
         description="Rules of one's own in Rego, beside the conditions. Default null: `opa` is not asked.",
     )
     verify_within: PositiveDuration = Field(
-        default=timedelta(minutes=15),
+        default=timedelta(hours=1),
         description="How soon after an apply a check must have proved it, before it is told as unproved; a "
-        "duration. Default 15m: longer than most plans take, short enough to still know what was done.",
+        "duration. Default 1h: longer than the longest plan may take, short enough to still know what was "
+        "done.",
     )
     canary: Annotated[tuple[StackPattern, ...], AfterValidator(once)] = Field(
         default=(),
-        description="Stack ids or globs that are repaired before all others. Default none: no stack is "
-        "there to be broken first.",
+        description="Stack ids or globs that are repaired, and proved, before the others of their repository "
+        "follow. Default none: no stack is there to be broken first.",
     )
 
     @classmethod

@@ -254,6 +254,8 @@ class Tools:
     clerk: Clerk
     settings: RepairSettings
     node: str
+    alone: bool
+    """Whether no other daemon can be there: then every apply is ours, whatever this machine was called."""
     leads: Callable[[], bool]
     clock: Callable[[], datetime]
 
@@ -318,7 +320,7 @@ class Reconciler:
         """One round. What the store cannot tell now, the next round asks again; it raises StoreError."""
         book, now = self._book, self._tools.clock()
         running = book.running_applies()
-        mine = [each for each in running if each.run and each.run.node == self._tools.node]
+        mine = [each for each in running if each.run and self._is_ours(each.run)]
         for proposal in mine:
             self._take_up(pool, proposal.draft.stack, partial(self._watch, proposal), task="watch")
         if not self._tools.leads():
@@ -338,6 +340,9 @@ class Reconciler:
         taken = {each.draft.stack for each in running}
         for proposal in sorted(self._due(now, taken), key=self._turn):
             self._take_up(pool, proposal.draft.stack, partial(self._attempt, proposal.id))
+
+    def _is_ours(self, run: ApplyRun) -> bool:
+        return self._tools.alone or run.node == self._tools.node
 
     def _due(self, now: datetime, taken: Collection[StackId]) -> Sequence[Proposal]:
         """What may have to be done now; every so often, also what was said to wait until later.
@@ -737,7 +742,7 @@ class Reconciler:
         if run is None or now - run.started_at < LONG or proposal.id in self._long:
             return
         said = f"Proposal {proposal.id} is still being applied after {format_duration(LONG)}, on {run.node}."
-        if run.node != self._tools.node:
+        if not self._is_ours(run):
             said += (
                 " If no daemon is there any more, start one with the same state directory: it finds the "
                 "apply and says how it ended. Nothing else is applied to this stack until then. "

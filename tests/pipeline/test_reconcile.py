@@ -256,6 +256,7 @@ class Site:
     settings: RepairSettings = field(default_factory=RepairSettings)
     now: datetime = MORNING
     leads: bool = True
+    alone: bool = False
 
     def __post_init__(self) -> None:
         self.pool = AtOnce(1)
@@ -271,6 +272,7 @@ class Site:
                 clerk=cast("Any", self.clerk),
                 settings=self.settings,
                 node=HERE,
+                alone=self.alone,
                 leads=lambda: self.leads,
                 clock=lambda: self.now,
             )
@@ -750,6 +752,19 @@ def test_what_somebody_stops_is_interrupted_by_name_and_its_stack_waits(site: Si
     assert [each.scope for each in site.store.suspensions(site.now)] == [str(DNS)]
     entries = [(each.action, each.actor, each.outcome) for each in site.store.audit(limit=10).items]
     assert ("cancel", "ben", "terraform was interrupted") in entries
+
+
+def test_where_no_other_daemon_can_be_every_apply_is_its_own(site: Site) -> None:
+    """A container that is made anew has another name, and the same state directory."""
+    number = site.propose()
+    site.begun_elsewhere(number)
+    site.round(3)
+    assert site.state(number) is State.APPLYING
+    site.alone = True
+    site.reconciler = site.another()
+    site.round(2)
+    assert site.state(number) is State.INTERRUPTED
+    assert [each.scope for each in site.store.suspensions(site.now)] == [str(DNS)]
 
 
 def test_only_the_daemon_on_its_machine_interrupts_an_apply(site: Site) -> None:
