@@ -23,6 +23,7 @@ from driftwatch.config.repair import ApprovalSettings
 from driftwatch.config.rule_files import shipped
 from driftwatch.config.rules import RulesSettings
 from driftwatch.config.settings import PersonSettings, StackSettings, WarmSettings
+from driftwatch.documents import drift as drift_documents
 from driftwatch.drift import Digester, advance, announce_all, parse_document, read_plan
 from driftwatch.drift.explain import explain
 from driftwatch.drift.rules import Rules
@@ -148,9 +149,9 @@ def listed(stored: Sequence[StoredFinding]) -> Outputs:
     lines = [terminal.attribute_line(each) for item in stored for each in item.finding.attributes]
     return {
         "findings list": _at_a_terminal(lambda console: console.print(terminal.findings_list(stored, NOON))),
-        "findings list --format json": formats.to_json(formats.findings_document(stored, None)),
+        "findings list --format json": formats.to_json(drift_documents.findings_document(stored, None)),
         "findings show --format json": formats.to_json(
-            {str(item.id): formats.life_document(item) for item in stored}
+            {str(item.id): drift_documents.life_document(item) for item in stored}
         ),
         "findings show": "\n".join(line.plain for line in lines),
         "explanation": "\n".join(sentence for item in stored for sentence in explain(item.finding)),
