@@ -297,6 +297,28 @@ def stacks_show(
     raise typer.Exit(command(config, stack, output))
 
 
+@stacks_app.command("explain")
+def stacks_explain(
+    stack: Annotated[str, typer.Argument(help="A stack id.")],
+    at: Annotated[
+        Optional[str],  # noqa: UP045  (Typer evaluates it)
+        typer.Option(metavar="TIME", help="When, past or future; by default now.", show_default=False),
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Tell all that holds the repair that is proposed for a stack: windows, guards, approvals, and more.
+
+    Exit codes: 0 nothing holds it, or nothing is proposed, 3 it is held, 64 wrong usage.
+    """
+    from driftwatch.cli.clock import now
+    from driftwatch.cli.explain import explain as command
+    from driftwatch.cli.windows import moment_of
+
+    when = moment_of(at, now()) if at is not None else None
+    raise typer.Exit(command(config, stack, at=when, form=output))
+
+
 @stacks_app.command("history")
 def stacks_history(
     stack: Annotated[str, typer.Argument(help="A stack id.")],

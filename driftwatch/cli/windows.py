@@ -115,7 +115,7 @@ def explain(
     from driftwatch.policy.windows import Windows
 
     present = now()
-    when = _moment(at, present) if at is not None else present
+    when = moment_of(at, present) if at is not None else present
     takes = length("--needs", needs) if needs is not None else None
     settings = read_settings(config, os.environ)
     labels = _labels(settings, stack, present)
@@ -175,7 +175,7 @@ def _show_ruling(ruling: "Ruling") -> None:
         )
 
 
-def _moment(text: str, now: datetime) -> datetime:
+def moment_of(text: str, now: datetime) -> datetime:
     """The time that `--at` names, past or future; without an offset, in this machine's zone."""
     from driftwatch.cli.moments import moment
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from glob import escape
 from math import ceil
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from driftwatch.model import FindingEventKind, ProposalState
 from driftwatch.pipeline.subjects import apply_environment_of
-from driftwatch.policy.admission import Actor, Detector, Held, Request, Statement, admit
+from driftwatch.policy.admission import Actor, Detector, Held, Request, Statement, admit, reasons
 from driftwatch.policy.admission import Lock as StackLock
 from driftwatch.policy.guards import Facts, PlanFacts, PlannedResource, Repaired
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from driftwatch.policy.admission import Admission
     from driftwatch.policy.course import Course
     from driftwatch.policy.rights import People
-    from driftwatch.policy.windows import Windows
+    from driftwatch.policy.windows import Ruling, Windows
     from driftwatch.store import FindingEvent, Page
 
 USUAL_SECONDS = 600.0
@@ -56,6 +56,23 @@ MASS_DELETION = "+mass_deletion"
 """Behind the way by which somebody decided: they meant it in spite of a window, or of a mass deletion."""
 
 _ENDED_BADLY = (ProposalState.FAILED, ProposalState.INTERRUPTED)
+
+
+class Options(Protocol):
+    """What is configured of a stack, as far as admission asks."""
+
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+
+class Governed(Protocol):
+    """A stack, as far as admission asks."""
+
+    @property
+    def stack(self) -> StackId: ...
+
+    @property
+    def options(self) -> Options: ...
 
 
 class Records(Protocol):
@@ -104,14 +121,25 @@ class Clerk:
     settings: RepairSettings
     ignoring: frozenset[str]
     """The ids of the rules that hide what an apply would change (see `hiding`)."""
-    course: Callable[[Proposal, Subject], Course | None]
+    course: Callable[[Proposal, Any], Course | None]
     allowed_age: Callable[[StackId], timedelta]
     clock: Callable[[], datetime]
     opa: Callable[[Proposal, Subject, Rehearsal], Held | None] | None = None
     """Rules of one's own over a plan, beside the conditions. They can hold, and never admit."""
 
-    def before_plan(self, proposal: Proposal, subject: Subject) -> Admission:
+    def before_plan(self, proposal: Proposal, subject: Governed) -> Admission:
         """Whether it is worth while to plan: as if the plan came to what was proposed."""
+        facts = self._as_proposed(proposal, subject)
+        return self._ask(proposal, subject, facts, digest=proposal.draft.digest, starting=False)
+
+    def explain(self, proposal: Proposal, subject: Governed) -> tuple[Held, ...]:
+        """All that would hold it now, as if the plan came to what was proposed."""
+        facts = self._as_proposed(proposal, subject)
+        digest = proposal.draft.digest
+        request, ruling = self._request(proposal, subject, facts, digest=digest, starting=False)
+        return reasons(request, ruling=ruling, settings=self.settings, people=self.people)
+
+    def _as_proposed(self, proposal: Proposal, subject: Governed) -> Facts:
         summary = proposal.draft.summary
         plan = PlanFacts(
             changes=tuple(
@@ -130,8 +158,7 @@ class Clerk:
             mass_deletion=None,
             complete=True,
         )
-        facts = self._facts(proposal, subject, plan, following=frozenset(summary.outputs), ignored={})
-        return self._ask(proposal, subject, facts, digest=proposal.draft.digest, starting=False)
+        return self._facts(proposal, subject, plan, following=frozenset(summary.outputs), ignored={})
 
     def before_apply(self, proposal: Proposal, subject: Subject, rehearsal: Rehearsal) -> Admission:
         """Whether just this plan may be applied now; the stack is ours."""
@@ -164,13 +191,28 @@ class Clerk:
     def _ask(
         self,
         proposal: Proposal,
-        subject: Subject,
+        subject: Governed,
         facts: Facts,
         *,
         digest: str,
         starting: bool,
         mass_deletion: str | None = None,
     ) -> Admission:
+        request, ruling = self._request(
+            proposal, subject, facts, digest=digest, starting=starting, mass_deletion=mass_deletion
+        )
+        return admit(request, ruling=ruling, settings=self.settings, people=self.people)
+
+    def _request(
+        self,
+        proposal: Proposal,
+        subject: Governed,
+        facts: Facts,
+        *,
+        digest: str,
+        starting: bool,
+        mass_deletion: str | None = None,
+    ) -> tuple[Request, Ruling]:
         at, stack = facts.at, subject.stack
         expected = self._expected(stack)
         status = self.book.status_of(stack, at)
@@ -198,8 +240,7 @@ class Clerk:
             override=self._statement(proposal, OVERRIDE, at),
             acknowledged=self._statement(proposal, MASS_DELETION, at),
         )
-        ruling = self.windows.rule(str(stack), subject.options.labels, at, needs=expected)
-        return admit(request, ruling=ruling, settings=self.settings, people=self.people)
+        return request, self.windows.rule(str(stack), subject.options.labels, at, needs=expected)
 
     def _statement(self, proposal: Proposal, mark: str, at: datetime) -> Statement | None:
         """What somebody said in spite of something, the latest of it; it holds as long as their approval."""
@@ -220,7 +261,7 @@ class Clerk:
     def _facts(
         self,
         proposal: Proposal,
-        subject: Subject,
+        subject: Governed,
         plan: PlanFacts,
         *,
         following: frozenset[str],
@@ -282,7 +323,7 @@ class Clerk:
                 failed.update(set(each.draft.findings) - repaired)
         return frozenset(failed)
 
-    def _opened_at(self, subject: Subject, at: datetime) -> datetime:
+    def _opened_at(self, subject: Governed, at: datetime) -> datetime:
         """When the window opened in which it is now; a day ago where it is in none, or longer open."""
         day = timedelta(days=1)
         openings = self.windows.openings(

@@ -196,6 +196,23 @@ def admit(
     return held or _admitted(case)
 
 
+def reasons(
+    request: Request, *, ruling: Ruling | None, settings: RepairSettings, people: People | None
+) -> tuple[Held, ...]:
+    """All that would hold it, in the order in which it is asked, and not only the first: for who explains.
+
+    Nothing holds where this is empty, and `admit` admits then, and only then.
+    """
+    case = _Case(request=request, ruling=ruling, settings=settings, people=people)
+    found: list[Held] = []
+    for step in _STEPS:
+        if step is _guards:
+            found += _all_guards(case)
+        elif (held := step(case)) is not None:
+            found.append(held)
+    return tuple(found)
+
+
 # ---- the steps -------------------------------------------------------------------------------------------
 
 
@@ -309,21 +326,24 @@ def _plan(case: _Case) -> Held | None:
 
 
 def _guards(case: _Case) -> Held | None:
+    return next(_all_guards(case), None)
+
+
+def _all_guards(case: _Case) -> Iterator[Held]:
     request = case.request
     if request.facts is None:
-        return None
+        return
     if request.automatic and not request.proposal.draft.automatic:
         sentence = "It was proposed to people, and not to be applied without one."
-        return Held(reason="not_automatic", sentence=sentence, overridable=True)
-    violation = next(violations(request.facts, case.settings), None)
-    if violation is None:
-        return None
-    return Held(
-        reason=violation.reason,
-        sentence=violation.sentence,
-        until=violation.until,
-        overridable=request.automatic and violation.reason != "condition_not_met",
-    )
+        yield Held(reason="not_automatic", sentence=sentence, overridable=True)
+        return
+    for violation in violations(request.facts, case.settings):
+        yield Held(
+            reason=violation.reason,
+            sentence=violation.sentence,
+            until=violation.until,
+            overridable=request.automatic and violation.reason != "condition_not_met",
+        )
 
 
 def _windows(case: _Case) -> Held | None:

@@ -39,6 +39,7 @@ from driftwatch.policy.admission import (
     Request,
     Statement,
     admit,
+    reasons,
 )
 from driftwatch.policy.course import Course, Then
 from driftwatch.policy.guards import Facts, PlanFacts, PlannedResource, Repaired
@@ -184,7 +185,11 @@ def ask(
     settings: RepairSettings = SETTINGS,
     people: People | None = PEOPLE,
 ) -> Admission:
-    return admit(request, ruling=ruling, settings=settings, people=people)
+    """The answer, which is also the first of all that holds."""
+    answer = admit(request, ruling=ruling, settings=settings, people=people)
+    every = reasons(request, ruling=ruling, settings=settings, people=people)
+    assert every[:1] == ((answer,) if isinstance(answer, Held) else ())
+    return answer
 
 
 def held(request: Request, *args: Any, **kwargs: Any) -> Held:
@@ -671,6 +676,12 @@ def test_the_first_in_order_is_the_answer(request_: Request) -> None:
         answer = asked(request_, {**other, **one})
         assert isinstance(answer, Held)
         assert answer.reason == first
+
+
+def test_who_explains_is_told_all_that_holds_and_not_only_the_first() -> None:
+    request = replace(AUTOMATIC, suspensions=SUSPENDED, facts=replace(FACTS, failures=9, course=None))
+    found = reasons(request, ruling=FREEZE, settings=SETTINGS, people=PEOPLE)
+    assert [each.reason for each in found] == ["suspended", "not_asked_for", "breaker_open", "deny_window"]
 
 
 def test_guards_come_before_windows_and_windows_before_approval() -> None:
