@@ -218,3 +218,17 @@ def abandon(
     from driftwatch.cli.repair import abandon as command
 
     raise typer.Exit(command(config, proposal, node=node, reason=reason, name=name, form=output))
+
+
+@app.command("discard")
+def discard(
+    proposal: ProposalArgument,
+    *,
+    reason: Annotated[str, typer.Option(metavar="WORDS", help="How you know that the state is in order.")],
+    name: AsOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Remove what an interrupted apply left here: plan, log, and a state that its backend did not take."""
+    from driftwatch.cli.repair import discard as command
+
+    raise typer.Exit(command(config, proposal, reason=reason, name=name))

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
-from driftwatch.cli.compose import opened_store, read_settings
+from driftwatch.cli.compose import Rooms, opened_store, read_settings
 from driftwatch.cli.formats import Listing, plain, visible
 from driftwatch.cli.outlook import in_the_way
 from driftwatch.cli.people import VIA, actor, reason_of, said
@@ -41,6 +41,7 @@ from driftwatch.pipeline.admissions import MASS_DELETION, OVERRIDE
 from driftwatch.pipeline.reconcile import words
 from driftwatch.policy.course import suggested
 from driftwatch.service import node_name
+from driftwatch.terraform import discard_apply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -403,6 +404,36 @@ def abandon(config: Path, number: int, *, node: str, reason: str, name: str | No
             f"`driftwatch stacks resume {proposal.draft.stack}`: look at its state first."
         )
     )
+    return Exit.OK
+
+
+def discard(config: Path, number: int, *, reason: str, name: str | None) -> int:
+    """Removes what an interrupted apply has left on this machine: its state is in order, says somebody."""
+    by, why, settings = actor(name), said("--reason", reason), read_settings(config, os.environ)
+    with opened_store(settings) as store:
+        proposal = _proposal(store, number)
+        run = proposal.run
+        if proposal.state is not ProposalState.INTERRUPTED or run is None:
+            raise UsageError(
+                f"nothing is kept of proposal {number}: it is {proposal.state}",
+                advice="Only what an interrupted apply has left is discarded.",
+            )
+        done = discard_apply(Rooms(state=settings.state_dir).applies, run.id)
+        store.note(
+            at=now(),
+            actor=by,
+            via=VIA,
+            action="discard",
+            subject=_subject(number, proposal),
+            outcome="done" if done else "refused: nothing is here",
+            reason=why,
+        )
+    if not done:
+        raise UsageError(
+            f"nothing of proposal {number} is kept on this machine",
+            advice=f"It was being applied on {plain(run.node)}.",
+        )
+    terminal.stdout.print(Text(f"What the apply of proposal {number} has left is removed."))
     return Exit.OK
 
 

@@ -160,8 +160,13 @@ class Clerk:
         )
         return self._facts(proposal, subject, plan, following=frozenset(summary.outputs), ignored={})
 
-    def before_apply(self, proposal: Proposal, subject: Subject, rehearsal: Rehearsal) -> Admission:
-        """Whether just this plan may be applied now; the stack is ours."""
+    def before_apply(
+        self, proposal: Proposal, subject: Subject, rehearsal: Rehearsal, *, in_review: str | None = None
+    ) -> Admission:
+        """Whether just this plan may be applied now; the stack is ours.
+
+        `in_review` is a sentence where an earlier apply left something for a person to look at.
+        """
 
         def ask() -> Admission:
             found = [each.finding for each in self._repaired(proposal)]
@@ -174,7 +179,15 @@ class Clerk:
             )
             digest = rehearsal.digest_for(proposal.draft.findings)
             mass = rehearsal.reading.mass_deletion
-            return self._ask(proposal, subject, facts, digest=digest, starting=True, mass_deletion=mass)
+            return self._ask(
+                proposal,
+                subject,
+                facts,
+                digest=digest,
+                starting=True,
+                mass_deletion=mass,
+                in_review=in_review,
+            )
 
         admission = ask()
         if self.opa is None or isinstance(admission, Held):
@@ -197,9 +210,16 @@ class Clerk:
         digest: str,
         starting: bool,
         mass_deletion: str | None = None,
+        in_review: str | None = None,
     ) -> Admission:
         request, ruling = self._request(
-            proposal, subject, facts, digest=digest, starting=starting, mass_deletion=mass_deletion
+            proposal,
+            subject,
+            facts,
+            digest=digest,
+            starting=starting,
+            mass_deletion=mass_deletion,
+            in_review=in_review,
         )
         return admit(request, ruling=ruling, settings=self.settings, people=self.people)
 
@@ -212,6 +232,7 @@ class Clerk:
         digest: str,
         starting: bool,
         mass_deletion: str | None = None,
+        in_review: str | None = None,
     ) -> tuple[Request, Ruling]:
         at, stack = facts.at, subject.stack
         expected = self._expected(stack)
@@ -224,7 +245,7 @@ class Clerk:
             by=None,
             suspensions=tuple(self.book.suspensions(at)),
             pin=self.book.pins().get(stack),
-            in_review=None,
+            in_review=in_review,
             detector=Detector(
                 health=status.health if status else None,
                 last_good_at=status.last_good_at if status else None,

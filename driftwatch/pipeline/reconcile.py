@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from driftwatch.pipeline.inventory import Subject
     from driftwatch.pipeline.propose import Proposer
     from driftwatch.store import Page, Proof, ProposalEvent
-    from driftwatch.terraform import Look, Outcome, PlanRequest, Prepared, Progress, Started
+    from driftwatch.terraform import Look, Outcome, PlanRequest, Prepared, Progress, Started, Unsaved
 
 ROUND_SECONDS = 2.0
 """Between two looks: a window that opens, or an approval, is acted on within that time."""
@@ -92,8 +92,8 @@ LATELY = timedelta(days=7)
 _MOVED = "the branch is at another commit now."
 _UNPROVED = "no check has proved it in time"
 
-_TO_KEEP = (ProposalState.APPLYING, ProposalState.INTERRUPTED)
-"""While a proposal is this, what there is of its apply is still needed: to be recorded, or looked at."""
+REMAINS = timedelta(days=30)
+"""How long what an interrupted apply left is kept; a state that is nowhere else, until somebody says so."""
 
 _OUTDATED = frozenset({"digest_changed", "nothing_to_apply", "plan_of_another"})
 """Reasons after which a proposal is worth nothing any more."""
@@ -124,7 +124,9 @@ class Watcher(Protocol):
 
     def outcome(self, apply_id: str) -> Outcome: ...
 
-    def discard(self, apply_id: str) -> None: ...
+    def unsaved(self, apply_id: str) -> Unsaved | None: ...
+
+    def discard(self, apply_id: str, *, state_too: bool = False) -> None: ...
 
 
 class Applier(Starter, Watcher, Protocol):
@@ -538,12 +540,33 @@ class Reconciler:
         if self._subject(proposal).commit != subject.commit:
             self._supersede(proposal, _MOVED)
             return False
+        left = self._left_over(subject.stack, prepared)
         with self._beginning:
-            admission = self._tools.clerk.before_apply(proposal, subject, rehearsal)
+            admission = self._tools.clerk.before_apply(proposal, subject, rehearsal, in_review=left)
             if isinstance(admission, Held):
                 self._held(proposal, admission, REST)
                 return False
             return self._write_down(proposal, prepared, admission.sentence)
+
+    def _left_over(self, stack: StackId, prepared: Prepared) -> str | None:
+        """What an earlier apply of the stack has left that is not where it belongs: its state."""
+        applier, planned = self._tools.applier, prepared.planned
+        for apply_id in applier.known():
+            number = _number_of(apply_id)
+            earlier = None if number is None else self._book.proposal(number)
+            if apply_id == prepared.id or earlier is None or earlier.draft.stack != stack:
+                continue
+            unsaved = applier.unsaved(apply_id)
+            if unsaved is None:
+                continue
+            if not unsaved.is_in(planned.state_lineage, planned.state_serial):
+                return (
+                    f"The state of proposal {number} was never saved: it is in {unsaved.path} on "
+                    f"{self._tools.node}. Push it with `state push`; or, where the state is in order without "
+                    f"it, `driftwatch proposals discard {number}`."
+                )
+            applier.discard(apply_id, state_too=True)  # somebody has pushed it
+        return None
 
     def _write_down(self, proposal: Proposal, prepared: Prepared, sentence: str) -> bool:
         """Writes down that a plan is applied, before it is. False where something has come in between."""
@@ -723,10 +746,10 @@ class Reconciler:
 
     def _clear_away_one(self, apply_id: str) -> None:
         """Removes what is left of an apply that never began, or whose end is written down."""
-        number, applier = apply_id.partition("-")[0].removeprefix("p"), self._tools.applier
-        proposal = self._book.proposal(int(number)) if number.isdecimal() else None
+        number, applier = _number_of(apply_id), self._tools.applier
+        proposal = None if number is None else self._book.proposal(number)
         is_its = proposal is not None and proposal.run is not None and proposal.run.id == apply_id
-        if proposal is not None and is_its and proposal.state in _TO_KEEP:
+        if proposal is not None and is_its and self._is_needed(proposal):
             return
         if not is_its and applier.look(apply_id).state is not ApplyState.PREPARED:
             logger.warning(f"Nothing is known of the apply {apply_id}; it is kept.", action="repair")
@@ -735,6 +758,12 @@ class Reconciler:
             applier.discard(apply_id)
         except DriftwatchError as problem:
             logger.warning(problem.message, action="repair", error=problem.code)
+
+    def _is_needed(self, proposal: Proposal) -> bool:
+        """Whether what is kept of its apply is: to be recorded, or to be looked at for some weeks."""
+        if proposal.state is not ProposalState.INTERRUPTED:
+            return proposal.state is ProposalState.APPLYING
+        return proposal.ended_at is None or self._tools.clock() - proposal.ended_at < REMAINS
 
     def _tell_if_long(self, proposal: Proposal, now: datetime) -> None:
         """Tells, once, of an apply that takes long; another daemon, whose it is, may be there no more."""
@@ -797,6 +826,12 @@ def words(proposal: Proposal) -> str | None:
     }.get(state)
 
 
+def _number_of(apply_id: str) -> int | None:
+    """The proposal that an apply is of, by the name that we gave it; None where it is none of ours."""
+    number = apply_id.partition("-")[0].removeprefix("p")
+    return int(number) if number.isdecimal() else None
+
+
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
@@ -839,8 +874,10 @@ def _ended(look: Look, outcome: Outcome, run: ApplyRun, *, is_redacted: bool) ->
 
 def _interrupted(look: Look, outcome: Outcome, run: ApplyRun) -> str | None:
     """Why a person has to look at the state before anything else is applied; None where nobody has to."""
-    if outcome.errored_state is not None or outcome.state_in_log:
-        return "its state could not be saved, and waits to be pushed"
+    if outcome.errored_state is not None:
+        return f"its state could not be saved, and waits to be pushed from {outcome.errored_state}"
+    if outcome.state_in_log:
+        return f"its state could not be saved, and waits to be taken out of {outcome.log} and pushed"
     if look.state is ApplyState.GONE:
         return "nobody knows how far it came"
     if outcome.cancelled:

@@ -4,7 +4,8 @@ Place in the flow: a check of the pipeline calls `Planner.plan`, a repair an `Ap
 calls `sweep`. Only an `Applier` changes infrastructure and state: nothing else here has a command that could.
 """
 
-from driftwatch.terraform.applies import ApplyState, Look
+from driftwatch.terraform.applies import ApplyState, Look, Unsaved
+from driftwatch.terraform.applies import discard as discard_apply
 from driftwatch.terraform.apply import Applier, Outcome, Prepared, Progress
 from driftwatch.terraform.engines import PIN_FILES, Binary
 from driftwatch.terraform.module import Sources, sources
@@ -32,6 +33,8 @@ __all__ = [
     "Progress",
     "Sources",
     "Started",
+    "Unsaved",
+    "discard_apply",
     "sources",
     "sweep",
 ]

@@ -24,7 +24,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from driftwatch.errors import ApplyExistsError
+from driftwatch.errors import ApplyExistsError, ApplyRunningError
 from driftwatch.terraform.runs import Started, carries
 from driftwatch.terraform.workdir import digest_of, fits_sockets
 
@@ -59,6 +59,21 @@ class Look:
 
     state: ApplyState
     exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsaved:
+    """A state that its backend did not take: where it is, and which it is, where that can be told."""
+
+    path: Path
+    lineage: str | None = None
+    serial: int | None = None
+
+    def is_in(self, lineage: str | None, serial: int | None) -> bool:
+        """Whether a state is this one, or came after it: then somebody has pushed it."""
+        if self.lineage is None or self.serial is None or serial is None:
+            return False
+        return lineage == self.lineage and serial >= self.serial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +244,17 @@ class Kept:
                 return self._take(place)
         return None
 
+    def unsaved(self) -> Unsaved | None:
+        """The state that is only here; None where there is none. A damaged one is only known to be there."""
+        path = self.keep_errored_state()
+        if path is None:
+            return None
+        try:
+            state = json.loads(path.read_bytes())
+            return Unsaved(path=path, lineage=str(state["lineage"]), serial=int(state["serial"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return Unsaved(path=path)
+
     def _errored_states(self) -> tuple[Path, ...]:
         try:
             record = self.read()
@@ -271,6 +297,23 @@ class Kept:
     @property
     def _record_file(self) -> Path:
         return self.directory / "record.json"
+
+
+def discard(applies: Path, apply_id: str) -> bool:
+    """Removes all that is kept of an apply, a state that its backend did not take included.
+
+    For a person who says that the state is in order. False where nothing is kept; raises ApplyRunningError.
+    """
+    kept = Kept(applies, apply_id)
+    if kept.look().state is ApplyState.RUNNING:
+        raise ApplyRunningError(f"the apply {apply_id} still runs")
+    found = kept.keep_errored_state()
+    if found is not None and not found.is_relative_to(kept.directory):
+        found.unlink()
+    if not kept.directory.is_dir():
+        return False
+    kept.remove()
+    return True
 
 
 def known(applies: Path) -> list[str]:

@@ -50,6 +50,7 @@ from driftwatch.terraform.applies import (
     Kept,
     Look,
     Record,
+    Unsaved,
     known,
 )
 from driftwatch.terraform.command import Finished
@@ -271,6 +272,13 @@ class Applier:
     def follow(self, apply_id: str) -> Progress:
         """What it says while it runs. In another process than the one that prepared it, `recognise` first."""
         return Progress(Kept(self._applies, apply_id).log)
+
+    def unsaved(self, apply_id: str) -> Unsaved | None:
+        """The state of an apply that runs no more and that no backend has, as far as it left one."""
+        kept = Kept(self._applies, apply_id)
+        if kept.look().state is ApplyState.RUNNING:
+            return None
+        return kept.unsaved() or (Unsaved(path=kept.log) if _Account.of(kept.log).state_dumped else None)
 
     def cancel(self, apply_id: str) -> bool:
         """Interrupts terraform, once and never again; only ever for a person who asked for it by name.

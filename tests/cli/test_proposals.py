@@ -422,6 +422,25 @@ def test_what_is_decided_is_told_where_the_finding_was(desk: Desk, monkeypatch: 
     assert told(desk) == ["Alice approved proposal 1: go", "Bob rejected proposal 1: no"]
 
 
+# ---- what is left --------------------------------------------------------------------------------------
+
+
+def test_what_an_interrupted_apply_left_is_removed_for_who_says_so(desk: Desk) -> None:
+    proposal = applying(desk)
+    early = desk("proposals", "discard", 1, "--reason", "pushed")
+    assert (early.code, "it is applying" in early.err) == (Exit.USAGE, True)
+    desk.end(proposal.id, ProposalState.INTERRUPTED, "its state waits to be pushed")
+    left = desk.estate.state / "applies" / f"p{proposal.id}-1"
+    left.mkdir(parents=True)
+    (left / "errored.tfstate").write_text("{}")
+    ran = desk("proposals", "discard", 1, "--as", "Bob", "--reason", "it is pushed")
+    assert (ran.code, ran.out) == (Exit.OK, "What the apply of proposal 1 has left is removed.\n")
+    assert not left.exists()
+    again = desk("proposals", "discard", 1, "--reason", "x")
+    assert (again.code, "nothing of proposal 1 is kept on this machine" in again.err) == (Exit.USAGE, True)
+    assert [each[2] for each in desk.audit()][-2:] == ["discard", "discard"]
+
+
 # ---- cancelled -----------------------------------------------------------------------------------------
 
 

@@ -58,7 +58,7 @@ from driftwatch.pipeline.reconcile import AGAIN, AT_ONCE, LONG, REST, Reconciler
 from driftwatch.policy.admission import Admitted, Held
 from driftwatch.store import Proof, Store, Voice
 from driftwatch.store.sqlite import DATABASE_FILE
-from driftwatch.terraform import ApplyState, Look, Outcome
+from driftwatch.terraform import ApplyState, Look, Outcome, Unsaved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,6 +117,7 @@ class FakeApplier:
     ends: Outcome = field(default_factory=outcome)
     output: str = ""
     can_cancel: bool = True
+    kept: dict[str, Unsaved] = field(default_factory=dict)
     failure: Exception | None = None
     on_prepare: Callable[[], object] = lambda: None
     on_start: Callable[[], object] = lambda: None
@@ -159,7 +160,12 @@ class FakeApplier:
         self.said.append("outcome")
         return self.ends
 
-    def discard(self, apply_id: str) -> None:
+    def unsaved(self, apply_id: str) -> Unsaved | None:
+        return self.kept.get(apply_id)
+
+    def discard(self, apply_id: str, *, state_too: bool = False) -> None:
+        assert state_too or apply_id not in self.kept
+        self.kept.pop(apply_id, None)
         if self.look(apply_id) is RUNNING:
             raise ApplyRunningError("it runs")
         self.said.append("discard")
@@ -182,8 +188,8 @@ class FakeClerk:
     def before_plan(self, *_: object) -> Admission:
         return self.first
 
-    def before_apply(self, *_: object) -> Admission:
-        return self.second
+    def before_apply(self, *_: object, in_review: str | None = None) -> Admission:
+        return Held(reason="in_review", sentence=in_review) if in_review else self.second
 
     def expect_identity(self, _subject: object) -> None:
         if self.identity:
@@ -723,6 +729,51 @@ def test_nothing_is_passed_on_where_the_secrets_of_a_stack_are_not_known(
     assert output_of(site, number) is None
 
 
+# ---- a state that no backend has -----------------------------------------------------------------------
+
+
+@pytest.mark.row(15)
+def test_nothing_is_applied_to_a_state_that_lacks_what_was_done_before(site: Site) -> None:
+    """Row 15: until somebody has pushed it, whatever else was resumed."""
+    first = site.propose()
+    site.round()
+    (apply_id,) = site.applier.known()
+    path = Path("/state/applies/errored.tfstate")
+    site.applier.kept[apply_id] = Unsaved(path=path, lineage="lineage", serial=8)
+    site.applier.end(Look(state=ApplyState.ENDED, exit_code=1), outcome(1, errored_state=path))
+    site.round()
+    assert site.state(first) is State.INTERRUPTED
+    assert site.store.resume(str(DNS), "anna", site.now)
+    second = site.propose(digest="d2", automatic=False)
+    site.approve(second)
+    site.round()
+    held = site.proposal(second).held
+    assert held is not None
+    assert held.reason == "in_review"
+    assert f"it is in {path} on {HERE}" in held.sentence
+    other = site.propose(NETWORK)
+    site.round()
+    assert site.state(other) is State.APPLYING, "another stack's"
+    site.applier.kept[apply_id] = Unsaved(path=path, lineage="lineage", serial=7)  # as the plan's state is
+    site.now += REST
+    site.round()
+    assert site.state(second) is State.APPLYING
+    assert apply_id not in site.applier.known(), "it is of no use any more"
+
+
+@pytest.mark.parametrize("days", [29, 31])
+def test_what_an_interrupted_apply_left_is_kept_for_some_weeks(site: Site, days: int) -> None:
+    site.propose()
+    site.round()
+    (apply_id,) = site.applier.known()
+    site.applier.end(Look(state=ApplyState.GONE))
+    site.round()
+    site.now += timedelta(days=days)
+    site.reconciler = site.another()
+    site.round()
+    assert (apply_id in site.applier.known()) is (days < 30)
+
+
 # ---- one that somebody stops ---------------------------------------------------------------------------
 
 
@@ -828,13 +879,13 @@ def test_an_apply_that_ends_before_it_can_be_stopped_is_what_it_came_to(site: Si
             Look(state=ApplyState.ENDED, exit_code=1),
             outcome(1, errored_state=Path("/nowhere/errored.tfstate")),
             State.INTERRUPTED,
-            "its state could not be saved, and waits to be pushed",
+            "its state could not be saved, and waits to be pushed from /nowhere/errored.tfstate",
         ),
         (
             Look(state=ApplyState.ENDED, exit_code=1),
             outcome(1, state_in_log=True),
             State.INTERRUPTED,
-            "its state could not be saved, and waits to be pushed",
+            "its state could not be saved, and waits to be taken out of",
         ),
         (Look(state=ApplyState.PREPARED), outcome(None), State.FAILED, "it was never started"),
     ],

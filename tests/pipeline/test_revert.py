@@ -251,6 +251,7 @@ class Desk:
                 clerk=nothing,
                 settings=RepairSettings(),
                 node="here:/state",
+                alone=False,
                 leads=lambda: True,
                 clock=lambda: self.now,
             )

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -38,14 +39,23 @@ from driftwatch.errors import (
 from driftwatch.log import register_secret
 from driftwatch.sandbox.address import ADDRESS
 from driftwatch.sandbox.cloud import Cloud, Fault, Kind
-from driftwatch.terraform import Applier, ApplyState, Look, Outcome, apply, session, sweep
+from driftwatch.terraform import (
+    Applier,
+    ApplyState,
+    Look,
+    Outcome,
+    Unsaved,
+    apply,
+    discard_apply,
+    session,
+    sweep,
+)
 from driftwatch.terraform.applies import APPLY_VARIABLE, Kept
 from driftwatch.terraform.guard import Guard
 from driftwatch.terraform.runs import RUN_VARIABLE, Started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from conftest import Bench
     from pytest_httpserver import HTTPServer
@@ -409,12 +419,56 @@ def test_a_state_that_its_backend_does_not_take_is_kept(
     assert resources(outcome.errored_state) == {"terraform_data.a"}
     assert mode(outcome.errored_state) == 0o600
     assert applier.outcome(name).errored_state == outcome.errored_state
+    state = json.loads(outcome.errored_state.read_text())
+    assert applier.unsaved(name) == Unsaved(
+        path=outcome.errored_state, lineage=state["lineage"], serial=state["serial"]
+    )
     with pytest.raises(StateNotSavedError):
         applier.discard(name)
     assert outcome.errored_state.exists()
     applier.discard(name, state_too=True)
     assert applier.known() == []
     assert not list(real.root.rglob("errored*"))
+
+
+@pytest.mark.parametrize(
+    ("unsaved", "lineage", "serial", "pushed"),
+    [
+        (Unsaved(path=Path("x"), lineage="a", serial=7), "a", 6, False),
+        (Unsaved(path=Path("x"), lineage="a", serial=7), "a", 7, True),
+        (Unsaved(path=Path("x"), lineage="a", serial=7), "a", 9, True),
+        (Unsaved(path=Path("x"), lineage="a", serial=7), "b", 9, False),
+        (Unsaved(path=Path("x"), lineage="a", serial=7), None, None, False),
+        (Unsaved(path=Path("x")), None, 9, False),
+    ],
+)
+def test_a_state_is_pushed_where_it_or_a_later_one_is_there(
+    unsaved: Unsaved, lineage: str | None, serial: int | None, pushed: bool
+) -> None:
+    assert unsaved.is_in(lineage, serial) is pushed
+
+
+def test_a_damaged_state_and_one_in_the_log_are_known_to_be_there(real: Bench, name: str) -> None:
+    kept = Kept(real.applies, name)
+    kept.make()
+    applier = real.applier()
+    assert applier.unsaved(name) is None
+    kept.log.write_text('{"@message":"Emergency state dump"}\n', encoding="utf-8")
+    assert applier.unsaved(name) == Unsaved(path=kept.log)
+    kept.errored_state.write_text("{", encoding="utf-8")
+    assert applier.unsaved(name) == Unsaved(path=kept.errored_state)
+
+
+def test_what_is_left_is_removed_for_who_says_so_but_not_while_it_runs(real: Bench, name: str) -> None:
+    real.write("main.tf", real.state_backend() + data("a", seconds=2))
+    applier = real.applier()
+    applier.start(applier.prepare(real.request(), name, real.stop))
+    with pytest.raises(ApplyRunningError):
+        discard_apply(real.applies, name)
+    applier.wait(name, real.stop)
+    assert discard_apply(real.applies, name)
+    assert applier.known() == []
+    assert not discard_apply(real.applies, name)
 
 
 @pytest.mark.row(15)
