@@ -9,6 +9,8 @@ import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +23,7 @@ from driftwatch.sandbox.mirror import install
 from tests.acceptance.repairs_seen import (
     AUTOMATIC,
     BY_PEOPLE,
+    DNS,
     RECORD,
     applied,
     created,
@@ -321,6 +324,90 @@ def test_an_apply_that_fails_in_its_middle_is_told_and_not_begun_again(house: Ho
     wait_for_proposal(house, store, ProposalState.VERIFIED, after=failed.id)
     assert record(house) is not None
     assert house.stop(daemon) == 0
+
+
+# ---- a state that is not saved -------------------------------------------------------------------------
+
+
+class States:
+    """An HTTP backend: one state, that it takes unless it `refuses`."""
+
+    def __init__(self) -> None:
+        self.content: bytes | None = None
+        self.refuses = False
+        states = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200 if states.content else 404)
+                self.end_headers()
+                self.wfile.write(states.content or b"")
+
+            def do_POST(self) -> None:
+                content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if not states.refuses:
+                    states.content = content
+                self.send_response(500 if states.refuses else 200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Tests look at `content`."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/state"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.mark.row(15)
+def test_a_state_that_was_not_saved_stops_its_stack_until_it_is_pushed(house: House, store: Store) -> None:
+    """Row 15: told with where it is; a resumed stack is held all the same; after the push it goes on."""
+    states = States()
+    main = (house.repository / "dns/terraform.tf").read_text()
+    begin, end = main.index('backend "local" {'), main.index("\n  }\n", main.index('backend "local" {'))
+    backend = f'backend "http" {{\n    address   = "{states.url}"\n    retry_max = 0'
+    estate.commit(
+        house.repository, {"dns/terraform.tf": main[:begin] + backend + main[end:]}, "Move the state"
+    )
+    repairing(house, "apply", AUTOMATIC, on_commit="apply")
+    house.apply("dns")
+    daemon = house.start()
+    house.wait_for_verdicts(dns="in_sync")
+    states.refuses = True
+    text = (house.repository / "dns/main.tf").read_text()
+    moved = text.replace("203.0.113.20", "203.0.113.21")
+    estate.commit(house.repository, {"dns/main.tf": moved}, "Move the API")
+    left = wait_for_proposal(house, store, ProposalState.INTERRUPTED)
+    made = record(house)
+    assert made is not None
+    assert made.attributes["values"] == ["203.0.113.21"], "it is done, and no state knows of it"
+    assert left.outcome is not None
+    path = left.outcome.rpartition(" ")[2]
+    assert path.endswith(f"{left.run.id if left.run else ''}/errored.tfstate")
+    wait_for_words(house, "waits to be pushed from", "until somebody has looked at its state")
+
+    states.refuses = False
+    resume(store, DNS)
+    house.cloud.delete(Kind.DNS_RECORD, WWW)
+    following = wait_for_proposal(house, store, *OPEN, after=left.id)
+    decide(store, following)
+    held = wait_for_hold(house, store, "in_review")
+    assert held.held is not None
+    assert path in held.held.sentence
+    assert house.cloud.read(Kind.DNS_RECORD, WWW) is None
+
+    states.content = Path(path).read_bytes()  # as `terraform state push` does
+    decide(store, following)  # said again, it is looked at at once
+    wait_for_proposal(house, store, ProposalState.SUPERSEDED, after=left.id)
+    decide(store, wait_for_proposal(house, store, *OPEN, after=following.id))
+    wait_for_proposal(house, store, ProposalState.VERIFIED, after=following.id)
+    assert house.cloud.read(Kind.DNS_RECORD, WWW) is not None
+    assert not Path(path).exists()
+    assert house.stop(daemon) == 0
+    states.close()
 
 
 # ---- what is stopped by people -------------------------------------------------------------------------
