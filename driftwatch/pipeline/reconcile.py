@@ -330,6 +330,7 @@ class Reconciler:
         for proposal in running:
             self._tell_if_long(proposal, now)
         for proposal in book.expire_proposals(now):
+            self._audit(proposal, "expire", "done", "nobody decided on it in time", actor=DRIFTWATCH)
             self._say(proposal)
         for proposal in book.applied_unproved():
             self._prove(proposal, now)
@@ -680,6 +681,7 @@ class Reconciler:
                 "then resume the stack",
             )
         )
+        self._audit(proposal, "suspend", str(proposal.draft.stack), said, actor=DRIFTWATCH)
 
     def _hold_at_commit(self, proposal: Proposal) -> None:
         draft = proposal.draft
@@ -693,11 +695,13 @@ class Reconciler:
             )
             with suppress(UnknownStackError):  # it was taken out of the code meanwhile
                 self._book.pin(pin)
+                self._audit(proposal, "pin", draft.commit, pin.reason)
         elif draft.kind is ProposalKind.DEPLOY and self._tools.proposer.workshop.pinned(draft.stack) not in (
             None,
             draft.commit,
         ):
             self._book.unpin(draft.stack)
+            self._audit(proposal, "unpin", draft.commit, "a newer commit is deployed")
 
     def _prove(self, proposal: Proposal, now: datetime) -> None:
         """Writes what the first good check after an apply says of it."""
@@ -707,10 +711,13 @@ class Reconciler:
             ended = run.finished_at if run else None
             late = ended is not None and now - ended > self._tools.settings.verify_within
             if late and self._book.end(proposal.id, ProposalState.FAILED, _UNPROVED, now):
+                self._audit(proposal, "verify", ProposalState.FAILED, _UNPROVED, actor=DRIFTWATCH)
                 self._say(proposal)
             return
         ok, outcome = _proved(draft, proof)
         if self._book.verify(proposal.id, check_id=proof.check_id, ok=ok, at=now, outcome=outcome):
+            state = ProposalState.VERIFIED if ok else ProposalState.FAILED
+            self._audit(proposal, "verify", state, outcome, actor=DRIFTWATCH)
             self._say(proposal)
 
     # ---- words -----------------------------------------------------------------------------------------
@@ -722,10 +729,12 @@ class Reconciler:
             return
         hold = Hold(reason=held.reason, sentence=held.sentence, until=held.until)
         if self._book.hold(proposal.id, hold, self._tools.clock()):
+            self._audit(proposal, "hold", held.reason, held.sentence, actor=DRIFTWATCH)
             self._say(proposal)
 
     def _supersede(self, proposal: Proposal, why: str) -> None:
         if self._book.end(proposal.id, ProposalState.SUPERSEDED, why, self._tools.clock()):
+            self._audit(proposal, "supersede", "done", why, actor=DRIFTWATCH)
             self._say(proposal)
 
     def _catch_up(self) -> None:

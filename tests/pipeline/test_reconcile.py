@@ -447,6 +447,7 @@ def test_an_apply_is_written_before_it_starts_and_proved_after_it_ended(site: Si
         "Proposal 1 was applied and is proved by a check: nothing differs any more.",
     ]
     assert [(each.action, each.outcome) for each in site.store.audit().items] == [
+        ("verify", "verified"),
         ("apply", "applied"),
         ("apply", "begun"),
     ]
@@ -727,6 +728,42 @@ def test_nothing_is_passed_on_where_the_secrets_of_a_stack_are_not_known(
     site.applier.output = "password: canary"
     site.round()
     assert output_of(site, number) is None
+
+
+# ---- what is on record ---------------------------------------------------------------------------------
+
+
+@pytest.mark.row(73)
+def test_what_driftwatch_decides_by_itself_is_on_record(site: Site) -> None:
+    """Row 73: that a freeze held it, that it was void, that nobody decided, that a stack waits."""
+    site.clerk.first = Held(reason="deny_window", sentence="The freeze lasts.")
+    first = site.propose()
+    site.round(3)
+    site.now += AGAIN
+    site.clerk.first = Held(reason="digest_changed", sentence="It is another plan now.")
+    site.round()
+    assert site.state(first) is State.SUPERSEDED
+    site.propose(automatic=False, digest="d2", expires_at=site.now + timedelta(minutes=1))
+    site.now += timedelta(minutes=2)
+    site.round()
+    site.clerk.first = Admitted(sentence="No guard holds it.")
+    site.propose(digest="d3")
+    site.round()
+    site.applier.end(Look(state=ApplyState.GONE))
+    site.round()
+    entries = [
+        (each.action, each.outcome)
+        for each in reversed(site.store.audit().items)
+        if each.actor == "driftwatch"
+    ]
+    assert entries == [
+        ("hold", "deny_window"),
+        ("supersede", "done"),
+        ("expire", "done"),
+        ("apply", "begun"),
+        ("suspend", str(DNS)),
+        ("apply", "interrupted"),
+    ]
 
 
 # ---- a state that no backend has -----------------------------------------------------------------------
