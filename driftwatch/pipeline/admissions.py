@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 USUAL_SECONDS = 600.0
 """How long an apply is taken to last of which none was seen yet."""
 
+MONTH = timedelta(days=31)
+"""So far ahead it is looked for the next opening."""
+
 EARLIER_APPLIES = 50
 """How many of a stack's applies are looked at for one that failed: by then its commit is long another."""
 
@@ -313,6 +316,7 @@ class Clerk:
             applied=self.book.applied_stacks(self._opened_at(subject, at)),
             failures=sum(ended.values()),
             failed_before=self._failed_before(proposal),
+            opens_next=self._opens_next(subject, at),
         )
 
     def _repaired(self, proposal: Proposal) -> list[StoredFinding]:
@@ -352,6 +356,13 @@ class Clerk:
         )
         begun = [each.begins for each in openings if each.kind == "allow" and each.begins <= at < each.ends]
         return max(min(begun, default=at - day), at - day)
+
+    def _opens_next(self, subject: Governed, at: datetime) -> datetime | None:
+        """When the next window opens, within a month."""
+        openings = self.windows.openings(
+            after=at, until=at + MONTH, stack=str(subject.stack), labels=subject.options.labels
+        )
+        return next((each.begins for each in openings if each.kind == "allow" and each.begins > at), None)
 
     def _expected(self, stack: StackId) -> timedelta:
         """As long as nineteen of twenty earlier applies took."""

@@ -137,8 +137,8 @@ class Facts:
     `following` are the names of outputs that only pass on what is repaired. `ignored` maps addresses to the
     pointers that an ignore rule hides there (see `ignored_in`). `applied` are the stacks that were applied
     automatically in this opening of the window, `failures` counts the failed applies in the fleet within
-    `breaker_within`. `failed_before` are the fingerprints of what an apply at the same commit was to repair,
-    and failed at.
+    `breaker_within`. `failed_before` are the fingerprints of what an apply was to repair, and failed at.
+    `opens_next` is when the next window opens, where one does within a month.
     """
 
     stack: StackId
@@ -154,6 +154,7 @@ class Facts:
     applied: Collection[StackId] | None
     failures: int | None
     failed_before: Collection[str] | None
+    opens_next: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +271,11 @@ def budget(facts: Facts, settings: RepairSettings) -> Violation | None:
     if len(others) < most:
         return None
     sentence = f"{len(others)} other stacks were applied in this window, and {most} are allowed."
-    return Violation(guard="stacks_per_window", reason="budget_spent", sentence=sentence)
+    if facts.opens_next is not None:
+        sentence += " It waits for the next opening."
+    return Violation(
+        guard="stacks_per_window", reason="budget_spent", sentence=sentence, until=facts.opens_next
+    )
 
 
 def retry(facts: Facts, _settings: RepairSettings) -> Violation | None:

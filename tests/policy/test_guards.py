@@ -567,3 +567,12 @@ def test_outputs_alone_are_something_to_apply() -> None:
     assert replace(PLAN, changes=()).is_empty
     assert not replace(PLAN, changes=(), outputs=("url",)).is_empty
     assert not PLAN.is_empty
+
+
+def test_what_did_not_fit_into_an_opening_waits_for_the_next() -> None:
+    others = [StackId(repository="platform", path=f"s{number}") for number in range(9)]
+    opens = NOW + timedelta(hours=20)
+    violation = held(replace(FACTS, applied=others, opens_next=opens))["budget_spent"]
+    assert violation.until == opens
+    assert violation.sentence.endswith("It waits for the next opening.")
+    assert held(replace(FACTS, applied=others))["budget_spent"].until is None
