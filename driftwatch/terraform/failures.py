@@ -55,6 +55,12 @@ _WHERE = re.compile(r"\bon (?P<file>\S.*?) line (?P<line>\d+)")
 _ADDRESS = re.compile(r"\s*with (?P<address>\S+),")
 _PLACE = re.compile(r"\s+(?:with \S+,|on \S.*? line \d+)")
 _PREAMBLE = re.compile(r"(?:Terraform|OpenTofu) encountered problems during initiali[sz]ation")
+_OUR_APPLY = re.compile(r"@dw-p(\d{1,19})-[0-9a-f]{8}$")
+"""The host name under which an apply of driftwatch's takes its lock."""
+
+_OTHERS_ADVICE = (
+    "It is tried again later. driftwatch breaks no locks; where the holder is gone, a person may."
+)
 _BLANKS = re.compile(r"\s+")
 
 
@@ -423,7 +429,8 @@ def _locked(diagnostic: Diagnostic, now: datetime, detail: str | None) -> StateL
         # The http backend fills in the lock that we asked for; only the id is the holder's.
         fields = {"ID": others[1]}
     holder = fields.get("Who")
-    by = f" by {holder}" if holder else ""
+    ours = _OUR_APPLY.search(holder or "")
+    by = f" by the apply of proposal {ours[1]} ({holder})" if ours else f" by {holder}" if holder else ""
     doing = fields.get("Operation", "").removeprefix("OperationType").lower()
     parts = [
         f"{doing}" if doing else "",
@@ -433,8 +440,16 @@ def _locked(diagnostic: Diagnostic, now: datetime, detail: str | None) -> StateL
     about = ", ".join(filter(None, parts))
     return StateLockedError(
         redact(f"the state is locked{by}" + (f" ({about})" if about else "")),
-        advice="It is tried again later. driftwatch breaks no locks; where the holder is gone, a person may.",
+        advice=_unlock(ours[1], fields.get("ID")) if ours else _OTHERS_ADVICE,
         detail=detail,
+    )
+
+
+def _unlock(proposal: str, lock: str | None) -> str:
+    """What a person does about a lock of driftwatch's own, which nothing but its apply gives back."""
+    return (
+        f"`driftwatch proposals show {proposal}` says whether that apply still runs. Where it was "
+        f"interrupted, look at the state; then `terraform force-unlock {lock or 'ID'}` gives the lock back."
     )
 
 

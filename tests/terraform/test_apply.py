@@ -400,6 +400,47 @@ def http_backend(httpserver: HTTPServer, **more: str) -> str:
     return f'terraform {{\n  backend "http" {{\n{known}{options}  }}\n}}\n'
 
 
+@pytest.mark.row(3)
+@pytest.mark.row(13)
+def test_a_remote_lock_that_a_killed_apply_left_is_told_as_its_own(
+    real: Bench, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows 3 and 13: the lock stays, since nobody knows how far it came, and it is known whose it is."""
+    if not any("unshare" in word for word in Guard(os.environ["PATH"]).signed("x")):
+        pytest.skip("this machine allows no host name of one's own")
+    monkeypatch.setattr(session, "_APPLY_LOCK_TIMEOUT", "0s")
+    name, held = "p12-0a1b2c3d", []
+
+    def lock(request: Request) -> Response:
+        if held:
+            return Response(json.dumps(held[0]), status=423)
+        held.append(request.get_json())
+        return Response(status=200)
+
+    def unlock(_: Request) -> Response:
+        held.clear()
+        return Response(status=200)
+
+    httpserver.expect_request("/state", method="GET").respond_with_data(status=404)
+    httpserver.expect_request("/state", method="POST").respond_with_data()
+    httpserver.expect_request("/lock", method="LOCK").respond_with_handler(lock)
+    httpserver.expect_request("/lock", method="UNLOCK").respond_with_handler(unlock)
+    url = httpserver.url_for("/lock")
+    backend = http_backend(httpserver, lock_address=url, unlock_address=url)
+    real.write("main.tf", backend + data("a", seconds=60))
+    applier = real.applier()
+    applier.start(applier.prepare(real.request(), name, real.stop))
+    until(lambda: "Provisioning" in log(real, name))
+    for process in carrying(name):
+        process.kill()
+    until(lambda: applier.look(name).state is not ApplyState.RUNNING)
+    assert held[0]["Who"].endswith(f"@dw-{name}")
+    with pytest.raises(StateLockedError) as raised:
+        applier.prepare(real.request(), "p13-0a1b2c3d", real.stop)
+    assert held, "it is not broken"
+    assert held[0]["ID"] in raised.value.message
+
+
 @pytest.mark.row(15)
 def test_a_state_that_its_backend_does_not_take_is_kept(
     real: Bench, httpserver: HTTPServer, name: str

@@ -23,8 +23,8 @@ CORPUS = sorted(Path(__file__).with_name("corpus").glob("*.txt"))
 NOW = datetime(2026, 11, 23, 4, 5, tzinfo=UTC)
 
 
-def said(path: Path) -> DriftwatchError:
-    head, _, output = path.read_text(encoding="utf-8").partition("\n")
+def said(path: Path, text: str | None = None) -> DriftwatchError:
+    head, _, output = (text or path.read_text(encoding="utf-8")).partition("\n")
     match = re.fullmatch(r"# (?P<command>.+) exit=(?P<code>-?\d+) from=.+", head)
     assert match
     lines = output.encode().splitlines()
@@ -71,6 +71,21 @@ def test_a_lock_is_told_with_its_holder_and_age() -> None:
     )
     assert error.remedy is Remedy.RETRY
     assert "breaks no locks" in (error.advice or "")
+
+
+@pytest.mark.row(13)
+def test_a_lock_that_an_apply_of_ours_left_is_told_as_that_with_the_way_out() -> None:
+    """Row 13: of which proposal, and how a person who has looked at the state gives it back."""
+    path = next(path for path in CORPUS if path.stem == "state_locked--local")
+    theirs = path.read_text(encoding="utf-8")
+    assert "alice@laptop" in theirs
+    error = said(path, theirs.replace("alice@laptop", "root@dw-p12-0a1b2c3d"))
+    assert error.message.startswith("the state is locked by the apply of proposal 12 (root@dw-p12-0a1b2c3d)")
+    assert error.advice is not None
+    assert "`driftwatch proposals show 12`" in error.advice
+    assert "`terraform force-unlock 8f0a3b52-1111-2222-3333-444455556666`" in error.advice
+    plan = said(path, theirs.replace("alice@laptop", "root@dw-0a1b2c3d4e5f6071"))
+    assert "breaks no locks" in (plan.advice or ""), "a plan's, which changes nothing"
 
 
 def test_the_http_backends_lock_is_not_told_as_held_by_ourselves() -> None:
