@@ -847,7 +847,7 @@ class ProposalDraft:
     `digest` is over all that an approval covers (`driftwatch.policy.digests`); `findings` are the
     fingerprints that it would close, `addresses` theirs. `author` is who made the change that it is about,
     where that is known, `authors` all who had a part in it, by their names in Git. `automatic` where it may
-    be applied without a person.
+    be applied without a person. `radius` says how far it reaches, in a sentence or two.
     """
 
     stack: StackId
@@ -865,6 +865,7 @@ class ProposalDraft:
     risks: tuple[str, ...] = ()
     author: str | None = None
     authors: tuple[str, ...] = ()
+    radius: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

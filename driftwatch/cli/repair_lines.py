@@ -113,6 +113,8 @@ def proposal_in_full(
 def _facts(proposal: Proposal, needed: int, now: datetime) -> Iterator[Text]:
     draft = proposal.draft
     yield Text(f"  why       {plain(draft.reason)}")
+    if draft.radius:
+        yield Text(f"  reach     {plain(draft.radius)}")
     yield Text(f"  commit    {plain(draft.commit)}")
     yield Text(f"  made by   {plain(draft.created_by)}, {ago(draft.created_at, now)}")
     if draft.author:

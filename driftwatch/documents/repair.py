@@ -76,6 +76,7 @@ def shown_proposal(
         **proposal_document(proposal, needed=needed),
         "resources": [_change(change) for change in summary.changes],
         "risks": list(proposal.draft.risks),
+        "radius": proposal.draft.radius,
         "findings": [_finding(found) for found in closing],
         "decisions": [_decision(each, proposal.draft.digest) for each in proposal.decisions],
         "run": _run(proposal.run),

@@ -33,6 +33,7 @@ STACK_LIMIT = 140
 NAME_LIMIT = 60
 REASON_LIMIT = 250
 RISK_LIMIT = 160
+RADIUS_LIMIT = 250
 HOLD_LIMIT = 300
 READ_LIMIT = 8_192
 """So much of a text is looked at: enough to redact what is shown of it, little where it has megabytes."""
@@ -88,6 +89,8 @@ def _lines(proposal: Proposal, *, named: bool, needed: int) -> Iterator[str]:
     if draft.summary.changes:
         yield _addresses(draft.summary.changes, draft.summary.total)
     yield _standing(proposal, needed)
+    if draft.radius:
+        yield _words(draft.radius, RADIUS_LIMIT)
     for risk in draft.risks[:RISKS_SHOWN]:
         yield f"\N{WARNING SIGN} {_words(risk, RISK_LIMIT)}"
     if len(draft.risks) > RISKS_SHOWN:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from glob import escape
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +29,7 @@ from driftwatch.model import (
 from driftwatch.pipeline.rehearsal import rehearse
 from driftwatch.pipeline.subjects import plan_request, subject_of
 from driftwatch.policy.course import Then, suggested
+from driftwatch.policy.guards import named
 
 if TYPE_CHECKING:
     import threading
@@ -219,6 +221,7 @@ class Proposer:
             automatic=automatic,
             risks=tuple(_risks(rehearsal)),
             author=_author(findings),
+            radius=self._radius(subject, rehearsal),
             authors=tuple(sorted({each.author for each in _commits(findings)})),
         )
         proposal = self.book.propose(draft)
@@ -251,6 +254,21 @@ class Proposer:
             elif each.state in _NO_FROM_SOMEBODY and open_still & set(each.draft.findings):
                 return True
         return False
+
+    def _radius(self, subject: Subject, rehearsal: Rehearsal) -> str:
+        """How far it reaches: how much of the stack it touches, and who depends on that."""
+        touched = rehearsal.summary.total
+        things = "resource" if touched == 1 else "resources"
+        said = f"It touches {touched} {things}; the state knows {rehearsal.facts.known}."
+        below = sorted(
+            str(each.stack)
+            for each in self.workshop.inventory.subjects()
+            if each.stack != subject.stack and _depends(each.options.depends_on, subject.stack)
+        )
+        if not below:
+            return said
+        verb = "depends" if len(below) == 1 else "depend"
+        return f"{said} {named(below)} {verb} on this stack."
 
     def _is_unseen(self, proposal: Proposal) -> bool:
         """Whether no check has seen yet what its apply left: till then the findings are those before it."""
@@ -332,6 +350,10 @@ def _is_news(suggestion: Suggestion, subject: Subject, latest: Proposal | None) 
     if latest.state is ProposalState.REJECTED:
         return not same  # at whatever commit: what the findings say of the code is in their fingerprints
     return not (same and latest.state.is_open and latest.draft.commit == subject.commit)
+
+
+def _depends(globs: Sequence[str], stack: StackId) -> bool:
+    return any(str(stack) == glob or fnmatchcase(str(stack), glob) for glob in globs)
 
 
 def _risks(rehearsal: Rehearsal) -> Iterator[str]:

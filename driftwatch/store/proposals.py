@@ -459,4 +459,5 @@ def _told_draft(draft: ProposalDraft) -> ProposalDraft:
         author=None if draft.author is None else told(draft.author),
         authors=tuple(told(each) for each in draft.authors),
         risks=tuple(told(risk) for risk in draft.risks),
+        radius=told(draft.radius),
     )

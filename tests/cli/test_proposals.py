@@ -225,7 +225,15 @@ def test_the_documents_have_plain_names_and_times(desk: Desk) -> None:
     row = desk.json("proposals", "list")["proposals"][0]
     document = desk.json("proposals", "show", 1)
     assert {key: document[key] for key in row} == row
-    assert set(document) - set(row) == {"resources", "risks", "findings", "decisions", "run", "events"}
+    assert set(document) - set(row) == {
+        "resources",
+        "radius",
+        "risks",
+        "findings",
+        "decisions",
+        "run",
+        "events",
+    }
     assert (row["stack"], row["kind"], row["state"], row["commit"]) == (
         "platform/dns",
         "revert",

@@ -323,3 +323,21 @@ def test_a_bad_end_needs_somebody_until_a_repair_has_helped(
     assert made is not None
     assert made.draft.commit == SECOND
     assert made.draft.automatic is helped
+
+
+def test_how_far_it_reaches_is_said(
+    estate: Worlds, proposer: Proposer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How much of the stack, and who builds on that."""
+    made = proposer.follow_up(DNS, STOP)
+    assert made is not None
+    assert made.draft.radius.startswith("It touches 1 resource; the state knows ")
+    assert "depend" not in made.draft.radius
+    others = [
+        replace(each, options=each.options.model_copy(update={"depends_on": ("platform/d*",)}))
+        for each in estate.inventory.subjects()
+    ]
+    monkeypatch.setattr(estate.inventory, "subjects", lambda: others)
+    subject = estate.inventory.subject(DNS)
+    said = proposer._radius(subject, proposer.rehearse(subject, STOP))
+    assert said.endswith("platform/network depends on this stack.")
