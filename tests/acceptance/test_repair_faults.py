@@ -297,19 +297,24 @@ def test_what_comes_back_again_and_again_is_named_and_left(house: House, store: 
 
 @pytest.mark.slow
 @pytest.mark.row(71)
-def test_an_apply_that_fails_in_its_middle_is_told_and_not_begun_again(house: House, store: Store) -> None:
+@pytest.mark.parametrize(
+    ("fault", "said"), [("access_denied", "AccessDenied"), ("expired_credentials", "ExpiredToken")]
+)
+def test_an_apply_that_fails_in_its_middle_is_told_and_not_begun_again(
+    house: House, store: Store, fault: str, said: str
+) -> None:
     """What it did is kept, what it did not is proposed to people, and nothing is tried blindly."""
     repairing(house, "apply", AUTOMATIC)
     house.apply("dns")
     before = created(house)
     house.cloud.delete(Kind.DNS_RECORD, RECORD)
     house.cloud.update(Kind.DNS_RECORD, "example.test/status/A", {"ttl": 5})
-    house.cloud.inject(Fault(kind="access_denied", operation="create", key=RECORD))
+    house.cloud.inject(Fault(kind=fault, operation="create", key=RECORD))
     daemon = house.start()
     failed = wait_for_proposal(house, store, ProposalState.FAILED)
     assert failed.run is not None
     assert failed.run.exit_code == 1
-    assert "AccessDenied" in (failed.run.output or "")
+    assert said in (failed.run.output or "")
     assert house.cloud.get(Kind.DNS_RECORD, "example.test/status/A").attributes["ttl"] == 300
     wait_for_words(house, f"Proposal {failed.id} failed: ")
     following = wait_for_proposal(house, store, *OPEN, after=failed.id)
@@ -323,6 +328,27 @@ def test_an_apply_that_fails_in_its_middle_is_told_and_not_begun_again(house: Ho
     decide(store, wait_for_proposal(house, store, *OPEN, after=failed.id))
     wait_for_proposal(house, store, ProposalState.VERIFIED, after=failed.id)
     assert record(house) is not None
+    assert house.stop(daemon) == 0
+
+
+@pytest.mark.row(3)
+def test_a_provider_that_dies_in_the_middle_leaves_a_stack_that_a_person_looks_at(
+    house: House, store: Store
+) -> None:
+    """It may have made what no state knows; terraform itself ends as if it had only failed."""
+    repairing(house, "apply", AUTOMATIC)
+    house.apply("dns")
+    house.cloud.delete(Kind.DNS_RECORD, RECORD)
+    house.cloud.inject(Fault(kind="crash_after", operation="create", key=RECORD, times=1))
+    daemon = house.start()
+    left = wait_for_proposal(house, store, ProposalState.INTERRUPTED)
+    assert left.outcome == "terraform, or a provider of it, was killed in its middle"
+    assert record(house) is not None
+    suspension = store.suspension_of(left.draft.stack, datetime.now(UTC))
+    assert suspension is not None
+    assert "look at the state" in suspension.reason
+    assert (house.state / "applies" / (left.run.id if left.run else "") / "log").exists()
+    wait_for_words(house, "until somebody has looked at its state")
     assert house.stop(daemon) == 0
 
 

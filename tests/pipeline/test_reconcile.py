@@ -730,6 +730,27 @@ def test_nothing_is_passed_on_where_the_secrets_of_a_stack_are_not_known(
     assert output_of(site, number) is None
 
 
+# ---- windows -------------------------------------------------------------------------------------------
+
+
+def test_an_apply_under_way_ends_though_its_window_closes_and_no_other_begins(site: Site) -> None:
+    first = site.propose()
+    site.round(2)
+    assert site.state(first) is State.APPLYING
+    until = site.now + timedelta(hours=8)
+    site.clerk.first = Held(reason="outside_window", sentence="The window has closed.", until=until)
+    second = site.propose(NETWORK)
+    site.round(5)
+    assert site.state(first) is State.APPLYING
+    assert "cancel p1" not in site.applier.said
+    held = site.proposal(second).held
+    assert held is not None
+    assert (held.reason, held.until) == ("outside_window", until)
+    site.applier.end()
+    site.round()
+    assert site.state(first) is State.APPLIED
+
+
 # ---- what is on record ---------------------------------------------------------------------------------
 
 
