@@ -42,6 +42,7 @@ from driftwatch.model import (
     ProposalKind,
     ProposalState,
     Suspension,
+    Trigger,
     Verdict,
 )
 from driftwatch.pipeline.order import Order
@@ -201,6 +202,9 @@ class Agenda(Protocol):
     def applied_unproved(self) -> Sequence[Proposal]: ...
 
     def wishes(self) -> Mapping[int, Wish]: ...
+
+    def enqueue(self, stack: StackId, trigger: Trigger, *, requested_by: str | None, at: datetime) -> object:
+        """Queues a check."""
 
 
 class News(Protocol):
@@ -477,6 +481,9 @@ class Reconciler:
             return
         try:
             self._tools.clerk.expect_identity(subject)
+            if self._has_moved(proposal, subject):
+                self._supersede(proposal, _MOVED)
+                return
             self._apply(proposal, subject)
         except (StoreError, EngineInterruptedError):
             raise
@@ -485,6 +492,17 @@ class Reconciler:
                 problem.message, action="repair", stack=str(proposal.draft.stack), error=problem.code
             )
             self._held(proposal, Held(reason=problem.code, sentence=_sentence(problem.message)), REST)
+
+    def _has_moved(self, proposal: Proposal, subject: Subject) -> bool:
+        """Whether the remote branch has moved since it was last asked; then what it touches is checked.
+
+        A remote that cannot be asked has not: what is known of it is what counts everywhere.
+        """
+        refreshed = self._tools.proposer.workshop.inventory.refresh(subject.stack.repository)
+        for stack in refreshed.touched:
+            with suppress(UnknownStackError):
+                self._book.enqueue(stack, Trigger.COMMIT, requested_by=None, at=self._tools.clock())
+        return self._subject(proposal).commit != subject.commit
 
     def _depends_on(self) -> dict[StackId, Sequence[str]]:
         """All stacks, with those that each one depends on."""

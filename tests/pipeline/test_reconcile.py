@@ -27,6 +27,7 @@ from driftwatch.errors import (
     PlanTamperedError,
     PlanUnreadableError,
     ProviderCrashedError,
+    RemoteUnreachableError,
     StateLockedError,
     StoreUnavailableError,
     UnknownStackError,
@@ -673,6 +674,26 @@ def test_a_branch_that_moved_while_it_was_planned_is_noticed(site: Site) -> None
     assert site.state(number) is State.SUPERSEDED
     assert "start" not in site.applier.said
     assert site.applier.known() == []
+
+
+def test_the_remote_is_asked_once_more_right_before_an_apply_is_planned(site: Site) -> None:
+    """What was pushed since it was last polled counts; what it touches is looked at, as after a poll."""
+    number = site.propose()
+    site.worlds.source.remote_commit = SECOND
+    site.worlds.source.trees[SECOND] = {"dns": "changed", "network": "a"}
+    site.round()
+    assert site.state(number) is State.SUPERSEDED
+    assert site.applier.said == []
+    job = site.store.claim("here", at=site.now, lease=timedelta(minutes=1))
+    assert job is not None
+    assert (job.stack, job.trigger) == (DNS, Trigger.COMMIT)
+
+
+def test_a_remote_that_does_not_answer_keeps_no_repair_waiting(site: Site) -> None:
+    number = site.propose()
+    site.worlds.source.failure = RemoteUnreachableError("nobody answers")
+    site.round()
+    assert site.state(number) is State.APPLYING
 
 
 def test_nothing_is_left_of_a_plan_that_cannot_be_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
