@@ -2,7 +2,8 @@
 
 TEST_CRASH_AT names the step; a crash happens once, as the next daemon is told of another step or of none.
 TEST_LOCK_FILE is a file whose appearance is the step `under the lock`, TEST_LONG the seconds after which an
-apply is told of as a long one.
+apply is told of as a long one. With TEST_TAKE_ALONG, the directory of its applies, all that it has started is
+killed with it, as in a power cut.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from driftwatch.cli.main import main
 from driftwatch.pipeline import reconcile
 from driftwatch.pipeline.propose import Proposer
 from driftwatch.store import Store
 from driftwatch.terraform import Applier
-from driftwatch.terraform.applies import Kept
+from driftwatch.terraform.applies import APPLY_VARIABLE, Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +50,24 @@ STEPS: dict[str, tuple[type, str, bool]] = {
 UNDER_THE_LOCK = "under the lock"
 
 
+def take_along(applies: Path) -> None:
+    """Kills every child, and whatever carries the name of one of the applies: that outlives us otherwise."""
+    names = {path.name for path in applies.iterdir()} if applies.is_dir() else set()
+    found = psutil.Process().children(recursive=True)
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(APPLY_VARIABLE) in names:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 def die() -> None:
+    if applies := os.environ.get("TEST_TAKE_ALONG"):
+        take_along(Path(applies))
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)  # the signal comes to the whole process, and not necessarily at once
 

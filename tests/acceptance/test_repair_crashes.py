@@ -80,9 +80,10 @@ def drifted(house: House) -> House:
     return house
 
 
-def crash_at(house: House, step: str) -> None:
-    """Runs a daemon until it has killed itself there."""
+def crash_at(house: House, step: str, *, alone: bool = True) -> None:
+    """Runs a daemon until it has killed itself there; not `alone`, all that it has started too."""
     house.environment["TEST_CRASH_AT"] = step
+    house.environment["TEST_TAKE_ALONG"] = "" if alone else str(house.state / "applies")
     house.environment["TEST_LOCK_FILE"] = str(house.directory / "states/dns/.terraform.tfstate.lock.info")
     daemon = house.start(CRASHING)
     assert daemon.wait(timeout=60) == -9, house.log()[-4000:]
@@ -273,6 +274,58 @@ def test_a_daemon_and_its_terraform_that_are_killed_leave_a_stack_that_a_person_
     assert store.resume(DNS, by="anna", at=datetime.now(UTC))
     wait_for_proposal(house, store, ProposalState.VERIFIED, after=proposal.id)
     assert record(house) is not None
+    assert house.stop(daemon) == 0
+
+
+@pytest.mark.row(2)
+@pytest.mark.row(3)
+@pytest.mark.parametrize(
+    "step",
+    [
+        "under the lock",
+        *(
+            pytest.param(step, marks=pytest.mark.slow)
+            for step in (*BEFORE_IT_BEGINS, *ONCE_IT_RUNS[1:])
+            if step != "under the lock"
+        ),
+    ],
+)
+def test_where_all_is_killed_and_nothing_was_in_its_middle_the_next_daemon_goes_on(
+    drifted: House, store: Store, step: str
+) -> None:
+    """Row 3: as in a power cut. Nothing was applied yet, or all of it was: no person is needed."""
+    house, before = drifted, created(drifted)
+    house.cloud.inject(Fault(kind="delay", operation="read", seconds=0.5))
+    crash_at(house, step, alone=False)
+    house.environment.pop("TEST_CRASH_AT")
+    daemon = house.start()
+    proposal = wait_for_proposal(house, store, ProposalState.VERIFIED)
+    wait_for_words(house, "is being applied", "is applied;", "is proved")
+    assert [each.id for each in proposals(store)] == [proposal.id]
+    assert created(house) == before + 1
+    assert store.suspensions(datetime.now(UTC)) == []
+    assert [count for count in Counter(told(house)).values() if count > 1] == []
+    assert house.stop(daemon) == 0
+    assert not list((house.state / "applies").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.row(3)
+def test_where_all_is_killed_as_it_begins_a_person_looks_at_the_stack(drifted: House, store: Store) -> None:
+    """Row 3: whether it was in its middle nobody knows."""
+    house, before = drifted, created(drifted)
+    house.cloud.inject(Fault(kind="delay", operation="create", seconds=30, times=1))
+    crash_at(house, "before the process is noted", alone=False)
+    house.environment.pop("TEST_CRASH_AT")
+    daemon = house.start()
+    left = wait_for_proposal(house, store, ProposalState.INTERRUPTED)
+    wait_for_words(house, "was interrupted: nobody knows how far it came")
+    assert [each.scope for each in store.suspensions(datetime.now(UTC))] == [DNS]
+    assert created(house) == before
+    assert store.resume(DNS, by="anna", at=datetime.now(UTC))
+    decide(store, wait_for_proposal(house, store, ProposalState.PROPOSED, after=left.id))
+    wait_for_proposal(house, store, ProposalState.VERIFIED, after=left.id)
+    assert created(house) == before + 1
     assert house.stop(daemon) == 0
 
 
