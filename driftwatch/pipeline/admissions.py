@@ -317,6 +317,7 @@ class Clerk:
             failures=sum(ended.values()),
             failed_before=self._failed_before(proposal),
             opens_next=self._opens_next(subject, at),
+            repaired_by=self._repaired_by(proposal, since),
         )
 
     def _repaired(self, proposal: Proposal) -> list[StoredFinding]:
@@ -356,6 +357,15 @@ class Clerk:
         )
         begun = [each.begins for each in openings if each.kind == "allow" and each.begins <= at < each.ends]
         return max(min(begun, default=at - day), at - day)
+
+    def _repaired_by(self, proposal: Proposal, since: datetime) -> dict[str, list[int]]:
+        """The proposals that were applied since a moment, by the addresses that they were about."""
+        found: dict[str, list[int]] = {}
+        for each in self.book.applies(stack=escape(str(proposal.draft.stack)), limit=EARLIER_APPLIES).items:
+            if each.id != proposal.id and each.run is not None and each.run.started_at >= since:
+                for address in each.draft.addresses:
+                    found.setdefault(address, []).append(each.id)
+        return found
 
     def _opens_next(self, subject: Governed, at: datetime) -> datetime | None:
         """When the next window opens, within a month."""

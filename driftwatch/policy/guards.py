@@ -8,7 +8,7 @@ are over every apply.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from driftwatch.config.durations import format_duration
@@ -18,7 +18,7 @@ from driftwatch.policy.course import Then
 from driftwatch.policy.digests import differing, is_done, is_unknown, pointer, says
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from driftwatch.config.repair import RepairSettings
@@ -138,7 +138,8 @@ class Facts:
     pointers that an ignore rule hides there (see `ignored_in`). `applied` are the stacks that were applied
     automatically in this opening of the window, `failures` counts the failed applies in the fleet within
     `breaker_within`. `failed_before` are the fingerprints of what an apply was to repair, and failed at.
-    `opens_next` is when the next window opens, where one does within a month.
+    `opens_next` is when the next window opens, where one does within a month. `repaired_by` are the earlier
+    proposals that were applied to an address, as evidence.
     """
 
     stack: StackId
@@ -155,6 +156,7 @@ class Facts:
     failures: int | None
     failed_before: Collection[str] | None
     opens_next: datetime | None = None
+    repaired_by: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +304,9 @@ def returns(facts: Facts, settings: RepairSettings) -> Violation | None:
     times = f"{often} times" if often >= most else "again and again"
     addresses = named(each.address for each in restless)
     sentence = f"Something fights back: {addresses} came back {times} within {within}."
+    numbers = sorted({number for each in restless for number in facts.repaired_by.get(each.address, ())})
+    if numbers:
+        sentence += f" It was repaired by {named(f'proposal {number}' for number in numbers)}."
     return Violation(guard="returns", reason="fights_back", sentence=sentence)
 
 

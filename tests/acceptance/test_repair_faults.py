@@ -282,7 +282,7 @@ def test_what_comes_back_again_and_again_is_named_and_left(house: House, store: 
     foe.start()
     try:
         held = wait_for_hold(house, store, "fights_back", patience=200)
-        wait_for_words(house, "Something fights back")
+        wait_for_words(house, "Something fights back", "It was repaired by proposal ")
         begun = len(applied(store))
         assert begun == 2
         time.sleep(12)

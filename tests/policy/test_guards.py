@@ -307,6 +307,9 @@ def test_what_fights_back_is_named_and_left() -> None:
         assert held(replace(FACTS, findings=(replace(REPAIRED, returns=number),))) == {}
     violation = held(replace(FACTS, findings=(replace(REPAIRED, returns=3),)))["fights_back"]
     assert violation.sentence == f"Something fights back: {ADDRESS} came back 3 times within 1d."
+    earlier = {ADDRESS: [9, 7], "other.x": [8]}
+    facts = replace(FACTS, findings=(replace(REPAIRED, returns=3),), repaired_by=earlier)
+    assert held(facts)["fights_back"].sentence.endswith("It was repaired by proposal 7 and proposal 9.")
     restless = replace(REPAIRED, restless=True)
     assert "again and again" in held(replace(FACTS, findings=(restless,)))["fights_back"].sentence
 

@@ -441,6 +441,35 @@ def test_a_remote_lock_that_a_killed_apply_left_is_told_as_its_own(
     assert held[0]["ID"] in raised.value.message
 
 
+def test_a_lock_that_was_lost_meanwhile_is_told_and_what_was_done_is_in_the_state(
+    real: Bench, httpserver: HTTPServer, name: str
+) -> None:
+    """Somebody broke it: terraform says so at its end, which then is no good one."""
+    saved: list[bytes] = []
+
+    def save(request: Request) -> Response:
+        saved.append(request.get_data())
+        return Response(status=200)
+
+    httpserver.expect_request("/state", method="GET").respond_with_data(status=404)
+    httpserver.expect_request("/state", method="POST").respond_with_handler(save)
+    httpserver.expect_request("/lock", method="LOCK").respond_with_data()
+    url = httpserver.url_for("/lock")
+    real.write("main.tf", http_backend(httpserver, lock_address=url, unlock_address=url) + data("a"))
+    applier = real.applier()
+    # The plan gives its lock back; that of the apply is gone by then.
+    httpserver.expect_oneshot_request("/lock", method="UNLOCK").respond_with_data()
+    httpserver.expect_request("/lock", method="UNLOCK").respond_with_data("gone", status=409)
+    applier.start(applier.prepare(real.request(), name, real.stop))
+    look = applier.wait(name, real.stop)
+    outcome = applier.outcome(name)
+    assert look.exit_code == 1
+    assert outcome.error is not None
+    assert "lock" in f"{outcome.error.message} {outcome.error.detail}".lower()
+    assert outcome.errored_state is None
+    assert "terraform_data" in saved[-1].decode()
+
+
 @pytest.mark.row(15)
 def test_a_state_that_its_backend_does_not_take_is_kept(
     real: Bench, httpserver: HTTPServer, name: str
