@@ -123,7 +123,7 @@ def unlocked(house: House) -> None:
 @pytest.mark.parametrize(
     "moves",
     [
-        pytest.param(the_provider_moves, marks=pytest.mark.row(18)),
+        pytest.param(the_provider_moves, marks=[pytest.mark.row(18), pytest.mark.slow]),
         pytest.param(the_cloud_moves, marks=pytest.mark.row(19)),
         pytest.param(the_state_moves, marks=[pytest.mark.row(18), pytest.mark.slow]),
         pytest.param(the_commit_moves, marks=[pytest.mark.row(18), pytest.mark.slow]),

@@ -20,18 +20,18 @@ from driftwatch.cli.clock import now
 from driftwatch.cli.compose import application
 from driftwatch.config.loading import load
 from driftwatch.config.repair import RepairSettings
-from driftwatch.model import ProposalState, StackId
+from driftwatch.model import ProposalKind, ProposalState, StackId
 from driftwatch.pipeline.admissions import Clerk
 from driftwatch.pipeline.propose import Proposer
 from driftwatch.pipeline.subjects import subject_of
 from driftwatch.policy.rights import People
 from driftwatch.policy.windows import Windows
-from driftwatch.store import Store
+from driftwatch.store import Page, Store
 from tests.acceptance.aws.watched import Watched
 from tests.acceptance.conftest import SlackServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from driftwatch.cli.compose import Application
@@ -216,6 +216,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a failing fleet": (BASE, {"failures": 3}, "breaker_open"),
     "a full budget": (guarded(stacks_per_window=1), {"applied": True}, "budget_spent"),
     "what fights back": (BASE, {"returns": 3}, "fights_back"),
+    "what failed before": (BASE, {"failed": True}, "failed_before"),
+    "what is not to be applied by itself": (BASE, {"asked_for": False}, "not_asked_for"),
+    "what only a person asks for": (BASE, {"kind": ProposalKind.ROLLBACK}, "never_automatic"),
     "what a rule hides": (BASE, {"ignoring": True}, "touches_ignored"),
     "what a rule hides, if one wants it": (guarded(touch_ignored=True), {"ignoring": True}, "admitted"),
     "a condition of one's own": (
@@ -267,10 +270,24 @@ class Asked:
         self._rehearsal = self._proposer.rehearse(self._subject, threading.Event())
 
     def __call__(
-        self, repair: dict[str, Any], *, fewer: bool = False, ignoring: bool = False, **facts: Any
+        self,
+        repair: dict[str, Any],
+        *,
+        fewer: bool = False,
+        ignoring: bool = False,
+        asked_for: bool = True,
+        failed: bool = False,
+        kind: ProposalKind = ProposalKind.REVERT,
+        **facts: Any,
     ) -> Admission:
-        draft = self.proposal.draft
-        asked = replace(self.proposal, draft=replace(draft, findings=draft.findings[:1])) if fewer else None
+        draft = replace(self.proposal.draft, kind=kind)
+        if fewer:
+            draft = replace(draft, findings=draft.findings[:1])
+        asked = (
+            replace(self.proposal, draft=draft) if fewer or kind is ProposalKind.ROLLBACK else self.proposal
+        )
+        if failed:
+            facts["earlier"] = [replace(self.proposal, id=0, state=ProposalState.FAILED)]
         clerk = Clerk(
             book=cast("Any", Pretended(self._app.store, **facts)),
             workshop=self._app.workshop,
@@ -278,11 +295,11 @@ class Asked:
             people=People.compile({}),
             settings=RepairSettings.model_validate(repair),
             ignoring=frozenset(each.id for each in self._settings.rules.ignore) if ignoring else frozenset(),
-            course=self._proposer.course,
+            course=self._proposer.course if asked_for else lambda *_: None,
             allowed_age=lambda _stack: timedelta(hours=1),
             clock=now,
         )
-        return clerk.before_apply(asked or self.proposal, self._subject, self._rehearsal)
+        return clerk.before_apply(asked, self._subject, self._rehearsal)
 
 
 @contextmanager
@@ -333,8 +350,16 @@ def test_each_guard_holds_a_real_plan_for_its_reason(lab: Lab, aws_mirror: Path,
 class Pretended:
     """The store, with another past."""
 
-    def __init__(self, store: Store, *, failures: int = 0, applied: bool = False, returns: int = 0) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: Store,
+        *,
+        failures: int = 0,
+        applied: bool = False,
+        returns: int = 0,
+        earlier: Sequence[Proposal] = (),
+    ) -> None:
+        self._store, self._earlier = store, earlier
         self._failures, self._applied, self._returns = failures, applied, returns
 
     def __getattr__(self, name: str) -> Any:
@@ -342,6 +367,9 @@ class Pretended:
 
     def recent_applies(self, since: datetime) -> dict[ProposalState, int]:
         return {ProposalState.FAILED: self._failures} if self._failures else self._store.recent_applies(since)
+
+    def applies(self, **terms: Any) -> Page[Proposal]:
+        return Page(items=list(self._earlier), next=None) if self._earlier else self._store.applies(**terms)
 
     def applied_stacks(self, since: datetime) -> set[StackId]:
         other = StackId(repository="lab", path="other")
