@@ -439,8 +439,8 @@ class WebSettings(Section):
     listen: Annotated[str, AfterValidator(values.listen_address)] = Field(
         default="127.0.0.1:8080",
         description="HOST:PORT of health, readiness, metrics, the API and Slack's hook. Default "
-        "127.0.0.1:8080: nothing of driftwatch is open to a network unless somebody says so; then put a proxy "
-        "that speaks TLS before it.",
+        "127.0.0.1:8080: nothing of driftwatch is open to a network unless somebody says so; then put a "
+        "proxy that speaks TLS before it.",
     )
 
 
