@@ -54,13 +54,14 @@ class Order:
 
     def first(self, proposal: Proposal) -> Held | None:
         """Why something else comes before it; None where nothing does."""
-        known = self.depends_on()
-        stack = proposal.draft.stack
-        upstream = _above(stack, known)
-        canaries = set() if self.is_canary(stack) else self._canaries(stack, known) - upstream
-        if not upstream and not canaries:
+        stack, declared = proposal.draft.stack, self.depends_on()
+        if not declared.get(stack) and not self.canary:
             return None
         others = self.book.proposals(states=UNDER_WAY, limit=MOST).items
+        # One that was taken out of the code depends on nothing, and what is applied to it still comes first.
+        known = {**{other.draft.stack: () for other in others}, **declared}
+        upstream = _above(stack, known)
+        canaries = set() if self.is_canary(stack) else self._canaries(stack, known) - upstream
         for other in sorted(filter(_is_wanted, others), key=lambda each: each.id):
             if other.draft.stack in upstream and not _is_below(other, proposal, known):
                 why = f"{stack} depends on that stack."
@@ -72,8 +73,9 @@ class Order:
                 return _held("canary_first", f"Proposal {other.id} of {other.draft.stack} comes first: {why}")
         if not is_automatic(proposal):
             return None
-        return self._unsound(proposal, upstream, "upstream", "depends on it") or self._unsound(
-            proposal, canaries, "canary", "follows it as its canary"
+        there = declared.keys()
+        return self._unsound(proposal, upstream & there, "upstream", "depends on it") or self._unsound(
+            proposal, canaries & there, "canary", "follows it as its canary"
         )
 
     def is_canary(self, stack: StackId) -> bool:

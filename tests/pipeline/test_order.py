@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +25,8 @@ from driftwatch.store import Page
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from driftwatch.policy.admission import Held
 
 State = ProposalState
 NOW = datetime.fromisoformat("2026-11-23T08:00:00+00:00")
@@ -91,18 +93,28 @@ def proposal(
     return Proposal(id=number, state=state, draft=draft, decisions=(yes,) if approved else ())
 
 
-def reason(
+def held(
     mine: Proposal, *others: Proposal, canary: tuple[str, ...] = (), known: Any = CHAIN, **book: Any
-) -> str | None:
+) -> Held | None:
     order = Order(
         book=cast("Any", FakeBook(made=[mine, *others], **book)),
         depends_on=lambda: known,
         canary=canary,
         clock=lambda: NOW,
     )
-    held = order.first(mine)
-    assert held is None or held.sentence.endswith(".")
-    return held.reason if held else None
+    answer = order.first(mine)
+    assert answer is None or answer.sentence.endswith(".")
+    return answer
+
+
+def reason(mine: Proposal, *others: Proposal, **more: Any) -> str | None:
+    answer = held(mine, *others, **more)
+    return answer.reason if answer else None
+
+
+def sentence(mine: Proposal, *others: Proposal, **more: Any) -> str | None:
+    answer = held(mine, *others, **more)
+    return answer.sentence if answer else None
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -158,6 +170,35 @@ def test_of_two_that_depend_on_each_other_the_older_goes_first() -> None:
     first, second = proposal(NET, 1), proposal(APP, 2)
     assert reason(first, second, known=known) is None
     assert reason(second, first, known=known) == "upstream_first"
+    decided = [replace(each, state=State.APPROVED) for each in (first, second)]
+    assert sentence(*decided, known=known) is None
+    assert sentence(*reversed(decided), known=known) == (
+        "Proposal 1 of p/net comes first: p/app depends on that stack."
+    )
+
+
+def test_it_says_what_comes_first_and_why_whatever_that_waits_for_itself() -> None:
+    mine = proposal(APP, 1, State.APPROVED)
+    for state in (State.WAITING, State.APPLYING, State.APPLIED):
+        assert sentence(mine, proposal(NET, 7, state)) == (
+            "Proposal 7 of p/net comes first: p/app depends on that stack."
+        )
+    assert sentence(mine, proposal(NET, 7, State.VERIFIED)) is None
+
+
+def test_a_stack_is_no_reason_to_wait_for_itself() -> None:
+    mine = proposal(APP, 1, State.APPROVED)
+    known = {APP: ("p/net", "p/app"), NET: (), DNS: ()}
+    assert reason(mine, proposal(DNS, 7, State.APPLYING), known=known) is None
+    assert reason(mine, proposal(APP, 7, State.APPLYING), known=known) is None
+
+
+def test_a_stack_that_is_gone_depends_on_nothing_and_comes_first_all_the_same() -> None:
+    """Whatever is applied to it is what the other one builds on."""
+    known = {APP: ("p/net",)}
+    one, other = (proposal(each, number, State.APPROVED) for number, each in enumerate((APP, NET), 1))
+    assert reason(one, other, known=known) == "upstream_first"
+    assert reason(other, one, known=known) is None
 
 
 STACKS = [stack(letter) for letter in "abcde"]
