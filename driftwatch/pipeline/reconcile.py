@@ -532,14 +532,7 @@ class Reconciler:
             checkout = lease.enter_context(checkouts.checkout(subject.commit))
             request = apply_request(subject, checkout, workshop.work)
             with applier.prepare(request, apply_id, self._stop) as prepared:
-                begun = False
-                try:
-                    begun = not self._stop.is_set() and self._begin(proposal, subject, prepared)
-                finally:
-                    if not begun:  # also where it cannot be read: what was planned is full of secrets
-                        prepared.release()
-                        applier.discard(apply_id)
-                if not begun:
+                if not self._begin(proposal, subject, prepared):
                     return
                 try:
                     started = applier.start(prepared)
@@ -555,17 +548,30 @@ class Reconciler:
 
         One after the other: of two that are admitted at once, neither would count in the other's budget.
         """
-        rehearsal = self._tools.proposer.read(prepared.planned, subject)
-        if self._subject(proposal).commit != subject.commit:
-            self._supersede(proposal, _MOVED)
-            return False
-        left = self._left_over(subject.stack, prepared)
-        with self._beginning:
-            admission = self._tools.clerk.before_apply(proposal, subject, rehearsal, in_review=left)
-            if isinstance(admission, Held):
-                self._held(proposal, admission, REST)
+        with ExitStack() as undo:
+            undo.callback(self._drop, prepared)  # also where it cannot be read: it is full of secrets
+            if self._stop.is_set():
                 return False
-            return self._write_down(proposal, prepared, admission.sentence)
+            rehearsal = self._tools.proposer.read(prepared.planned, subject)
+            if self._subject(proposal).commit != subject.commit:
+                self._supersede(proposal, _MOVED)
+                return False
+            left = self._left_over(subject.stack, prepared)
+            with self._beginning:
+                admission = self._tools.clerk.before_apply(proposal, subject, rehearsal, in_review=left)
+                if isinstance(admission, Held):
+                    self._held(proposal, admission, REST)
+                    return False
+                kept = undo.pop_all()  # from here on a row may name it, whatever else goes wrong
+                begun = self._write_down(proposal, prepared, admission.sentence)
+        if not begun:
+            kept.close()
+        return begun
+
+    def _drop(self, prepared: Prepared) -> None:
+        """Removes what was prepared and is not applied."""
+        prepared.release()
+        self._tools.applier.discard(prepared.id)
 
     def _left_over(self, stack: StackId, prepared: Prepared) -> str | None:
         """What an earlier apply of the stack has left that is not where it belongs: its state."""

@@ -710,6 +710,23 @@ def test_nothing_is_left_of_a_plan_that_cannot_be_read(site: Site, monkeypatch: 
     assert "release" in site.applier.said
 
 
+def test_what_a_row_names_is_kept_though_the_store_goes_away_right_after(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it is known not to have begun: without it, nobody would know how far it came."""
+    number = site.propose()
+    with monkeypatch.context() as away:
+        away.setattr(site.store, "note", _raising(StoreUnavailableError("gone")))
+        site.round()
+    assert site.state(number) is State.APPLYING
+    assert "start" not in site.applier.said
+    site.now += REST
+    site.round(2)
+    assert site.state(number) is State.FAILED
+    assert "it was never started, and nothing was applied" in (site.proposal(number).outcome or "")
+    assert site.store.suspensions(site.now) == []
+
+
 # ---- what an apply says --------------------------------------------------------------------------------
 
 
