@@ -18,24 +18,28 @@ from driftwatch.cli.terminal import minute
 from driftwatch.cli.windows import ruling_document
 from driftwatch.config.rule_files import shipped
 from driftwatch.documents.drift import timestamp
-from driftwatch.documents.repair import suspension_document
+from driftwatch.documents.repair import suspension_document, waits_for
 from driftwatch.drift.health import configured_age
 from driftwatch.errors import Exit
 from driftwatch.model import Health
 from driftwatch.pipeline.admissions import Clerk, hiding, is_automatic
+from driftwatch.policy.admission import Held
 from driftwatch.policy.course import Course, Then
 from driftwatch.policy.rights import People
 from driftwatch.policy.windows import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
     from driftwatch.config.settings import Settings
     from driftwatch.model import Proposal, StackId, StackStatus
-    from driftwatch.policy.admission import Held
     from driftwatch.store import Store
+
+
+DAEMONS_OWN = ("upstream_", "canary_", "in_review")
+"""How reasons begin that follow from what only the daemon has: the code of all stacks, and its applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,7 @@ def explain(config: Path, stack: str, *, at: datetime | None, form: Listing) -> 
         proposal = max(open_ones, key=lambda each: each.id, default=None)
         subject = _Stack(stack=status.id, options=_Labels(labels=status.labels))
         clerk = _clerk(store, settings, present, when)
-        held = clerk.explain(proposal, subject) if proposal else ()
+        held = (*clerk.explain(proposal, subject), *_as_last_said(proposal)) if proposal else ()
         suspension = store.suspension_of(status.id, when)
     ruling = clerk.windows.rule(str(status.id), status.labels, when)
     holds = bool(held) or proposal is None
@@ -115,6 +119,13 @@ def _clerk(store: Store, settings: Settings, present: datetime, when: datetime) 
         allowed_age=partial(configured_age, settings=settings),
         clock=lambda: when,
     )
+
+
+def _as_last_said(proposal: Proposal) -> Iterator[Held]:
+    """What only the daemon knows of: what comes first, and a state that is not where it belongs."""
+    held = waits_for(proposal)
+    if held is not None and held.reason.startswith(DAEMONS_OWN):
+        yield Held(reason=held.reason, sentence=held.sentence, until=held.until)
 
 
 def _course(proposal: Proposal, _subject: object) -> Course:

@@ -14,6 +14,7 @@ from driftwatch.errors import Exit
 from driftwatch.model import (
     CheckResult,
     Decision,
+    Hold,
     Inputs,
     Method,
     PlannedChange,
@@ -146,6 +147,19 @@ def test_at_another_time_the_windows_and_what_has_an_end_are_others(desk: Desk) 
     assert "suspended" in desk.reasons()
     assert desk.reasons("--at", "2090-01-01T23:00Z") == []
     assert desk.reasons("--at", "2090-01-01T21:59Z") == ["outside_window"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"), [("upstream_first", True), ("in_review", True), ("too_young", False)]
+)
+def test_what_only_the_daemon_knows_is_as_it_last_said(desk: Desk, reason: str, shown: bool) -> None:
+    """All else is asked anew, and may be otherwise by now."""
+    desk.configure(AUTOMATIC + ALWAYS)
+    desk.propose()
+    with closing(Store.open(state_dir=desk.estate.state, database=None)) as store:
+        assert store.hold(1, Hold(reason=reason, sentence="Proposal 7 comes first."), now())
+    assert desk.reasons() == ([reason] if shown else [])
+    assert ("Proposal 7 comes first." in desk.explain().out) is shown
 
 
 def test_what_people_are_to_decide_waits_for_them(desk: Desk) -> None:
