@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from datetime import date
-from fnmatch import translate
+from fnmatch import fnmatchcase, translate
 from functools import lru_cache
 from re import _parser  # type: ignore[attr-defined]  # there is no public way to look into an expression
 from typing import TYPE_CHECKING, Any
@@ -101,6 +101,11 @@ def day(text: object) -> date:
 def is_wild(text: str) -> bool:
     """True for a pattern that names everything."""
     return bool(_WILD.fullmatch(text))
+
+
+def is_among(stack: str, globs: Iterable[str]) -> bool:
+    """Whether one of these is the stack's id, which may hold brackets as its path does, or a glob for it."""
+    return any(stack == glob or fnmatchcase(stack, glob) for glob in globs)
 
 
 def matches_text(glob: str, text: str) -> bool:

@@ -23,12 +23,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from fnmatch import fnmatchcase
 from itertools import count, islice
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from driftwatch.config.notify import EVERY_DAY
+from driftwatch.config.patterns import is_among
 from driftwatch.config.zones import first_instant
 from driftwatch.model import Cause, Severity, TransitionKind
 
@@ -150,7 +150,7 @@ class _Route:
         """Whether it names the stack, whatever is said of it."""
         stack = announcement.stack
         return (
-            any(stack == glob or fnmatchcase(stack, glob) for glob in self.stacks)
+            is_among(stack, self.stacks)
             and all(announcement.labels.get(name) == value for name, value in self.labels.items())
             and (not self.owners or not self.owners.isdisjoint(announcement.owners))
         )

@@ -5,10 +5,9 @@ The same for rules of all sorts. A selector that a rule does not have selects ev
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from driftwatch.config.patterns import matches_pointer, matches_text
+from driftwatch.config.patterns import is_among, matches_pointer, matches_text
 from driftwatch.drift.rules_conditions import holds
 
 if TYPE_CHECKING:
@@ -58,9 +57,7 @@ def is_in_force(rule: Rule, today: date | None) -> bool:
 
 def selects(rule: Rule, finding: Finding, stack: str) -> bool:
     """Whether a rule, found by type, is about this resource of this stack."""
-    return _any(rule.address, finding.address) and (
-        not rule.stacks or any(stack == glob or fnmatchcase(stack, glob) for glob in rule.stacks)
-    )
+    return _any(rule.address, finding.address) and (not rule.stacks or is_among(stack, rule.stacks))
 
 
 def names(rule: Rule, attribute: AttributeChange, finding: Finding) -> bool:

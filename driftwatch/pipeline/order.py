@@ -11,9 +11,9 @@ each other, the older proposal does not wait.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
+from driftwatch.config.patterns import is_among
 from driftwatch.model import ProposalKind, ProposalState
 from driftwatch.pipeline.admissions import is_automatic
 from driftwatch.policy.admission import Held
@@ -80,7 +80,7 @@ class Order:
 
     def is_canary(self, stack: StackId) -> bool:
         """Whether a stack is repaired before the others."""
-        return _is_among(stack, self.canary)
+        return is_among(str(stack), self.canary)
 
     def _canaries(self, stack: StackId, known: Iterable[StackId]) -> set[StackId]:
         mine = (each for each in known if each.repository == stack.repository)
@@ -112,7 +112,7 @@ def _above(stack: StackId, known: Mapping[StackId, Sequence[str]]) -> set[StackI
     wanted = [stack]
     while wanted:
         globs = known.get(wanted.pop(), ())
-        more = {each for each in known if each != stack and _is_among(each, globs)} - found
+        more = {each for each in known if each != stack and is_among(str(each), globs)} - found
         found |= more
         wanted += more
     return found
@@ -126,11 +126,6 @@ def _is_below(other: Proposal, proposal: Proposal, known: Mapping[StackId, Seque
 def _is_wanted(proposal: Proposal) -> bool:
     """Whether somebody, or something, has said that it is to be applied."""
     return proposal.state is not ProposalState.PROPOSED or proposal.draft.automatic
-
-
-def _is_among(stack: StackId, globs: Iterable[str]) -> bool:
-    name = str(stack)
-    return any(name == glob or fnmatchcase(name, glob) for glob in globs)
 
 
 def _held(reason: str, sentence: str) -> Held:

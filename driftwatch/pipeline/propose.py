@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from glob import escape
 from typing import TYPE_CHECKING, Protocol
 
 from driftwatch import log
+from driftwatch.config.patterns import is_among
 from driftwatch.errors import DriftwatchError, NotMergedError
 from driftwatch.model import (
     DRIFTWATCH,
@@ -263,7 +263,7 @@ class Proposer:
         below = sorted(
             str(each.stack)
             for each in self.workshop.inventory.subjects()
-            if each.stack != subject.stack and _depends(each.options.depends_on, subject.stack)
+            if each.stack != subject.stack and is_among(str(subject.stack), each.options.depends_on)
         )
         if not below:
             return said
@@ -350,10 +350,6 @@ def _is_news(suggestion: Suggestion, subject: Subject, latest: Proposal | None) 
     if latest.state is ProposalState.REJECTED:
         return not same  # at whatever commit: what the findings say of the code is in their fingerprints
     return not (same and latest.state.is_open and latest.draft.commit == subject.commit)
-
-
-def _depends(globs: Sequence[str], stack: StackId) -> bool:
-    return any(str(stack) == glob or fnmatchcase(str(stack), glob) for glob in globs)
 
 
 def _risks(rehearsal: Rehearsal) -> Iterator[str]:

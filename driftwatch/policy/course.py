@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from driftwatch.config.patterns import is_among
 from driftwatch.model import Cause, FindingKind, ProposalKind, Severity
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _apart(course: Course) -> Course:
 
 def _fits(rule: CourseSettings, finding: Finding, stack: str, labels: Mapping[str, str]) -> bool:
     return (
-        any(stack == glob or fnmatchcase(stack, glob) for glob in rule.stacks)
+        is_among(stack, rule.stacks)
         and all(labels.get(key) == value for key, value in rule.labels.items())
         and (not rule.causes or set(finding.causes) - {Cause.NOISE} <= set(rule.causes))
         and (not rule.kinds or finding.kind in rule.kinds)

@@ -7,13 +7,13 @@ name, which anybody may take. A token speaks for one of them, and may have less 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from driftwatch.config.patterns import is_among
 from driftwatch.model import Right
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from driftwatch.config.settings import PersonSettings
     from driftwatch.model import Token
@@ -36,7 +36,7 @@ class Person:
         """Whether they have a right for a stack, given by its id."""
         if right not in self.rights and Right.ADMIN not in self.rights:
             return False
-        return _is_among(stack, self.stacks) and _is_among(stack, self.within)
+        return is_among(stack, self.stacks) and is_among(stack, self.within)
 
     def by(self, token: Token) -> Person:
         """What is left of them where a token speaks for them."""
@@ -78,7 +78,3 @@ class People:
         """Whom a token speaks for, with what it has of their rights; None where they are known no more."""
         person = self.by_name.get(token.user)
         return person.by(token) if person else None
-
-
-def _is_among(stack: str, globs: Sequence[str]) -> bool:
-    return any(stack == glob or fnmatchcase(stack, glob) for glob in globs)

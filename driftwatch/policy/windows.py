@@ -22,7 +22,6 @@ from bisect import bisect_left, bisect_right
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from heapq import merge
 from itertools import chain, islice, takewhile
@@ -33,6 +32,7 @@ from croniter import croniter
 
 from driftwatch.config import zones
 from driftwatch.config.durations import LONGEST, format_duration
+from driftwatch.config.patterns import is_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -359,7 +359,7 @@ class _Window:
         return self.meaning.manual
 
     def is_for(self, stack: str, labels: Mapping[str, str]) -> bool:
-        return any(stack == glob or fnmatchcase(stack, glob) for glob in self.meaning.stacks) and all(
+        return is_among(stack, self.meaning.stacks) and all(
             labels.get(name) == value for name, value in self.meaning.labels
         )
 
