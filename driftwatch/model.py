@@ -743,6 +743,11 @@ class ProposalState(StrEnum):
             ProposalState.APPLIED,
         )
 
+    @property
+    def ended_badly(self) -> bool:
+        """True after what may have been done by half: it is not done again without a person."""
+        return self in (ProposalState.FAILED, ProposalState.INTERRUPTED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedChange:
@@ -781,6 +786,12 @@ class PlanSummary:
     @property
     def total(self) -> int:
         return self.adds + self.updates + self.destroys + self.replaces
+
+    @property
+    def of_state(self) -> list[str]:
+        """`2 to import` and `1 to move`: what happens in the state alone, of the changes that are named."""
+        found = {word: sum(each.actions == (word,) for each in self.changes) for word in ("import", "move")}
+        return [f"{number} to {word}" for word, number in found.items() if number]
 
 
 SUMMARY_CHANGES = 100

@@ -63,11 +63,7 @@ def counts(summary: PlanSummary) -> str:
     gentle = [f"{summary.adds} to add"] if summary.adds else []
     if summary.updates:
         gentle.append(f"{summary.updates} to change")
-    gentle += [
-        f"{number} to {word}"
-        for word in ("import", "move")
-        if (number := sum(each.actions == (word,) for each in summary.changes))
-    ]
+    gentle += summary.of_state
     if summary.outputs:
         gentle.append(counted(len(summary.outputs), "output"))
     lost = [f"destroys {summary.destroys}"] if summary.destroys else []

@@ -58,8 +58,6 @@ OVERRIDE = "+override"
 MASS_DELETION = "+mass_deletion"
 """Behind the way by which somebody decided: they meant it in spite of a window, or of a mass deletion."""
 
-_ENDED_BADLY = (ProposalState.FAILED, ProposalState.INTERRUPTED)
-
 
 class Options(Protocol):
     """What is configured of a stack, as far as admission asks."""
@@ -345,7 +343,7 @@ class Clerk:
         for each in self.book.applies(stack=escape(str(draft.stack)), limit=EARLIER_APPLIES).items:
             if each.state is ProposalState.VERIFIED:
                 repaired.update(each.draft.findings)
-            elif each.state in _ENDED_BADLY:
+            elif each.state.ended_badly:
                 failed.update(set(each.draft.findings) - repaired)
         return frozenset(failed)
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from driftwatch.store import Page
 
 UNDER_WAY = tuple(state for state in ProposalState if state.is_open)
-ENDED_BADLY = (ProposalState.FAILED, ProposalState.INTERRUPTED)
 
 MOST = 10_000
+"""Proposals that are looked at at once: those that wait must not hide the ones behind them."""
 
 
 class Book(Protocol):
@@ -93,7 +93,7 @@ class Order:
             status = self.book.status_of(stack, self.clock())
             latest = max(self.book.latest_proposals(stack), key=lambda each: each.id, default=None)
             is_well = status is not None and not status.open_findings and not status.suspended
-            if latest is not None and latest.state in ENDED_BADLY and not is_well:
+            if latest is not None and latest.state.ended_badly and not is_well:
                 sentence = f"Proposal {latest.id} of {stack} is {latest.state}, and {draft.stack} {follows}."
                 return _held(f"{word}_failed", sentence)
             if draft.kind is not ProposalKind.DEPLOY or stack.repository != draft.stack.repository:

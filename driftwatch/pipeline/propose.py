@@ -56,11 +56,6 @@ STEADY = timedelta(hours=1)
 EARLIER = 50
 """How many earlier proposals of a stack are looked at for a "no", or a bad end."""
 
-_ON_THEIR_OWN = (ProposalState.FAILED, ProposalState.INTERRUPTED)
-"""After which nothing is applied again without a person: what failed once would fail again, or worse."""
-
-_NO_FROM_SOMEBODY = (*_ON_THEIR_OWN, ProposalState.REJECTED)
-
 logger = log.get("propose")
 
 
@@ -238,7 +233,7 @@ class Proposer:
         Of a plan that comes to something else each time, nobody would ever hear the end.
         """
         void = before.state is ProposalState.SUPERSEDED and before.superseded_by is None
-        return before.state in _ON_THEIR_OWN or (
+        return before.state.ended_badly or (
             void and before.draft.automatic and self.clock() - before.draft.created_at < STEADY
         )
 
@@ -247,13 +242,14 @@ class Proposer:
 
         At whatever commit, and whatever was proposed after it: a "no" is not undone by somebody's next push.
         """
-        open_still = {each.fingerprint for each in suggestion.findings}
+        repaired: set[str] = set()
+        refused: set[str] = set()
         for each in self.book.proposals(stack=escape(str(stack)), limit=EARLIER).items:
             if each.state is ProposalState.VERIFIED:
-                open_still -= set(each.draft.findings)
-            elif each.state in _NO_FROM_SOMEBODY and open_still & set(each.draft.findings):
-                return True
-        return False
+                repaired |= set(each.draft.findings)
+            elif each.state.ended_badly or each.state is ProposalState.REJECTED:
+                refused |= set(each.draft.findings) - repaired
+        return any(each.fingerprint in refused for each in suggestion.findings)
 
     def _radius(self, subject: Subject, rehearsal: Rehearsal) -> str:
         """How far it reaches: how much of the stack it touches, and who depends on that."""
@@ -272,11 +268,7 @@ class Proposer:
 
     def _is_unseen(self, proposal: Proposal) -> bool:
         """Whether no check has seen yet what its apply left: till then the findings are those before it."""
-        return (
-            proposal.run is not None
-            and proposal.state in _ON_THEIR_OWN
-            and self.book.proved(proposal) is None
-        )
+        return proposal.run is not None and proposal.state.ended_badly and self.book.proved(proposal) is None
 
     def _open_one(self, stack: StackId, kind: ProposalKind) -> int | None:
         """The proposal whose place a new one takes, if there is one."""
@@ -330,11 +322,7 @@ def counted(summary: PlanSummary) -> str:
         )
         if number
     ]
-    parts += [
-        f"{number} to {word}"
-        for word in ("import", "move")
-        if (number := sum(each.actions == (word,) for each in summary.changes))
-    ]
+    parts += summary.of_state
     if summary.outputs:
         parts.append(f"{len(summary.outputs)} outputs")
     return ", ".join(parts) or "nothing to do"

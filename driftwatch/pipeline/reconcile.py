@@ -45,7 +45,7 @@ from driftwatch.model import (
     Trigger,
     Verdict,
 )
-from driftwatch.pipeline.order import Order
+from driftwatch.pipeline.order import MOST, Order
 from driftwatch.pipeline.propose import announced, counted
 from driftwatch.pipeline.revert import revert_in_git
 from driftwatch.pipeline.subjects import apply_request, subject_of
@@ -77,9 +77,6 @@ AT_ONCE = 4
 
 AGAIN = timedelta(seconds=10)
 """How soon something that waits is looked at again, where nothing says when that may end."""
-
-MOST = 10_000
-"""Proposals that are looked at in one round: those that wait must not hide the ones behind them."""
 
 REST = timedelta(minutes=5)
 """After something failed on the way, how long its stack is left alone."""

@@ -53,6 +53,7 @@ from driftwatch.terraform.applies import (
     Unsaved,
     known,
 )
+from driftwatch.terraform.applies import discard as remove
 from driftwatch.terraform.command import Finished
 from driftwatch.terraform.embedded import is_shim
 from driftwatch.terraform.failures import Diagnostic, failure, from_json
@@ -301,17 +302,12 @@ class Applier:
 
         Raises ApplyRunningError, and without `state_too` StateNotSavedError where that would lose a state.
         """
-        outcome = self.outcome(apply_id)
-        if (outcome.errored_state or outcome.state_in_log) and not state_too:
+        if not state_too and self.unsaved(apply_id):
             raise StateNotSavedError(
                 f"the state of the apply {apply_id} is only in its directory",
                 advice="Push it with `state push`, then discard it.",
             )
-        if outcome.errored_state:
-            outcome.errored_state.unlink()
-        kept = Kept(self._applies, apply_id)
-        if kept.directory.exists():
-            kept.remove()
+        remove(self._applies, apply_id)
 
     def known(self) -> list[str]:
         """The ids of all applies that anything is kept of, prepared, running, and ended ones."""
