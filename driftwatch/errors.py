@@ -11,6 +11,8 @@ DriftwatchError
 │   ├── BranchMissingError
 │   ├── UnsafeRepositoryError     a ref, a path, a link or a file that is refused
 │   ├── NotMergedError            a commit that is not on the branch
+│   ├── SignatureMissingError     a head that nobody who may has signed
+│   ├── PullRequestMovedError · MergeConflictError
 │   ├── SubmoduleMissingError
 │   ├── RepositoryTooLargeError
 │   ├── RepositoryBusyError · RepositoryInterruptedError · MirrorDamagedError   retry
@@ -189,6 +191,26 @@ class NotMergedError(RepositoryError):
 
     code = "not_merged"
     default_advice = "Name a commit of the branch, or merge it first."
+
+
+class PullRequestMovedError(RepositoryError):
+    """A pull request whose head is another by now: it is looked at again, as it is."""
+
+    code = "pull_request_moved"
+    remedy = Remedy.RETRY
+
+
+class MergeConflictError(RepositoryError):
+    """A pull request that does not merge with its branch."""
+
+    code = "merge_conflict"
+    default_advice = "Bring the branch up to date, and resolve the conflicts there."
+
+
+class SignatureMissingError(RepositoryError):
+    """A head without a valid signature of an allowed key: the last good commit stays in use."""
+
+    code = "signature_missing"
 
 
 class MirrorDamagedError(RepositoryError):

@@ -947,3 +947,64 @@ class Granted:
     proposal: int | None
     error: str | None
     note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """What somebody says has happened to a repository: worth a look, and no more than that.
+
+    `repository` is the name in the configuration. Without a pull request its branch may have moved.
+    """
+
+    repository: str
+    pull_request: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequest:
+    """A pull request, or merge request, as its forge tells of it now.
+
+    `head` is the commit that is proposed, `base` the branch that it is to go to. `author` is the forge's
+    login of whoever opened it. `from_fork` is true where its branch is another repository's, and where that
+    is gone or not known.
+    """
+
+    number: int
+    title: str
+    author: str
+    head: str
+    base: str
+    from_fork: bool
+    is_open: bool
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """A comment on a pull request. `author` is the forge's login; `own` is true where it is driftwatch's."""
+
+    id: int
+    author: str
+    body: str
+    own: bool
+
+
+class CommitState(StrEnum):
+    """What a commit status says; each forge has its own words for them."""
+
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    """Looked at, and not good."""
+    ERROR = "error"
+    """Could not be looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitStatus:
+    """One status of a commit: `context` names what looked at it, `description` says it in one line."""
+
+    context: str
+    state: CommitState
+    description: str
+    url: str | None = None

@@ -33,6 +33,7 @@ from pydantic_core import CoreSchema  # noqa: TC002
 
 from driftwatch.config import values
 from driftwatch.config.durations import Duration, Interval, PositiveDuration  # noqa: TC001  (as above)
+from driftwatch.config.gitops import ForgeSettings, PreviewSettings, SigningSettings
 from driftwatch.config.notify import NotifySettings
 from driftwatch.config.repair import RepairSettings
 from driftwatch.config.rules import RulesSettings
@@ -309,6 +310,25 @@ class RepositorySettings(Section):
         description="Whether commits must be signed. Default off, and nothing else in this version: it "
         "does not verify signatures, and a setting that promises it must not be accepted.",
         json_schema_extra={"enum": ["off"]},
+    )
+    signers: SigningSettings = Field(
+        default=SigningSettings(),
+        description="Whose signatures count where `signatures` asks for one. Default nobody's.",
+    )
+    protected_paths: tuple[StackPath, ...] = Field(
+        default=(".driftwatch.yaml",),
+        description="Files or globs of which a change needs people: a commit that touches one is deployed by "
+        "nothing but an approval, and a pull request is planned when somebody with the right has said so. "
+        "Default [.driftwatch.yaml]: what driftwatch itself is told.",
+    )
+    forge: ForgeSettings | None = Field(
+        default=None,
+        description="GitHub or GitLab, where it is hosted there. Default none: pull requests are not "
+        "previewed, and what is adopted into the code becomes a branch.",
+    )
+    previews: PreviewSettings = Field(
+        default=PreviewSettings(),
+        description="Plans of pull requests, where there is a `forge`. Default: see each key.",
     )
     token: Secret | None = Field(
         default=None,

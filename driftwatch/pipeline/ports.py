@@ -16,14 +16,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from driftwatch.git import Fetched, RootModule
+    from driftwatch.git.drafting import Edits
+    from driftwatch.git.pulls import Merged
     from driftwatch.git.reverting import Opened, Revert
     from driftwatch.model import (
         Announcement,
         CheckResult,
         Commit,
+        CommitStatus,
         ErrorReport,
         Inputs,
         Job,
+        PullRequest,
+        Remark,
         StackDeclaration,
         StackId,
     )
@@ -49,6 +54,63 @@ class Reverts(Protocol):
 
     def open_revert(self, revert: Revert) -> Opened:
         """Opens a branch on the remote. Raises RepositoryError where that cannot be."""
+
+
+class Drafts(Protocol):
+    """The same repository, where edits of its files are tried before anybody sees them."""
+
+    def draft(self, edits: Edits) -> str:
+        """Makes a commit of edits that only this machine knows, and returns it; it can be checked out."""
+
+    def publish(self, draft: str, branch: str) -> Opened:
+        """Opens a branch on the remote at a drafted commit. Never forces, never touches another branch.
+
+        `branch` is None in the answer where it changes nothing; `is_new` is false where a branch with just
+        this content is there already.
+        """
+
+
+class Proposals(Protocol):
+    """The same repository, where others propose to change it."""
+
+    def fetch_pull_request(self, number: int, *, kind: str, head: str) -> Merged:
+        """Fetches a pull request's head and merges it with the branch's head, on this machine only.
+
+        `kind` is the forge's (github, gitlab). Raises RepositoryError where it cannot be had, the head is
+        another by now (`PullRequestMovedError`), or they do not merge (`MergeConflictError`).
+        """
+
+    def changed(self, base: str, commit: str) -> tuple[str, ...]:
+        """The paths that differ between two commits, both names of what was renamed."""
+
+
+class PullRequests(Protocol):
+    """A forge, as previews use it. Raises ForgeError."""
+
+    def pull_request(self, number: int) -> PullRequest | None:
+        """None where there is none of that number."""
+
+    def open_pull_requests(self) -> Sequence[PullRequest]:
+        """Those that are open, the most recently updated first; no more than a few hundred."""
+
+    def remarks(self, number: int) -> Sequence[Remark]:
+        """The comments, the oldest first; of more than a few hundred, the latest."""
+
+    def say(self, number: int, mark: str, body: str) -> None:
+        """Writes driftwatch's one comment: the one of its own that begins with `mark`, or a new one."""
+
+    def set_status(self, commit: str, status: CommitStatus) -> None:
+        """Sets one status of a commit."""
+
+
+class Offers(Protocol):
+    """A forge, where something is offered to people. Raises ForgeError."""
+
+    def offer(self, *, branch: str, base: str, title: str, body: str) -> str:
+        """Opens a pull request of a branch and returns its URL; that of the one that is open already."""
+
+    def report(self, *, mark: str, title: str, body: str) -> str:
+        """Opens an issue, or updates the open one whose body begins with `mark`; returns its URL."""
 
 
 class Checkouts(Reverts, Protocol):

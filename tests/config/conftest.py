@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 SHIPPED_ENVIRONMENT = {
     "PLATFORM_GIT_TOKEN": "git-token-canary",
+    "PLATFORM_FORGE_TOKEN": "forge-token-canary",
     "PROD_READER_KEY_ID": "key-id-canary",
     "PROD_READER_SECRET": "reader-secret-canary",
     "PROD_WRITER_KEY_ID": "writer-key-id-canary",

@@ -232,6 +232,7 @@ def test_the_secret_keys_are_marked() -> None:
     }
     assert marked == {
         ("RepositorySettings", "token"),
+        ("ForgeSettings", "token"),
         ("SlackSettings", "token"),
         ("SlackSettings", "app_token"),
         ("SlackSettings", "signing_secret"),

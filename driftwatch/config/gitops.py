@@ -1,0 +1,97 @@
+"""What a repository's host may do and be asked: the forge, previews of pull requests, signatures, webhooks.
+
+The hosts' own words are kept: what GitHub calls a pull request and GitLab a merge request is a pull request
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping  # noqa: TC003  (pydantic reads annotations at run time)
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from driftwatch.config import values
+from driftwatch.config.section import (
+    BY_REFERENCE,
+    Contradiction,
+    Secret,
+    Section,
+    StackPattern,
+    WebUrl,
+    Whole,
+)
+
+
+class ForgeSettings(Section):
+    """Where a repository is hosted, for pull requests, comments, commit statuses and issues."""
+
+    kind: Literal["github", "gitlab"] = Field(
+        description="Which API it speaks. Needs the extra of that name. No default."
+    )
+    project: Annotated[str, AfterValidator(values.plain_text)] = Field(
+        description="OWNER/NAME on GitHub; path or number, in quotes, on GitLab. No default."
+    )
+    token: Secret = Field(
+        description="A token that may read and write its pull requests, issues and commit statuses (GitLab: "
+        "the scope `api`); only as ${env:NAME} or ${file:PATH}. No default.",
+        json_schema_extra={BY_REFERENCE: True},
+    )
+    api_url: WebUrl | None = Field(
+        default=None,
+        description="The API of a GitHub Enterprise server, or another GitLab than gitlab.com. Default none: "
+        "the host's own.",
+    )
+
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
+        check = {"github": values.github_repository, "gitlab": values.gitlab_project}.get(
+            str(given.get("kind"))
+        )
+        if check is not None and isinstance(given.get("project"), str):
+            try:
+                check(given["project"])
+            except ValueError as problem:
+                yield ("project",), str(problem)
+
+
+class PreviewSettings(Section):
+    """Speculative plans of pull requests: what a merge would do, said before it."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Whether pull requests are planned. Default true: whoever names a forge wants to know "
+        "before the merge.",
+    )
+    most_stacks: Whole = Field(
+        default=25,
+        ge=1,
+        le=1000,
+        description="A pull request that touches more stacks than this is not planned until somebody with "
+        "the right asks for it. Default 25: a push must not keep the workers from the watching.",
+    )
+    stacks: tuple[StackPattern, ...] = Field(
+        default=("*",),
+        min_length=1,
+        description='Stack ids or globs that are previewed. Default ["*"], all of the repository.',
+    )
+    required_for_destroy: bool = Field(
+        default=True,
+        description="Whether the status of a plan that destroys or replaces something stays failed until "
+        "somebody with the right comments `/driftwatch approve`. Default true: it is what reviews miss.",
+    )
+
+
+class SigningSettings(Section):
+    """Whose signatures count where a repository asks for them."""
+
+    ssh: tuple[Annotated[str, AfterValidator(values.plain_text)], ...] = Field(
+        default=(),
+        description="Allowed SSH signers, each a line as in ssh-keygen's allowed signers file: "
+        "`ada@example.com ssh-ed25519 AAAA…`. Default none.",
+    )
+    pgp: tuple[Annotated[str, AfterValidator(values.plain_text)], ...] = Field(
+        default=(),
+        description="Files with the armoured public PGP keys that are allowed, relative to this file. "
+        "Default none.",
+    )
