@@ -181,6 +181,7 @@ def _tools(app: Application, node: str) -> Tools:
         settings=settings.repair,
         digester=app.digester,
         clock=now,
+        protected={name: each.protected_paths for name, each in settings.repositories.items()},
     )
     clerk = Clerk(
         book=app.store,

@@ -70,7 +70,14 @@ class Drafts(Protocol):
         """
 
 
-class Proposals(Protocol):
+class Changes(Protocol):
+    """The same repository, as far as it says what a commit changes."""
+
+    def changed(self, base: str, commit: str) -> tuple[str, ...]:
+        """The paths that differ between two commits, both names of what was renamed."""
+
+
+class Proposals(Changes, Protocol):
     """The same repository, where others propose to change it."""
 
     def fetch_pull_request(self, number: int, *, kind: str, head: str) -> Merged:
@@ -79,9 +86,6 @@ class Proposals(Protocol):
         `kind` is the forge's (github, gitlab). Raises RepositoryError where it cannot be had, the head is
         another by now (`PullRequestMovedError`), or they do not merge (`MergeConflictError`).
         """
-
-    def changed(self, base: str, commit: str) -> tuple[str, ...]:
-        """The paths that differ between two commits, both names of what was renamed."""
 
 
 class PullRequests(Protocol):
@@ -113,7 +117,7 @@ class Offers(Protocol):
         """Opens an issue, or updates the open one whose body begins with `mark`; returns its URL."""
 
 
-class Checkouts(Reverts, Protocol):
+class Checkouts(Reverts, Changes, Protocol):
     """The same repository, as checks and repairs use it."""
 
     def checkout(self, commit: str) -> AbstractContextManager[Path]: ...

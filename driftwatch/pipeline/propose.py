@@ -9,14 +9,15 @@ lock, and must come to the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from glob import escape
 from typing import TYPE_CHECKING, Protocol
 
 from driftwatch import log
+from driftwatch.config.globs import matches
 from driftwatch.config.patterns import is_among
-from driftwatch.errors import DriftwatchError, NotMergedError
+from driftwatch.errors import DriftwatchError, NotMergedError, RepositoryError
 from driftwatch.model import (
     DRIFTWATCH,
     FindingStatus,
@@ -33,7 +34,7 @@ from driftwatch.policy.guards import named
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from driftwatch.config.repair import RepairSettings
@@ -84,7 +85,7 @@ class Book(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposer:
-    """Makes proposals."""
+    """Makes proposals. `protected` are, by repository, the globs of paths of which a change needs people."""
 
     workshop: Workshop
     book: Book
@@ -92,6 +93,7 @@ class Proposer:
     settings: RepairSettings
     digester: Digester
     clock: Callable[[], datetime]
+    protected: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def due(self, stack: StackId) -> Suggestion | None:
         """What is to be proposed for a stack now, by its findings and their courses; None where nothing is.
@@ -194,6 +196,8 @@ class Proposer:
         automatic: bool,
     ) -> Proposal | None:
         """None where the findings are out of date and nothing is to be done: a check is asked for instead."""
+        protected = self._protected(subject) if kind is ProposalKind.DEPLOY else None
+        automatic = automatic and protected is None
         rehearsal = self.rehearse(subject, stop)
         if rehearsal.facts.is_empty:
             self.book.enqueue(subject.stack, Trigger.MANUAL, requested_by=DRIFTWATCH, at=self.clock())
@@ -214,7 +218,7 @@ class Proposer:
             created_at=at,
             expires_at=None if automatic else at + DECIDE_WITHIN,
             automatic=automatic,
-            risks=tuple(_risks(rehearsal)),
+            risks=(*_risks(rehearsal), *([protected] if protected else [])),
             author=_author(findings),
             radius=self._radius(subject, rehearsal),
             authors=tuple(sorted({each.author for each in _commits(findings)})),
@@ -226,6 +230,21 @@ class Proposer:
                 "A repair is proposed.", action="propose", stack=str(subject.stack), proposal=proposal.id
             )
         return proposal
+
+    def _protected(self, subject: Subject) -> str | None:
+        """Why the commits that wait need people, where they touch a protected path, or may have."""
+        globs = self.protected.get(subject.stack.repository, ())
+        baseline = self.workshop.ledger.baseline(subject.stack)
+        if not globs or baseline is None or baseline.commit in (None, subject.commit):
+            return None
+        try:
+            paths = self.workshop.checkouts[subject.stack.repository].changed(
+                str(baseline.commit), subject.commit
+            )
+        except RepositoryError as problem:
+            return f"Whether it touches a protected path cannot be told: {problem.message}."
+        touched = sorted(path for path in paths if any(matches(glob, path) for glob in globs))
+        return f"It comes with a change of {named(touched)}, which needs people." if touched else None
 
     def _calls_for_people(self, before: Proposal) -> bool:
         """Whether what follows it needs a person: it ended badly, or its plan came to something else at once.

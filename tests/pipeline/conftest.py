@@ -64,6 +64,13 @@ class FakeSource:
     failure: Exception | None = None
     files: dict[str, bytes] = field(default_factory=dict)
     borrowed: tuple[str, ...] = ()
+    changes: tuple[str, ...] | Exception = ()
+
+    def changed(self, base: str, commit: str) -> tuple[str, ...]:
+        assert base != commit
+        if isinstance(self.changes, Exception):
+            raise self.changes
+        return self.changes
 
     def fetch(self) -> Fetched:
         if self.failure:
@@ -171,11 +178,12 @@ class FakeLedger:
     stacks: list[StackDeclaration] = field(default_factory=list)
     failure: Exception | None = None
     is_away: bool = False
+    last_in_sync: Inputs | None = None
 
-    def baseline(self, stack: StackId) -> Inputs | None:  # noqa: ARG002  (none, for all)
+    def baseline(self, stack: StackId) -> Inputs | None:  # noqa: ARG002  (the same for all)
         if self.is_away:
             raise StoreUnavailableError("gone")
-        return None
+        return self.last_in_sync
 
     def record_check(
         self,

@@ -13,13 +13,14 @@ import pytest
 
 from driftwatch.config.repair import RepairSettings
 from driftwatch.drift import Digester
-from driftwatch.errors import DriftwatchError
+from driftwatch.errors import DriftwatchError, MirrorDamagedError
 from driftwatch.model import (
     ApplyRun,
     Cause,
     Finding,
     FindingKind,
     FindingStatus,
+    Inputs,
     PlanSummary,
     Proposal,
     ProposalDraft,
@@ -164,6 +165,52 @@ def test_what_follows_is_planned_bound_and_told(proposer: Proposer, book: FakeBo
     assert made.draft.digest
     assert book.said == [announced(made)]
     assert proposer.follow_up(DNS, STOP) is None, "it is proposed already"
+
+
+def waiting() -> StoredFinding:
+    """One of a commit that is not applied."""
+    found = finding()
+    return replace(found, finding=replace(found.finding, causes=(Cause.UNAPPLIED_COMMIT,)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (("dns/main.tf",), None),
+        (("dns/main.tf", "ci/deploy.yaml"), "It comes with a change of ci/deploy.yaml, which needs people."),
+        (
+            MirrorDamagedError("it is broken"),
+            "Whether it touches a protected path cannot be told: it is broken.",
+        ),
+    ],
+)
+def test_a_change_of_a_protected_path_is_deployed_by_people_alone(
+    proposer: Proposer,
+    book: FakeBook,
+    estate: Worlds,
+    changes: tuple[str, ...] | Exception,
+    said: str | None,
+) -> None:
+    """Also where nobody can tell what the commits change. The proposal says why it waits."""
+    book.findings = [waiting()]
+    estate.source.changes = changes
+    estate.ledger.last_in_sync = Inputs(commit=SECOND)
+    made = replace(proposer, protected={"platform": ("ci/**",)}).follow_up(DNS, STOP)
+    assert made is not None
+    assert made.draft.kind is ProposalKind.DEPLOY
+    assert made.draft.automatic is (said is None)
+    assert (said in made.draft.risks) is (said is not None)
+
+
+def test_what_was_changed_by_hand_is_put_back_whatever_the_code_has_protected(
+    proposer: Proposer, estate: Worlds
+) -> None:
+    """A revert brings no commit along."""
+    estate.source.changes = ("ci/deploy.yaml",)
+    estate.ledger.last_in_sync = Inputs(commit=SECOND)
+    made = replace(proposer, protected={"platform": ("ci/**",)}).follow_up(DNS, STOP)
+    assert made is not None
+    assert made.draft.automatic
 
 
 @pytest.mark.parametrize("automatic", [True, False])
