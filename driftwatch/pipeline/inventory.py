@@ -65,6 +65,18 @@ class Refreshed:
     error: ErrorReport | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What a commit that is not the branch's head would touch, were it the head.
+
+    `stacks` are those that it brings or changes, as they are there; `gone` those whose directory is no more.
+    """
+
+    commit: str
+    stacks: tuple[Subject, ...] = ()
+    gone: tuple[StackId, ...] = ()
+
+
 @dataclass(slots=True)
 class _Shelf:
     """What is known of one repository."""
@@ -122,6 +134,28 @@ class Inventory:
         with self._lock:
             return tuple(subject for shelf in self._shelves.values() for subject in shelf.subjects.values())
 
+    def at(self, repository: str, commit: str) -> Mapping[StackId, Subject]:
+        """The stacks of another commit than the head, such as what a pull request would make of the branch.
+
+        What `.driftwatch.yaml` says is taken from the head all the same: a pull request must not give itself
+        the labels that rules and windows go by. Raises what a commit can be refused for.
+        """
+        with self._lock:
+            head = self._shelves[repository].commit
+        head = head or self._sources[repository].head()
+        return self._discover(repository, commit, words_of=head or commit)
+
+    def touched_by(self, repository: str, commit: str) -> Touched:
+        """What `commit` changes of the stacks as of the last refresh. Raises as `at`."""
+        with self._lock:
+            before = dict(self._shelves[repository].subjects)
+        subjects = self.at(repository, commit)
+        return Touched(
+            commit=commit,
+            stacks=tuple(now for stack, now in subjects.items() if _moved(before.get(stack), now)),
+            gone=tuple(stack for stack in before if stack not in subjects),
+        )
+
     def schedules(self) -> Mapping[StackId, Schedule]:
         return {subject.stack: subject.options.schedule for subject in self.subjects()}
 
@@ -164,9 +198,12 @@ class Inventory:
             return ()  # new to us: the schedule finds them due
         return tuple(stack for stack, now in subjects.items() if _moved(before.get(stack), now))
 
-    def _discover(self, repository: str, commit: str) -> dict[StackId, Subject]:
+    def _discover(
+        self, repository: str, commit: str, *, words_of: str | None = None
+    ) -> dict[StackId, Subject]:
+        """The stacks of a commit, with what the repository's own file says at `words_of`, else there."""
         source, settings = self._sources[repository], self._settings.repositories[repository]
-        own_words = self._repository_file(repository, source.read(commit, REPOSITORY_FILE))
+        own_words = self._repository_file(repository, source.read(words_of or commit, REPOSITORY_FILE))
         found: dict[StackId, Subject] = {}
         for module in source.discover(commit, [options.path for options in settings.stacks]):
             options = apply_repository_file(_options_of(settings, module), module.path, own_words)

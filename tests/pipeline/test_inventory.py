@@ -103,3 +103,30 @@ def test_versions_that_are_pinned_above_a_stack_belong_to_it(tmp_path: Path) -> 
         ".terraform-version",
         ".tool-versions",
     }
+
+
+def test_a_commit_that_is_not_the_head_has_its_stacks_looked_at_without_being_kept(estate: Worlds) -> None:
+    estate.inventory.refresh("platform")
+    estate.source.trees["3" * 40] = {"network": "b", "new": "a"}
+    touched = estate.inventory.touched_by("platform", "3" * 40)
+    assert [str(each.stack) for each in touched.stacks] == ["platform/network", "platform/new"]
+    assert {each.commit for each in touched.stacks} == {touched.commit} == {"3" * 40}
+    assert touched.gone == (DNS,)
+    assert {each.stack for each in estate.inventory.subjects()} == {DNS, NETWORK}
+    assert estate.inventory.touched_by("platform", FIRST).stacks == ()
+
+
+def test_a_proposed_commit_has_no_say_in_its_own_labels(
+    estate: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows and rules go by labels: they are those of the branch until it is merged."""
+
+    def read(commit: str, _path: str) -> bytes:
+        label = {FIRST: "merged", "3" * 40: "proposed"}[commit]
+        return f"stacks: [{{path: dns, labels: {{tier: {label}}}}}]".encode()
+
+    monkeypatch.setattr(estate.source, "read", read)
+    estate.inventory.refresh("platform")
+    estate.source.trees["3" * 40] = estate.source.trees[FIRST]
+    assert estate.inventory.at("platform", "3" * 40)[DNS].options.labels == {"tier": "merged"}
+    assert estate.inventory.touched_by("platform", "3" * 40).stacks == ()
