@@ -173,6 +173,14 @@ class Daemon:
         if ends_first:
             self._first_to_end.append(part)
 
+    def poll(self, repository: str) -> None:
+        """Has a repository's remote asked now, and not when its time comes. From any thread; returns at once.
+
+        A name that the configuration does not know is passed over.
+        """
+        if repository in self._settings.repositories and self._phase is not Phase.STOPPING:
+            self._pollers.poll(repository, news=True)
+
     def stop(self) -> None:
         """Asks for the end, like SIGTERM: once for an orderly one, twice to hurry. From any thread."""
         self._news.put(_News.STOP)

@@ -1,7 +1,7 @@
 """Asking the remotes: a few threads that refresh repositories, so that one hung remote stops no other.
 
 A repository that is being refreshed, or waits for it, is not taken on again: a slow remote is asked less
-often, it is not asked twice at once.
+often, it is not asked twice at once. Whoever knows of something new has it asked once more after that.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Pollers:
         self._errors: dict[str, ErrorReport | None] = {}
         self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._taken: set[str] = set()
+        self._again: set[str] = set()
         self._lock = threading.Lock()
         self._threads = [
             threading.Thread(target=self._go_on, name=f"poller-{number}", daemon=True)
@@ -52,10 +53,15 @@ class Pollers:
         for thread in self._threads:
             thread.start()
 
-    def poll(self, repository: str) -> None:
-        """Has `repository` refreshed soon; returns at once."""
+    def poll(self, repository: str, *, news: bool = False) -> None:
+        """Has `repository` refreshed soon; returns at once.
+
+        With `news`, a refresh that is under way is not enough: it may have asked before that was there.
+        """
         with self._lock:
             if repository in self._taken:
+                if news:
+                    self._again.add(repository)
                 return
             self._taken.add(repository)
         self._waiting.put(repository)
@@ -94,9 +100,16 @@ class Pollers:
             except Exception as error:  # noqa: BLE001  a fault with one repository must not stop the polling
                 self._outages[repository].failed(error)
             finally:
-                with self._lock:
-                    self._taken.discard(repository)
+                self._ended(repository)
                 self._on_refreshed()
+
+    def _ended(self, repository: str) -> None:
+        with self._lock:
+            if repository in self._again:
+                self._again.discard(repository)
+                self._waiting.put(repository)
+            else:
+                self._taken.discard(repository)
 
     def _refresh(self, repository: str) -> None:
         refreshed = self._work.refresh(repository)

@@ -186,6 +186,17 @@ def test_a_stack_is_checked_by_schedule_and_the_queue_is_empty_after_that(
         assert {job.trigger for job in house.work.done} == {Trigger.SCHEDULE}
 
 
+def test_a_repository_is_asked_when_somebody_says_so(memory: MemoryStore, tmp_path: Path) -> None:
+    """Long before its next poll. A name that is not configured does nothing."""
+    one = stack("one")
+    house = House(memory, tmp_path).watch(one)
+    with house.up():
+        assert eventually(lambda: house.work.refreshed == ["platform"])
+        house.daemon.poll("elsewhere")
+        house.daemon.poll("platform")
+        assert eventually(lambda: house.work.refreshed == ["platform"] * 2)
+
+
 def test_a_restart_does_not_check_the_fleet_again(tmp_path: Path) -> None:
     """Due times survive in the database."""
     state = tmp_path / "state"

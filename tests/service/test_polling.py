@@ -128,3 +128,26 @@ def test_the_pool_is_bounded(memory: MemoryStore) -> None:
         assert eventually(estate.pollers.is_idle)
     assert max(most) == POLLERS
     assert sorted(estate.work.refreshed) == sorted(names)
+
+
+def test_news_during_a_refresh_have_the_remote_asked_once_more(memory: MemoryStore) -> None:
+    """The one under way may have asked before the push was there; a hundred such news are one more."""
+    asked, answer = threading.Semaphore(0), threading.Semaphore(0)
+
+    def refresh(_: str) -> Refreshed:
+        asked.release()
+        assert answer.acquire(timeout=5)
+        return Refreshed()
+
+    with Estate(memory, ["platform"]) as estate:
+        estate.work.on_refresh = refresh
+        estate.pollers.poll("platform")
+        assert asked.acquire(timeout=5)
+        estate.pollers.poll("platform")
+        for _ in range(100):
+            estate.pollers.poll("platform", news=True)
+        answer.release()
+        assert asked.acquire(timeout=5)
+        answer.release()
+        assert eventually(estate.pollers.is_idle)
+        assert estate.work.refreshed == ["platform"] * 2
