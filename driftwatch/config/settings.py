@@ -618,6 +618,16 @@ class PersonSettings(Section):
             "approve a change than its author, it is told from these who that is.",
         )
     )
+    github: Annotated[
+        tuple[Annotated[str, AfterValidator(values.forge_login)], ...], AfterValidator(once)
+    ] = Field(
+        default=(),
+        description="Their logins on GitHub, whatever the case. Default none: then nothing that is said in a "
+        "pull request there is theirs.",
+    )
+    gitlab: Annotated[
+        tuple[Annotated[str, AfterValidator(values.forge_login)], ...], AfterValidator(once)
+    ] = Field(default=(), description="Their user names on GitLab. Default none, as for `github`.")
     rights: Annotated[
         tuple[
             Literal["view", "check", "acknowledge", "accept", "approve", "apply", "override_window", "admin"],
@@ -786,10 +796,11 @@ class Settings(Section):
 
 
 def _one_person_each(users: object) -> Iterator[Contradiction]:
-    """Whoever presses a button is one person: an id of Slack stands for one name only."""
-    seen: dict[str, str] = {}
-    for name, person in users.items() if isinstance(users, dict) else ():
-        ids = person.get("slack") if isinstance(person, dict) else getattr(person, "slack", None)
-        for place, member in enumerate(ids if isinstance(ids, list | tuple) else ()):
-            if isinstance(member, str) and seen.setdefault(member, str(name)) != str(name):
-                yield ("users", name, "slack", place), f"is the id of {seen[member]!r} too"
+    """Whoever presses a button or comments is one person: an id or a login stands for one name only."""
+    for key, what in (("slack", "id"), ("github", "login"), ("gitlab", "login")):
+        seen: dict[str, str] = {}
+        for name, person in users.items() if isinstance(users, dict) else ():
+            ids = person.get(key) if isinstance(person, dict) else getattr(person, key, None)
+            for place, each in enumerate(ids if isinstance(ids, list | tuple) else ()):
+                if isinstance(each, str) and seen.setdefault(each.casefold(), str(name)) != str(name):
+                    yield ("users", name, key, place), f"is the {what} of {seen[each.casefold()]!r} too"

@@ -138,6 +138,15 @@ def slack_user(text: str) -> str:
     return text
 
 
+def forge_login(text: str) -> str:
+    """What somebody is called on GitHub or GitLab; a robot's ends with `[bot]`."""
+    _refuse_if(
+        not _fits(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}(\[bot\])?", text),
+        "must be a login such as octocat, without the `@`",
+    )
+    return text
+
+
 def mail_address(text: str) -> str:
     """One plain address, without a name beside it."""
     _refuse_if(

@@ -1,12 +1,13 @@
 """Who may do what: nobody may do anything unless the configuration says so.
 
-Pure. People are those under `users:`; what they press in Slack is theirs by their member id there, never by a
-name, which anybody may take. A token speaks for one of them, and may have less of their rights, never more.
+Pure. People are those under `users:`. What they press in Slack is theirs by their member id there, and what
+they say in a pull request by their login on its forge; never by a name, which anybody may take. A token
+speaks for one of them and may have less of their rights, never more.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from driftwatch.config.patterns import is_among
@@ -53,12 +54,15 @@ class People:
 
     by_member: Mapping[str, Person]
     by_name: Mapping[str, Person]
+    by_login: Mapping[tuple[str, str], Person] = field(default_factory=dict)
+    """By the forge's kind and the login there, in small letters: forges do not tell capitals apart."""
 
     @classmethod
     def compile(cls, users: Mapping[str, PersonSettings]) -> People:
         """From the section `users`."""
         known: dict[str, Person] = {}
         named: dict[str, Person] = {}
+        logins: dict[tuple[str, str], Person] = {}
         for name, settings in users.items():
             person = Person(
                 name=name,
@@ -67,12 +71,18 @@ class People:
                 git=tuple(settings.git),
             )
             known |= dict.fromkeys(settings.slack, person)
+            for kind, theirs in (("github", settings.github), ("gitlab", settings.gitlab)):
+                logins |= {(kind, login.casefold()): person for login in theirs}
             named[name] = person
-        return cls(known, named)
+        return cls(known, named, logins)
 
     def in_slack(self, member: str) -> Person | None:
         """Who a member id of Slack stands for."""
         return self.by_member.get(member)
+
+    def on_forge(self, kind: str, login: str) -> Person | None:
+        """Whom a login stands for on a forge, given by its kind."""
+        return self.by_login.get((kind, login.casefold()))
 
     def with_token(self, token: Token) -> Person | None:
         """Whom a token speaks for, with what it has of their rights; None where they are known no more."""
