@@ -5,8 +5,12 @@ Nothing outside of this package knows the grammar. It does no I/O: contents come
 
 from driftwatch.hcl.reading import (
     FILE_FUNCTIONS,
+    IN_THIS_MODULE,
     SUFFIXES,
+    THIS_WORKSPACE,
+    Given,
     ModuleFacts,
+    RemoteState,
     Uses,
     functions_in_text,
     is_configuration,
@@ -16,8 +20,12 @@ from driftwatch.hcl.reading import (
 
 __all__ = [
     "FILE_FUNCTIONS",
+    "IN_THIS_MODULE",
     "SUFFIXES",
+    "THIS_WORKSPACE",
+    "Given",
     "ModuleFacts",
+    "RemoteState",
     "Uses",
     "functions_in_text",
     "is_configuration",

@@ -9,6 +9,7 @@ known as the stack that it was; that it is broken, terraform says better than th
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import time
 from dataclasses import dataclass, field
@@ -43,29 +44,62 @@ _BROKEN_CLOUD = re.compile(r"^[ \t]*cloud[ \t]*\{", re.MULTILINE)
 _BROKEN_RESOURCE = re.compile(r'^[ \t]*(?:resource|data)[ \t]+"', re.MULTILINE)
 _BROKEN_SOURCE = re.compile(r'^[ \t]*source[ \t]*=[ \t]*"(\.{1,2}/[^"$%\\\n]*)"', re.MULTILINE)
 _BROKEN_VERSION = re.compile(r'^[ \t]*required_version[ \t]*=[ \t]*"([^"$%\\\n]+)"', re.MULTILINE)
+_NAME = re.compile(r"[\w-]+")
+_PLAIN = re.compile(r"true|false|[0-9]+")
+_FROM_HERE = re.compile(r'"\$\{\s*path\.(module|root)\s*\}/([^"$%\\]*)"')
+_FILE_CALL = re.compile(rb"\b(?:file\w*|templatefile)\s*\(")
+
 _BROKEN_JSON_PROVIDER = re.compile(r'"provider"\s*:[\[{\s]*"([\w-]+)"')
 _BROKEN_JSON_BACKEND = re.compile(r'"backend"\s*:[\[{\s]*"([\w-]+)"')
 
 _Pairs: TypeAlias = "tuple[tuple[str, Any], ...]"
 """A JSON object as it was written: the same key may come twice, as two blocks may in HCL."""
 
+Given: TypeAlias = "tuple[tuple[str, str | None], ...]"
+"""A configuration's keys with their values as text; None for one that only a plan knows."""
+
+IN_THIS_MODULE = "${path.module}/"
+"""How a value begins that is a path from the module's own directory: it is kept as it is written."""
+
+THIS_WORKSPACE = "${terraform.workspace}"
+"""The workspace of whoever reads. It is no workspace's name: those have no braces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteState:
+    """A `terraform_remote_state` data source: whose outputs the code reads.
+
+    `backend` is the type, None where only a plan knows it, as `workspace` is; `config` is None where nothing
+    of it is known.
+    """
+
+    name: str
+    backend: str | None
+    config: Given | None = ()
+    workspace: str | None = "default"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleFacts:
     """What the files of one directory say together.
 
-    `backend` is the backend's type (`s3`), `cloud` whether there is a `cloud` block. `providers` are the
-    local names that have a `provider` block (being required is not enough: every module requires some).
-    `module_sources` are the literal sources of `module` blocks, as written, in order. `resources` is whether
-    any resource or data source is declared.
+    `backend` is the backend's type (`s3`) and `backend_config` what its block says, `cloud` whether there is
+    a `cloud` block. `providers` are the local names that have a `provider` block (being required is not
+    enough: every module requires some). `module_sources` are the literal sources of `module` blocks, as
+    written, in order. `resources` is whether any resource or data source is declared. `remote_states` are
+    those whose outputs it reads. `files` are the paths outside of the directory that file functions are
+    given, relative to it, up to the first part that only a plan knows.
     """
 
     backend: str | None = None
+    backend_config: Given = ()
     cloud: bool = False
     providers: frozenset[str] = frozenset()
     required_versions: tuple[str, ...] = ()
     module_sources: tuple[str, ...] = ()
     resources: bool = False
+    remote_states: tuple[RemoteState, ...] = ()
+    files: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -73,20 +107,26 @@ class _Gathered:
     """`ModuleFacts` in the making."""
 
     backend: str | None = None
+    backend_config: Given = ()
     cloud: bool = False
     providers: set[str] = field(default_factory=set)
     versions: dict[str, None] = field(default_factory=dict)
     sources: dict[str, None] = field(default_factory=dict)
     resources: bool = False
+    remote_states: list[RemoteState] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
 
     def facts(self) -> ModuleFacts:
         return ModuleFacts(
             backend=self.backend,
+            backend_config=self.backend_config,
             cloud=self.cloud,
             providers=frozenset(self.providers),
             required_versions=tuple(self.versions),
             module_sources=tuple(self.sources),
             resources=self.resources,
+            remote_states=tuple(self.remote_states),
+            files=frozenset(self.files),
         )
 
 
@@ -113,6 +153,8 @@ def _read_native(text: bytes, gathered: _Gathered) -> None:
     if root is not None:
         for block in _blocks(root):
             _read_block(block, gathered)
+        if _FILE_CALL.search(text):
+            gathered.files |= _files_outside(root)
     if root is None or root.has_error:
         _read_broken(text.decode(errors="replace"), gathered)
 
@@ -143,8 +185,27 @@ def _read_block(block: Node, gathered: _Gathered) -> None:
             gathered.providers.add(name)
         case ["module", _]:
             gathered.sources |= dict.fromkeys(_literals(block, "source"))
+        case ["data", "terraform_remote_state", name]:
+            gathered.resources = True
+            gathered.remote_states.append(_read_remote_state(block, name))
         case ["resource" | "data", *_]:
             gathered.resources = True
+
+
+def _read_remote_state(block: Node, name: str) -> RemoteState:
+    given = dict(_attributes(block))
+    workspace = given.get("workspace")
+    return RemoteState(
+        name=name,
+        backend=_scalar(given["backend"]) if "backend" in given else None,
+        config=_object(given["config"]) if "config" in given else (),
+        workspace="default" if workspace is None else _workspace(_scalar(workspace), _text(workspace)),
+    )
+
+
+def _workspace(literal: str | None, written: str) -> str | None:
+    is_this = re.fullmatch(r'\s*(?:"\$\{\s*)?terraform\.workspace(?:\s*\}")?\s*', written)
+    return THIS_WORKSPACE if is_this else literal
 
 
 def _read_settings(block: Node, gathered: _Gathered) -> None:
@@ -153,6 +214,7 @@ def _read_settings(block: Node, gathered: _Gathered) -> None:
         match _labels(inner):
             case ["backend", name]:
                 gathered.backend = name
+                gathered.backend_config = tuple((key, _scalar(value)) for key, value in _attributes(inner))
             case ["cloud"]:
                 gathered.cloud = True
 
@@ -186,6 +248,49 @@ def _literals(block: Node, name: str) -> Iterator[str]:
             key, *values = attribute.named_children
             if _text(key) == name and values and (literal := _string(values[-1])) is not None:
                 yield literal
+
+
+def _attributes(block: Node) -> Iterator[tuple[str, Node]]:
+    for body in _children(block, "body"):
+        for attribute in _children(body, "attribute"):
+            key, *values = attribute.named_children
+            if values:
+                yield _text(key), values[-1]
+
+
+def _object(node: Node) -> Given | None:
+    """What an object says, key by key; None where it is no object, or a key of it only a plan knows."""
+    while node.type in ("expression", "collection_value") and node.named_child_count == 1:
+        node = node.named_children[0]
+    if node.type != "object":
+        return None
+    found: dict[str, str | None] = {}
+    for element in _children(node, "object_elem"):
+        key, *values = element.named_children
+        name = _string(key) or _text(key).strip()
+        if not values or not _NAME.fullmatch(name):
+            return None
+        found[name] = _scalar(values[-1])
+    return tuple(found.items())
+
+
+def _scalar(node: Node) -> str | None:
+    """The text, number or switch that an expression is, as text; None where it is anything else."""
+    literal = _string(node)
+    if literal is not None:
+        return literal
+    written = _text(node).strip()
+    return (
+        _literal_path(written) if written.startswith('"') else written if _PLAIN.fullmatch(written) else None
+    )
+
+
+def _literal_path(written: str) -> str | None:
+    """A path from the module's or the root module's directory, which is known before any plan."""
+    found = _FROM_HERE.fullmatch(written)
+    if found is None:
+        return None
+    return (IN_THIS_MODULE if found[1] == "module" else "./") + found[2]
 
 
 def _string(node: Node) -> str | None:
@@ -237,13 +342,53 @@ def _read_json(text: bytes, gathered: _Gathered) -> None:
         for body in _objects(module):
             gathered.sources |= dict.fromkeys(_json_literals(body, "source"))
     gathered.resources |= any(_json_labelled(document, "resource")) or any(_json_labelled(document, "data"))
+    for kind, named in _json_labelled(document, "data"):
+        if kind == "terraform_remote_state":
+            gathered.remote_states += [
+                _json_remote_state(name, body)
+                for each in _objects(named)
+                for name, bodies in each
+                for body in _objects(bodies)
+            ]
+    if _FILE_CALL.search(text):
+        gathered.files |= _files_in_json(text.decode(errors="replace"))
 
 
 def _read_json_settings(settings: _Pairs, gathered: _Gathered) -> None:
     gathered.versions |= dict.fromkeys(_json_literals(settings, "required_version"))
-    for name, _ in _json_labelled(settings, "backend"):
+    for name, config in _json_labelled(settings, "backend"):
         gathered.backend = name
+        gathered.backend_config = tuple(pair for body in _objects(config) for pair in _json_given(body))
     gathered.cloud |= any(True for _ in _json_blocks(settings, "cloud"))
+
+
+def _json_remote_state(name: str, body: _Pairs) -> RemoteState:
+    given = dict(body)
+    workspace, config = given.get("workspace", "default"), given.get("config", ())
+    return RemoteState(
+        name=name,
+        backend=_json_scalar(given.get("backend")),
+        config=tuple(_json_given(config)) if isinstance(config, tuple) else None,
+        workspace=_workspace(_json_scalar(workspace), f'"{workspace}"'),
+    )
+
+
+def _json_given(body: _Pairs) -> Iterator[tuple[str, str | None]]:
+    return ((key, _json_scalar(value)) for key, value in body if key != "//")
+
+
+def _json_scalar(value: object) -> str | None:
+    if isinstance(value, bool | int):
+        return str(value).lower()
+    if not isinstance(value, str):
+        return None
+    return value if "${" not in value and "%{" not in value else _literal_path(f'"{value}"')
+
+
+def _files_in_json(text: str) -> set[str]:
+    """From words alone: JSON's strings hold expressions, in which quotes are escaped."""
+    written = re.findall(r'\b(?:file\w*|templatefile)\s*\(\s*\\"((?:[^"\\]|\\[^"])*)\\"', text)
+    return set(filter(None, (_outside(*_path_of_text(f'"{each}"')) for each in written)))
 
 
 def _read_broken_json(text: str, gathered: _Gathered) -> None:
@@ -370,29 +515,49 @@ def _use_tree(root: Node, used: _Used) -> None:
             used.types |= set(labels[1:2])
         elif labels[:1] == ["check"]:  # a data source of its own may be inside
             used.types |= {inner[1] for each in _blocks(block) if len(inner := _labels(each)) > 1}
+    for name, call in _calls(root):
+        used.functions.add(name)
+        if name in FILE_FUNCTIONS:
+            path, dynamic = _argument(call)
+            used.paths.add(path)
+            used.dynamic |= dynamic or name == "fileset"
+
+
+def _calls(root: Node) -> Iterator[tuple[str, Node]]:
+    """Every call of a function, with the function's name."""
     ahead = [root]
     while ahead:
         node = ahead.pop()
         ahead += node.children
         if node.type == "function_call":
-            _use_call(node, used)
+            yield _text(node.named_children[0]).rpartition("::")[2] if node.named_children else "", node
 
 
-def _use_call(call: Node, used: _Used) -> None:
-    name = _text(call.named_children[0]).rpartition("::")[2] if call.named_children else ""
-    used.functions.add(name)
-    if name not in FILE_FUNCTIONS:
-        return
+def _argument(call: Node) -> tuple[str | None, bool]:
+    """Where the first argument of a file function leads, as `_path_of` says it."""
     arguments = next(iter(_children(call, "function_arguments")), None)
     given = list(_children(arguments, "expression")) if arguments is not None else []
-    path, dynamic = _path_of(given[0]) if given else (None, True)
-    used.paths.add(path)
-    used.dynamic |= dynamic or name == "fileset"
+    return _path_of(given[0]) if given else (None, True)
+
+
+def _files_outside(root: Node) -> set[str]:
+    led = (_argument(call) for name, call in _calls(root) if name in FILE_FUNCTIONS)
+    return set(filter(None, (_outside(path, dynamic) for path, dynamic in led)))
+
+
+def _outside(path: str | None, dynamic: bool) -> str | None:
+    """A path that leads out of the module's directory; of one that goes on, the directory that is known."""
+    if path is not None and dynamic:
+        path = posixpath.dirname(path)
+    return path if path and posixpath.normpath(path).split("/")[0] == ".." else None
 
 
 def _path_of(expression: Node) -> tuple[str | None, bool]:
     """Where an expression leads: the part that is known, and whether there is another."""
-    text = _text(expression).strip()
+    return _path_of_text(_text(expression).strip())
+
+
+def _path_of_text(text: str) -> tuple[str | None, bool]:
     if text in _HERE:
         return "", False
     literal = re.fullmatch(r'"((?:[^"\\]|\$\{[^}]*\})*)"', text)

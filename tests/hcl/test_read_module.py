@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftwatch.hcl import ModuleFacts, is_configuration, read_module
+from driftwatch.hcl import THIS_WORKSPACE, ModuleFacts, RemoteState, is_configuration, read_module
 
 ROOT = b"""
 terraform {
@@ -48,6 +48,7 @@ def facts(text: str | bytes, name: str = "main.tf") -> ModuleFacts:
 def test_a_root_module_is_read_whole() -> None:
     assert facts(ROOT) == ModuleFacts(
         backend="s3",
+        backend_config=(("bucket", "states"),),
         cloud=False,
         providers=frozenset({"aws", "random"}),
         required_versions=(">= 1.5, < 2.0",),
@@ -197,3 +198,97 @@ def test_hostile_depth_is_survived_quickly(text: bytes) -> None:
 )
 def test_the_names_that_count_are_terraforms(name: str, expected: bool) -> None:
     assert is_configuration(name) is expected
+
+
+REMOTE = """
+data "terraform_remote_state" "network" {
+  backend   = "s3"
+  workspace = terraform.workspace
+  config = {
+    "bucket" = "states", key = "network/terraform.tfstate"
+    region   = var.region
+    encrypt  = true
+  }
+}
+data "terraform_remote_state" "dns" {
+  backend = "local"
+  config  = { path = "${path.module}/../dns/terraform.tfstate" }
+}
+data "terraform_remote_state" "computed" {
+  backend   = var.backend
+  workspace = "prod-${var.x}"
+  config    = merge(local.config, { key = "x" })
+}
+data "terraform_remote_state" "keyed" {
+  backend = "s3"
+  config  = { (var.key) = "x" }
+}
+data "aws_s3_bucket" "states" {}
+"""
+
+
+def test_whose_state_the_code_reads_is_known_where_it_is_literal() -> None:
+    assert facts(REMOTE).remote_states == (
+        RemoteState(
+            name="network",
+            backend="s3",
+            config=(
+                ("bucket", "states"),
+                ("key", "network/terraform.tfstate"),
+                ("region", None),
+                ("encrypt", "true"),
+            ),
+            workspace=THIS_WORKSPACE,
+        ),
+        RemoteState(
+            name="dns", backend="local", config=(("path", "${path.module}/../dns/terraform.tfstate"),)
+        ),
+        RemoteState(name="computed", backend=None, config=None, workspace=None),
+        RemoteState(name="keyed", backend="s3", config=None),
+    )
+
+
+def test_whose_state_is_read_is_known_in_json_too() -> None:
+    given = {
+        "network": {"backend": "gcs", "config": {"bucket": "states", "prefix": "${var.x}"}},
+        "dns": [{"backend": "local", "config": {"path": "${path.root}/../dns.tfstate"}, "workspace": "b"}],
+        "computed": {"backend": "gcs", "config": "${local.config}", "workspace": "${terraform.workspace}"},
+    }
+    document = json.dumps({"data": {"terraform_remote_state": given}, "terraform": {"backend": {"pg": {}}}})
+    said = facts(document, "main.tf.json")
+    assert (said.backend, said.resources) == ("pg", True)
+    assert said.remote_states == (
+        RemoteState(name="network", backend="gcs", config=(("bucket", "states"), ("prefix", None))),
+        RemoteState(name="dns", backend="local", config=(("path", "./../dns.tfstate"),), workspace="b"),
+        RemoteState(name="computed", backend="gcs", config=None, workspace=THIS_WORKSPACE),
+    )
+
+
+def test_of_a_broken_file_the_blocks_that_are_whole_count() -> None:
+    assert [each.name for each in facts(REMOTE + 'resource "x" "y" {\n  a = \n').remote_states][:2] == [
+        "network",
+        "dns",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "leads"),
+    [
+        ('file("../shared/policy.json")', {"../shared/policy.json"}),
+        ('templatefile("${path.module}/../../t.tpl", {})', {"./../../t.tpl"}),
+        ('jsondecode(file("../${var.env}/x.json"))', {".."}),
+        ('file("../shared/part-${var.x}.json")', {"../shared"}),
+        ('fileset("${path.root}/../policies", "*.json")', {"./../policies"}),
+        ('file("templates/x.tpl")', set()),
+        ('file("a/../b")', set()),
+        ("file(var.path)", set()),
+        ('file("/etc/hosts")', set()),
+        ('"file(../x)"', set()),
+    ],
+)
+def test_files_beside_a_module_are_known_up_to_what_only_a_plan_knows(
+    expression: str, leads: set[str]
+) -> None:
+    assert facts(f"locals {{\n  x = {expression}\n}}\n").files == leads
+    document = json.dumps({"locals": {"x": f"${{{expression}}}"}})
+    assert facts(document, "main.tf.json").files >= leads
