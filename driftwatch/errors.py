@@ -31,7 +31,11 @@ DriftwatchError
 │   ├── PlanTamperedError · PlanStaleError  nothing was applied
 │   ├── StateNotSavedError        a state that its backend did not take: a person must push it
 │   ├── StateNotKeptError         a state that would be lost with our copy of the code
-│   └── LfsNotFetchedError
+│   ├── LfsNotFetchedError
+│   └── TerragruntMissingError · UnitUnsupportedError
+├── ReleaseError                  a version that is to be installed
+│   ├── ReleaseUnavailableError   retry
+│   └── ReleaseUnknownError · ReleaseRefusedError   what is not verified is not unpacked
 ├── WarmError                     a plan or a replay through warm providers; without them it may work
 │   ├── ProviderNotStartedError · ProviderProtocolError
 │   ├── PoolFullError · PoolUnavailableError
@@ -442,6 +446,46 @@ class LfsNotFetchedError(EngineError):
     """A file that terraform would read is a Git LFS pointer."""
 
     code = "lfs_not_fetched"
+
+
+class TerragruntMissingError(EngineError):
+    """A unit of terragrunt, and no terragrunt to plan it: nothing is known of it, which is never in sync."""
+
+    code = "no_terragrunt"
+    default_advice = "Install terragrunt and put it on PATH, or take `engine: terragrunt` from the stack."
+
+
+class UnitUnsupportedError(EngineError):
+    """What driftwatch does not do for a unit of terragrunt."""
+
+    code = "unit_unsupported"
+
+
+class ReleaseError(DriftwatchError):
+    """A version of terraform or tofu could not be installed; nothing of it was left behind."""
+
+    code = "release_failed"
+
+
+class ReleaseUnavailableError(ReleaseError):
+    """The mirror did not answer, or not to the end."""
+
+    code = "release_unavailable"
+    remedy = Remedy.RETRY
+    default_advice = "Check the network, and the mirror under `terraform.releases`; nothing was installed."
+
+
+class ReleaseUnknownError(ReleaseError):
+    """The mirror does not have that version for this machine."""
+
+    code = "release_unknown"
+    default_advice = "Check the version's number, and the mirror under `terraform.releases`."
+
+
+class ReleaseRefusedError(ReleaseError):
+    """What was got is not certainly what its vendor released: it was not unpacked, nor run."""
+
+    code = "release_refused"
 
 
 class WarmError(DriftwatchError):

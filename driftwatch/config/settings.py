@@ -35,6 +35,7 @@ from driftwatch.config import values
 from driftwatch.config.durations import Duration, Interval, PositiveDuration  # noqa: TC001  (as above)
 from driftwatch.config.gitops import ForgeSettings, PreviewSettings, SigningSettings
 from driftwatch.config.notify import NotifySettings
+from driftwatch.config.releases import ReleasesSettings
 from driftwatch.config.repair import RepairSettings
 from driftwatch.config.rules import RulesSettings
 from driftwatch.config.section import (
@@ -450,6 +451,11 @@ class TerraformSettings(Section):
         ge=0,
         description="Free disk space below which no plan starts, MiB; 0 turns the check off. Default 256: "
         "a plan that runs out of space in its middle says nothing.",
+    )
+    releases: ReleasesSettings = Field(
+        default=ReleasesSettings(),
+        description="Where `driftwatch tools install` gets versions from. Default the vendors' own, "
+        "verified; nothing is installed by itself.",
     )
 
 

@@ -1,0 +1,115 @@
+"""Where `driftwatch tools install` gets terraform and tofu from, and what makes it believe what it gets.
+
+Nothing here makes a daemon install anything: it is read when a person runs that command.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+
+from driftwatch.config import values
+from driftwatch.config.durations import PositiveDuration  # noqa: TC001  (pydantic reads annotations)
+from driftwatch.config.section import Section, WebUrl, once
+
+HASHICORP = "C874011F0AB405110D02105534365D9472D7468F"
+"""HashiCorp's release key, of security@hashicorp.com. It was renewed in 2026: an older copy has expired."""
+
+OPENTOFU = "E3E6E43D84CB852EADB0051D0C0AF313E5FD9F80"
+"""OpenTofu's release key, of core@opentofu.org."""
+
+_ARCHIVE = re.compile(r"(?:terraform|tofu)_[0-9][0-9A-Za-z.~-]*_[a-z0-9]+_[a-z0-9]+\.zip")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
+
+
+def _mirror(url: str) -> str:
+    """Nothing of a release may be changed on its way, nor may it be known who asks for which."""
+    if not url.startswith("https://") and not values.is_loopback_url(url):
+        raise ValueError("must be https")
+    if "?" in url or "#" in url:
+        raise ValueError("must end with a path: names of files are put behind it")
+    return url.rstrip("/")
+
+
+def _fingerprint(text: str) -> str:
+    tidy = re.sub(r"\s|:", "", text).upper().removeprefix("0X")
+    if not _FINGERPRINT.fullmatch(tidy):
+        raise ValueError("must be the whole fingerprint, 40 hexadecimal digits: a short id can be forged")
+    return tidy
+
+
+def _archive(name: str) -> str:
+    if not _ARCHIVE.fullmatch(name):
+        raise ValueError("must be the name of an archive, such as terraform_1.11.4_linux_amd64.zip")
+    return name
+
+
+def _sha256(text: str) -> str:
+    if not _SHA256.fullmatch(text.lower()):
+        raise ValueError("must be a SHA-256, 64 hexadecimal digits")
+    return text.lower()
+
+
+def _beside_the_file(value: object, info: ValidationInfo) -> object:
+    """Relative to the configuration, where the context says where that lies."""
+    if not isinstance(value, str | Path):
+        return value
+    if not str(value) or values.has_invisible(str(value)):
+        raise ValueError("must be a path")
+    resolve = getattr(info.context, "resolve", None)
+    return resolve(str(value)) if resolve else Path(value)
+
+
+Mirror = Annotated[WebUrl, AfterValidator(_mirror)]
+Fingerprints = Annotated[tuple[Annotated[str, AfterValidator(_fingerprint)], ...], AfterValidator(once)]
+KeyFile = Annotated[Path, BeforeValidator(_beside_the_file)]
+
+
+class ReleasesSettings(Section):
+    """Where versions of terraform and tofu are got from, when a person says so, and how they are verified."""
+
+    terraform_url: Mirror = Field(
+        default="https://releases.hashicorp.com",
+        description="Base of a mirror of Terraform's releases; https. Below it lies "
+        "terraform/VERSION/terraform_VERSION_OS_ARCH.zip, with _SHA256SUMS and _SHA256SUMS.sig. "
+        "Default the vendor's own: nobody else is to be trusted before somebody says so.",
+    )
+    tofu_url: Mirror = Field(
+        default="https://github.com/opentofu/opentofu/releases/download",
+        description="Base of a mirror of OpenTofu's releases; https. Below it lies "
+        "vVERSION/tofu_VERSION_OS_ARCH.zip, with _SHA256SUMS and _SHA256SUMS.gpgsig. "
+        "Default the vendor's own, as for terraform_url.",
+    )
+    keys: tuple[KeyFile, ...] = Field(
+        default=(),
+        description="Files with the vendors' public PGP keys, relative to this file; one may hold several. "
+        "Default none: get them from the vendors (hashicorp.com/.well-known/pgp-key.txt, "
+        "get.opentofu.org/opentofu.asc); nothing is installed unverified.",
+    )
+    terraform_fingerprints: Fingerprints = Field(
+        default=(HASHICORP,),
+        min_length=1,
+        description="Fingerprints of the primary keys that may sign Terraform's releases. Default "
+        "HashiCorp's: whatever else is in the key files counts for nothing.",
+    )
+    tofu_fingerprints: Fingerprints = Field(
+        default=(OPENTOFU,),
+        min_length=1,
+        description="Fingerprints of the primary keys that may sign OpenTofu's releases. Default "
+        "OpenTofu's, as for terraform_fingerprints.",
+    )
+    pinned: dict[Annotated[str, AfterValidator(_archive)], Annotated[str, AfterValidator(_sha256)]] = Field(
+        default_factory=dict,
+        description="SHA-256 by name of archive, as a line of _SHA256SUMS has them; an archive that is "
+        "named here needs no key and no signature. Default none: whoever has no key, or no way out, "
+        "writes down what they have verified elsewhere.",
+    )
+    timeout: PositiveDuration = Field(
+        default=timedelta(minutes=10),
+        description="Longest download; a duration. Default 10m: 100 MB over a slow line fit.",
+    )
