@@ -1,7 +1,8 @@
 """Versions and version constraints as Terraform means them, which is not as PEP 440 or semver mean them.
 
-The rules are those of hashicorp/go-version (`constraint.go`): `~> 1.5` lets the last segment named grow, a
-pre-release satisfies only a constraint that names a pre-release of the same version. Terraform compares
+The rules are those of hashicorp/go-version (`version.go`, `constraint.go`), oddities included: `~> 1.5` lets
+the last segment named grow, a pre-release satisfies only a constraint that names a pre-release of the same
+version, and `beta` comes before `beta.1` but after `beta.x`. Terraform compares
 `required_version` with the core of its own version, so that 1.12.0-beta1 counts as 1.12.0 there, and refuses
 pre-releases in it (`configs.CheckCoreVersionRequirements`).
 """
@@ -16,10 +17,17 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_WORDS = r"(?:\.[0-9A-Za-z~-]+)*"
 _VERSION = re.compile(
-    r"v?(?P<segments>\d+(?:\.\d+)*)(?:-(?P<pre>[0-9A-Za-z~-]+(?:\.[0-9A-Za-z~-]+)*))?(?:\+[0-9A-Za-z~.-]+)?"
+    r"v?(?P<segments>[0-9]+(?:\.[0-9]+)*)"
+    rf"(?:-(?P<number>[0-9]+[0-9A-Za-z~-]*{_WORDS})|-?(?P<word>[A-Za-z~-]+[0-9A-Za-z~-]*{_WORDS}))?"
+    rf"(?:\+[0-9A-Za-z~-]+{_WORDS})?"
 )
-_TERM = re.compile(r"\s*(?P<operator>=|!=|>=|<=|~>|>|<|)\s*(?P<version>[^\s=!<>~]\S*)\s*")
+"""A pre-release that begins with a letter needs no dash before it: `1.6.0beta1`."""
+
+_TERM = re.compile(r"\s*(?P<operator><=|>=|!=|~>|<|>|=|)\s*(?P<version>[^\s=!<>~]\S*)\s*", re.ASCII)
+_NUMBER = re.compile(r"[+-]?[0-9]+")
+_LARGEST = (1 << 63) - 1
 _LEAST_SEGMENTS = 3
 
 
@@ -33,14 +41,21 @@ class Version:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads `1.5`, `v1.5.7`, `1.6.0-beta1+build`; raises ValueError on anything else."""
+        """Reads `1.5`, `v1.5.7`, `1.6.0-beta1+build`; raises ValueError on anything else.
+
+        What stands behind a `+` says how it was built, and counts for nothing.
+        """
         match = _VERSION.fullmatch(text.strip())
         if match is None:
             raise ValueError(f"not a version: {text!r}")
-        segments = tuple(int(segment) for segment in match["segments"].split("."))
+        written = match["segments"].split(".")
+        if any(len(segment) > len(str(_LARGEST)) or int(segment) > _LARGEST for segment in written):
+            raise ValueError(f"not a version that fits: {text[:40]!r}")
+        segments = tuple(map(int, written))
+        pre = match["word"] or match["number"]
         return cls(
             segments=segments + (0,) * (_LEAST_SEGMENTS - len(segments)),
-            pre=tuple(match["pre"].split(".")) if match["pre"] else (),
+            pre=tuple(pre.split(".")) if pre else (),
             named=len(segments),
         )
 
@@ -53,18 +68,31 @@ class Version:
         for mine, theirs in zip_longest(self.segments, other.segments, fillvalue=0):
             if mine != theirs:
                 return -1 if mine < theirs else 1
+        if len(self.segments) != len(other.segments):
+            return 0
         if not (self.pre and other.pre):
             return bool(other.pre) - bool(self.pre)
-        return _compare(_ranks(self.pre), _ranks(other.pre))
+        parts = (_order(*pair) for pair in zip_longest(self.pre, other.pre, fillvalue=""))
+        return next((order for order in parts if order), 0)
 
 
-def _ranks(parts: tuple[str, ...]) -> list[tuple[bool, int, str]]:
-    """Numbers come before words, and are compared as numbers."""
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+def _order(mine: str, theirs: str) -> int:
+    """Of two parts of pre-releases: numbers come before words, and what is absent before numbers alone."""
+    if not (mine and theirs):
+        there = 1 if _is_number(mine or theirs) else -1
+        return there if mine else -there
+    left, right = _rank(mine), _rank(theirs)
+    return (left > right) - (left < right)
 
 
-def _compare(mine: list[tuple[bool, int, str]], theirs: list[tuple[bool, int, str]]) -> int:
-    return (mine > theirs) - (mine < theirs)
+def _rank(part: str) -> tuple[bool, int, str]:
+    number = _is_number(part)
+    return not number, int(part) if number else 0, part
+
+
+def _is_number(part: str) -> bool:
+    """As Go's ParseInt has it, which takes a sign and stops at 64 bits."""
+    return bool(_NUMBER.fullmatch(part)) and len(part) <= len(str(_LARGEST)) and int(part) <= _LARGEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +120,8 @@ class _Term:
 
     def _near(self, version: Version, order: int) -> bool:
         if order < 0 or (self.wanted.pre and not version.pre):
+            return False
+        if len(self.wanted.segments) > len(version.segments):
             return False
         fixed = self.wanted.named - 1
         return version.segments[:fixed] == self.wanted.segments[:fixed]
@@ -136,3 +166,38 @@ def _readable(required: Iterable[str]) -> Iterable[Constraint]:
             continue
         if not any(term.wanted.pre for term in constraint.terms):
             yield constraint
+
+
+def example(required: Iterable[str]) -> str | None:
+    """A version to install for all of these `required_version`s: the newest that one of them names.
+
+    None where none of those named would do: which versions there are is only known elsewhere.
+    """
+    readable = list(_readable(required))
+    named = [term.wanted for constraint in readable for term in constraint.terms]
+    best: Version | None = None
+    for version in named:
+        fits = len(version.segments) == _LEAST_SEGMENTS and all(each.allows(version) for each in readable)
+        if fits and (best is None or version.compare(best) > 0):
+            best = version
+    return ".".join(map(str, best.segments)) if best else None
+
+
+def newest_first(version: str) -> SortKey:
+    """Sorts versions, the newest first; what is none comes last."""
+    try:
+        return SortKey(Version.parse(version))
+    except ValueError:
+        return SortKey(None)
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """The order of a version among others, downwards."""
+
+    version: Version | None
+
+    def __lt__(self, other: SortKey) -> bool:
+        if self.version is None or other.version is None:
+            return self.version is not None
+        return self.version.compare(other.version) > 0
