@@ -11,9 +11,10 @@ segment takes any number of them, none too: `envs/**` matches `envs`; `**` the r
 from __future__ import annotations
 
 import posixpath
+import threading
 from collections.abc import Iterator, Mapping, Sequence  # noqa: TC003  (dataclass fields are read at run time)
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from driftwatch import hcl, log
 from driftwatch.config.globs import matches
@@ -25,24 +26,42 @@ if TYPE_CHECKING:
 
     from driftwatch.git.listing import Entry
 
+_Content: TypeAlias = "tuple[tuple[str, str], ...]"
+"""A directory's configuration files: names with blobs."""
+
 _LARGEST_READ = 8 << 20
 """Bytes. A larger file is data, whatever its name, and says nothing of its directory."""
 _LARGEST_ALTOGETHER = 256 << 20
 """Bytes of configuration in one commit, read at once. Large monorepos have a few dozen megabytes."""
+_DIRECTORIES_KNOWN = 50_000
+"""Whose facts are kept: a few hundred bytes each, and more than the largest monorepos have."""
 
 logger = log.get("git")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadState:
+    """A state whose outputs are read, and the directory of the module that reads them."""
+
+    module: str
+    state: hcl.RemoteState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootModule:
     """A stack's directory, the glob that matched it first, as given, and the directories that it reads.
 
-    `reads` are the directory itself and the local modules that it uses, straight or through another.
+    `reads` are the directory itself, the local modules that it uses, straight or through another, and files
+    beside these that they read. `backend` and `backend_config` are what the directory says of its state,
+    `remote_states` whose outputs it and its modules read.
     """
 
     path: str
     glob: str
     reads: tuple[str, ...]
+    backend: str | None = None
+    backend_config: hcl.Given = ()
+    remote_states: tuple[ReadState, ...] = ()
 
 
 @dataclass(slots=True)
@@ -57,13 +76,74 @@ class _Directories:
         facts = self.facts[path]
         return bool(facts.backend or facts.cloud or facts.providers) and path not in self.used
 
-    def reads(self, path: str) -> tuple[str, ...]:
+    def modules(self, path: str) -> tuple[str, ...]:
+        """The directory itself, and those of the local modules that it uses, straight or through another."""
         reached, todo = {path}, [path]
         while todo:
             fresh = set(self.uses.get(todo.pop(), ())) - reached
             reached |= fresh
             todo += fresh
         return (path, *sorted(reached - {path}))
+
+    def root_module(self, path: str, glob: str, listing: Listing) -> RootModule:
+        modules, facts = self.modules(path), self.facts[path]
+        known = [(module, self.facts[module]) for module in modules if module in self.facts]
+        beside = {
+            where
+            for module, said in known
+            for file in said.files
+            # Terraform reads a path without `path.module` from the root module's directory.
+            for start in {module, path}
+            if (where := _resolved(listing, f"{start}/{file}")) is not None
+        }
+        return RootModule(
+            path=path,
+            glob=glob,
+            reads=(*modules, *sorted(beside.difference(modules))),
+            backend=facts.backend,
+            backend_config=facts.backend_config,
+            remote_states=tuple(
+                ReadState(module=module, state=state)
+                for module, said in known
+                for state in said.remote_states
+            ),
+        )
+
+
+class _Known:
+    """What directories say, by their content. The same files say the same in every commit and repository."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._facts: dict[_Content, hcl.ModuleFacts] = {}
+
+    def facts(
+        self,
+        files: Mapping[str, Mapping[str, str]],
+        read_blobs: Callable[[Iterable[str]], Mapping[str, bytes]],
+    ) -> dict[str, hcl.ModuleFacts]:
+        """The facts of directories, each given as its files' names with their blobs.
+
+        Only what was not read before is read and parsed: from one commit to the next that is a few files.
+        """
+        contents = {path: tuple(names.items()) for path, names in files.items()}
+        with self._lock:
+            found = {content: self._facts.get(content) for content in contents.values()}
+        missing = [content for content, facts in found.items() if facts is None]
+        blobs = read_blobs({blob for content in missing for _, blob in content}) if missing else {}
+        read = {
+            content: hcl.read_module({name: blobs.get(blob, b"") for name, blob in content})
+            for content in missing
+        }
+        with self._lock:
+            self._facts |= read
+            while len(self._facts) > _DIRECTORIES_KNOWN:
+                del self._facts[next(iter(self._facts))]
+        known = {**found, **read}
+        return {path: facts for path, content in contents.items() if (facts := known[content]) is not None}
+
+
+_known = _Known()
 
 
 def discover(
@@ -77,7 +157,7 @@ def discover(
     for path in sorted(directories.facts):
         glob = _first_match(path, globs, root=directories.is_root(path))
         if glob is not None and _is_expressible(path, listing.commit):
-            found.append(RootModule(path=path, glob=glob, reads=directories.reads(path)))
+            found.append(directories.root_module(path, glob, listing))
     return tuple(found)
 
 
@@ -91,11 +171,7 @@ def _read(listing: Listing, read_blobs: Callable[[Iterable[str]], Mapping[str, b
         raise RepositoryTooLargeError(
             f"commit {listing.commit} has more than {_LARGEST_ALTOGETHER >> 20} MB of configuration files"
         )
-    contents = read_blobs(sizes)
-    facts = {
-        path: hcl.read_module({name: contents.get(blob, b"") for name, blob in names.items()})
-        for path, names in files.items()
-    }
+    facts = _known.facts(files, read_blobs)
     uses = {path: tuple(_local_modules(listing, path, said)) for path, said in facts.items()}
     used = frozenset(target for path, targets in uses.items() for target in targets if target != path)
     return _Directories(facts=facts, uses=uses, used=used)
@@ -113,11 +189,16 @@ def _configuration(listing: Listing) -> Iterator[tuple[str, Entry]]:
 
 def _local_modules(listing: Listing, path: str, facts: hcl.ModuleFacts) -> Iterator[str]:
     for source in facts.module_sources:
-        if source.startswith(("./", "../")):
-            try:
-                yield listing.resolve(f"{path}/{source}")
-            except LeavesCheckoutError:
-                continue  # terraform will say that it is not there
+        if source.startswith(("./", "../")) and (where := _resolved(listing, f"{path}/{source}")) is not None:
+            yield where
+
+
+def _resolved(listing: Listing, path: str) -> str | None:
+    """Where a path leads; None where that is out of the checkout: terraform will say that it is not there."""
+    try:
+        return listing.resolve(path)
+    except LeavesCheckoutError:
+        return None
 
 
 def _first_match(path: str, globs: Sequence[str], *, root: bool) -> str | None:

@@ -24,12 +24,19 @@ from driftwatch.errors import (
     BranchMissingError,
     MirrorDamagedError,
     NotMergedError,
+    PullRequestMovedError,
+    RepositoryError,
     RepositoryTooLargeError,
     UnsafeRepositoryError,
 )
-from driftwatch.git import discovery, listing
+from driftwatch.git import discovery, listing, pulls
+from driftwatch.git.branches import Branches
 from driftwatch.git.command import HARDENING, Ending, Git, Output, failure, translated
+from driftwatch.git.committing import Committer
+from driftwatch.git.drafting import Drafter
+from driftwatch.git.listing import Caps
 from driftwatch.git.lock import locked
+from driftwatch.git.pulls import Merged
 from driftwatch.git.remote import Remote
 from driftwatch.git.reverting import Reverter
 from driftwatch.git.worktrees import Worktrees
@@ -39,9 +46,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from driftwatch.config.settings import RepositorySettings
+    from driftwatch.git.branches import Opened
     from driftwatch.git.discovery import RootModule
+    from driftwatch.git.drafting import Edits
     from driftwatch.git.listing import Listing
-    from driftwatch.git.reverting import Opened, Revert
+    from driftwatch.git.reverting import Revert
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
@@ -49,8 +58,8 @@ _LARGEST_READ = 16 << 20
 _BYTES_PER_ENTRY = 512
 """How long a line of the listing is at most on average; a tree that unfolds without end is cut off there."""
 
-_LISTINGS_KEPT = 2
-"""The newest commit, and the one that checks are still at."""
+_LISTINGS_KEPT = 4
+"""The newest commit, the one that checks are still at, and those that somebody proposes."""
 _SUBMODULE_PROTOCOLS = "https:ssh"
 _MANY_PACKS = 40
 _LONGEST_WORDS = 200
@@ -58,6 +67,13 @@ _LONGEST_WORDS = 200
 _LARGEST_HISTORY = 1 << 20
 _HISTORIES_KEPT = 100
 _TIDY_EVERY = timedelta(days=7)
+
+_DRAFTS, _PULLS = "refs/driftwatch/drafts", "refs/driftwatch/pulls"
+"""Where commits that only this machine knows are kept from being tidied away, each under its own hash."""
+_LOCAL_COMMITS_KEPT = 100
+"""Of either. What is checked out stays anyway; of the others the oldest go, and are made again if asked."""
+_PULL = "refs/driftwatch/pull"
+"""Where a pull request's head is fetched to, for as long as it is looked at."""
 
 _CORRUPT = re.compile(
     r"object file .* is empty|is corrupt|bad object|unable to read (?:tree|sha1)|missing (?:blob|tree|commit)"
@@ -120,6 +136,8 @@ class Mirror:
         self._swept = False
         self._too_large: str | None = None
         """The commit that did not fit. It is not fetched again and again at every poll."""
+        self._large_heads: tuple[str, ...] = ()
+        """The same of pull requests."""
         self._worktrees = Worktrees(
             self._directory / "worktrees", build=self._build, prune=self._prune, stop=self._stop
         )
@@ -219,24 +237,72 @@ class Mirror:
         remote = Remote.of(self.name, self._settings)
         if not (self.is_merged(revert.onto) and self._is_ancestor(_checked(revert.commit), revert.onto)):
             raise NotMergedError(f"{revert.commit[:10]} is no commit of the branch {remote.branch}")
-        with (
-            translated(),
-            locked(self._directory / "fetch.lock", seconds=self._seconds, stop=self._stop) as lock,
-        ):
-            settings = self._directory / "gitconfig.push"
-            _write_if_other(self._directory / "gitconfig", _global_settings(remote))
-            _write_if_other(settings, _settings_of_a_push(remote))
+        with self._locked() as lock:
             return Reverter(
-                git=self._git(),
-                remote=remote,
-                lock=lock,
-                scratch=self._directory / "revert",
-                settings=settings,
-                seconds=self._seconds,
-                listing=self.listing,
-                too_large=_Arrival(self._git_dir, self._settings.max_size_mb << 20).is_too_large,
-                clock=self._clock,
+                committer=self._committer(), branches=self._branches_of(remote, lock), listing=self.listing
             ).open(revert)
+
+    def draft(self, edits: Edits) -> str:
+        """Makes a commit of edits that only this machine knows, and returns it; it can be checked out.
+
+        Raises NotMergedError where `edits.onto` is not of the branch, UnsafeRepositoryError for a path that
+        is no file or not ours to write, and others of RepositoryError.
+        """
+        if not self.is_merged(edits.onto):
+            raise NotMergedError(f"{edits.onto[:10]} is no commit of the branch {self._settings.branch}")
+        with self._locked():
+            draft = Drafter(committer=self._committer(), listing=self.listing).draft(edits)
+            self._keep(_DRAFTS, draft)
+        return draft
+
+    def publish(self, draft: str, branch: str) -> Opened:
+        """Opens a branch below `driftwatch/` on the remote at a drafted commit.
+
+        Where one of that name says something else, a numbered name is taken. Raises UnsafeRepositoryError for
+        another name, RemoteUnreachableError, RemoteRefusedError and others of RepositoryError.
+        """
+        remote = Remote.of(self.name, self._settings)
+        if self._resolve(f"{_DRAFTS}/{_checked(draft)}") is None:
+            raise RepositoryError(f"{draft[:10]} is no draft that the mirror of {self.name} knows")
+        with self._locked() as lock:
+            return self._branches_of(remote, lock).open(draft, branch)
+
+    def fetch_pull_request(self, number: int, *, kind: str, head: str) -> Merged:
+        """Fetches a pull request's head and merges it with the branch's good head, on this machine only.
+
+        `kind` is the forge's (github, gitlab). Raises PullRequestMovedError where the head is another by now,
+        MergeConflictError, UnsafeRepositoryError, RepositoryTooLargeError and others of RepositoryError.
+        """
+        ref, head = pulls.ref_of(number, kind), _checked(head)
+        remote = Remote.of(self.name, self._settings)
+        base = self.head()
+        if base is None:
+            raise RepositoryError(f"there is no good commit of {self.name} yet to merge with")
+        with self._locked() as lock:
+            try:
+                self._receive_pull_request(remote, lock, number, ref, head)
+                commit = self._merged_before(base, head)
+                if commit is None:
+                    commit = pulls.merge(self._committer(), number, base=base, head=head)
+                self.listing(commit)
+                self._keep(_PULLS, commit)
+            finally:
+                self._git().run("update-ref", "-d", _PULL)
+        return Merged(base=base, head=head, commit=commit, changed=self.changed(base, commit))
+
+    def changed(self, base: str, commit: str) -> tuple[str, ...]:
+        """The paths that differ between two commits, both names of what was renamed, in git's order.
+
+        Raises RepositoryTooLargeError where they are more than a repository may have files.
+        """
+        most = (self._settings.max_files + 1000) * _BYTES_PER_ENTRY
+        for each in (base, commit):
+            if self._resolve(_checked(each)) is None:
+                raise RepositoryError(f"the mirror of {self.name} does not know the commit {each[:10]}")
+        paths = self._committer().touched(base, commit, limit=most)
+        if len(paths) > 2 * self._settings.max_files:
+            raise listing.too_many_files(self.name, self._caps())
+        return paths
 
     def close(self) -> None:
         """Removes the worktrees that nobody uses. The mirror can be used again afterwards."""
@@ -260,6 +326,100 @@ class Mirror:
             variables={"GIT_CONFIG_GLOBAL": str(self._directory / "gitconfig")},
             stop=self._stop,
         )
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """The mirror to ourselves, as a fetch has it; gives the lock's descriptor."""
+        with (
+            translated(),
+            locked(self._directory / "fetch.lock", seconds=self._seconds, stop=self._stop) as lock,
+        ):
+            yield lock
+
+    def _committer(self) -> Committer:
+        return Committer(
+            git=self._git(), scratch=self._directory / "scratch", seconds=self._seconds, clock=self._clock
+        )
+
+    def _branches_of(self, remote: Remote, lock: int) -> Branches:
+        settings = self._directory / "gitconfig.push"
+        _write_if_other(self._directory / "gitconfig", _global_settings(remote))
+        _write_if_other(settings, _settings_of_a_push(remote))
+        return Branches(
+            git=self._git(),
+            remote=remote,
+            lock=lock,
+            settings=settings,
+            seconds=self._seconds,
+            too_large=_Arrival(self._git_dir, self._settings.max_size_mb << 20).is_too_large,
+        )
+
+    def _keep(self, place: str, commit: str) -> None:
+        """Keeps a commit of this machine by a ref, and lets the oldest of its kind go."""
+        git = self._git()
+        git.ask("update-ref", f"{place}/{commit}", commit)
+        refs = git.ask("for-each-ref", "--format=%(refname)", "--sort=-committerdate", f"{place}/")
+        others = [ref for ref in refs.decode().split() if not ref.endswith(commit)]
+        for ref in others[_LOCAL_COMMITS_KEPT - 1 :]:
+            git.ask("update-ref", "-d", ref)
+
+    def _forget_pull_requests(self) -> None:
+        refs = self._git().ask("for-each-ref", "--format=delete %(refname)", f"{_PULLS}/")
+        self._git().ask("update-ref", "--stdin", stdin=refs)
+
+    def _receive_pull_request(self, remote: Remote, lock: int, number: int, ref: str, head: str) -> None:
+        """Fetches a pull request's head to `_PULL`, within the caps of the repository."""
+        _write_if_other(self._directory / "gitconfig", _global_settings(remote))
+        too_large = RepositoryTooLargeError(
+            f"pull request {number} of {self.name} does not fit into the {self._settings.max_size_mb} MB"
+            " that the repository may have",
+            advice=f"Raise `max_size_mb` of repositories.{self.name}, or make the pull request smaller.",
+        )
+        if head in self._large_heads:
+            raise too_large
+        arrival = _Arrival(self._git_dir, self._settings.max_size_mb << 20)
+        output = self._talk(
+            remote,
+            self._git_dir,
+            lock,
+            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow", "--"),
+            *(remote.url, f"+{ref}:{_PULL}"),
+            over_the_cap=arrival.is_too_large,
+        )
+        if output.ending is Ending.OVER_THE_CAP or (output.succeeded and not self._fits(self._git_dir)):
+            _remove_leftovers(self._git_dir)
+            self._git().run("update-ref", "-d", _PULL)
+            self._repack(self._git_dir)
+            self._large_heads = (*self._large_heads[-_LOCAL_COMMITS_KEPT:], head)
+            raise too_large
+        if not output.succeeded:
+            _remove_leftovers(self._git_dir)
+            self._raise_if_damaged(output, self._git_dir)
+            raise self._without_pull_request(remote, number, output, arrival)
+        if (now := self._resolve(_PULL)) != head:
+            raise PullRequestMovedError(
+                f"pull request {number} of {self.name} is at {str(now)[:10]} by now, not at {head[:10]}"
+            )
+
+    def _without_pull_request(
+        self, remote: Remote, number: int, output: Output, arrival: _Arrival
+    ) -> RepositoryError:
+        problem = remote.failure(
+            output, seconds=self._seconds, cap_mb=self._settings.max_size_mb, received=arrival.received
+        )
+        if not isinstance(problem, BranchMissingError):
+            return problem
+        return BranchMissingError(
+            f"the remote of {self.name} ({remote.shown}) has no pull request {number}",
+            advice="It may be deleted; or `forge.kind` is not what the repository's host is.",
+            detail=output.detail or None,
+        )
+
+    def _merged_before(self, base: str, head: str) -> str | None:
+        """The commit that merged these two an earlier time: what was said of it holds again."""
+        printed = self._git().ask("for-each-ref", "--format=%(objectname) %(parent)", f"{_PULLS}/")
+        known = (line.partition(" ") for line in printed.decode().splitlines())
+        return next((commit for commit, _, parents in known if parents == f"{base} {head}"), None)
 
     def _sweep_once(self) -> None:
         if not self._swept:
@@ -339,6 +499,10 @@ class Mirror:
         """True where the mirror is within its cap, if need be after what no ref leads to is dropped."""
         cap = self._settings.max_size_mb << 20
         if _size_of_packs(git_dir) > cap:
+            self._repack(git_dir)
+        if _size_of_packs(git_dir) > cap and git_dir == self._git_dir:
+            # What others only propose must never keep the branch from being watched.
+            self._forget_pull_requests()
             self._repack(git_dir)
         return _size_of_packs(git_dir) <= cap
 
@@ -437,8 +601,11 @@ class Mirror:
         entries = printed.decode(errors="replace").split("\0")
         return tuple(_commit(entry) for entry in entries if entry)
 
+    def _caps(self) -> Caps:
+        return Caps(bytes=self._settings.max_size_mb << 20, files=self._settings.max_files)
+
     def _list(self, commit: str) -> Listing:
-        caps = listing.Caps(bytes=self._settings.max_size_mb << 20, files=self._settings.max_files)
+        caps = self._caps()
         limit = (caps.files + 1000) * _BYTES_PER_ENTRY
         output = self._git().run(
             *("ls-tree", "-r", "-t", "-l", "-z", "--full-tree", commit),

@@ -165,6 +165,41 @@ def mirror(upstream: Upstream, make_mirror: MakeMirror) -> Mirror:
 
 
 @pytest.fixture
+def bare(upstream: Upstream, tmp_path: Path) -> Upstream:
+    """A remote as people have it: a bare repository that `publish` brings what was committed."""
+    upstream.git("clone", "--quiet", "--bare", str(upstream.path), str(tmp_path / "bare.git"))
+    remote = Upstream(tmp_path / "bare.git")
+    upstream.git("remote", "add", "origin", remote.url)
+    return remote
+
+
+Publish = Callable[[], str]
+
+
+@pytest.fixture
+def publish(upstream: Upstream, bare: Upstream) -> Publish:
+    """Pushes what was committed, and says which commit that is."""
+
+    def push() -> str:
+        upstream.git("push", "--quiet", "origin", "main")
+        return upstream.head()
+
+    return push
+
+
+def tree(repository: Upstream, commit: str) -> dict[str, str]:
+    """Every path of a commit with its mode and its hash."""
+    printed = repository.git("ls-tree", "-r", "-z", "--full-tree", commit)
+    records = (record.partition("\t") for record in printed.split("\0") if record)
+    return {path: words for words, _, path in records}
+
+
+def refs(repository: Upstream) -> dict[str, str]:
+    printed = repository.git("for-each-ref", "--format=%(refname) %(objectname)")
+    return dict(line.split(" ") for line in printed.splitlines())
+
+
+@pytest.fixture
 def silent_port() -> Iterator[int]:
     """A port where connections are taken and nothing is ever said."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

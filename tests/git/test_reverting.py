@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,35 +18,16 @@ from driftwatch.errors import (
 )
 from driftwatch.git.reverting import MOST_BRANCHES, Opened, Revert
 
+from .conftest import refs, tree
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import GitHttp, MakeMirror, Mirror, Upstream
+    from .conftest import GitHttp, MakeMirror, Mirror, Publish, Upstream
 
 STACK = "platform/envs/prod"
 PATHS = ("envs/prod", "modules/net", "envs/common.tfvars", "envs/prod/.terraform-version", "nowhere")
 TOKEN = "canary-of-a-revert"
-
-
-@pytest.fixture
-def bare(upstream: Upstream, tmp_path: Path) -> Upstream:
-    """The remote: a bare repository that `publish` brings what was committed."""
-    upstream.git("clone", "--quiet", "--bare", str(upstream.path), str(tmp_path / "bare.git"))
-    remote = type(upstream)(tmp_path / "bare.git")
-    upstream.git("remote", "add", "origin", remote.url)
-    return remote
-
-
-Publish = Callable[[], str]
-
-
-@pytest.fixture
-def publish(upstream: Upstream, bare: Upstream) -> Publish:
-    def push() -> str:
-        upstream.git("push", "--quiet", "origin", "main")
-        return upstream.head()
-
-    return push
 
 
 @pytest.fixture
@@ -63,18 +43,6 @@ def wanted(commit: str, onto: str, **changes: Any) -> Revert:
 
 def branch_of(commit: str, more: str = "") -> str:
     return f"driftwatch/revert-platform-envs-prod-{commit[:7]}{more}"
-
-
-def tree(repository: Upstream, commit: str) -> dict[str, str]:
-    """Every path of a commit with its mode and its hash."""
-    printed = repository.git("ls-tree", "-r", "-z", "--full-tree", commit)
-    records = (record.partition("\t") for record in printed.split("\0") if record)
-    return {path: words for words, _, path in records}
-
-
-def refs(repository: Upstream) -> dict[str, str]:
-    printed = repository.git("for-each-ref", "--format=%(refname) %(objectname)")
-    return dict(line.split(" ") for line in printed.splitlines())
 
 
 def is_read(path: str) -> bool:
@@ -251,7 +219,7 @@ def test_what_a_crash_has_left_is_in_nobodys_way(
     upstream.commit({"envs/prod/main.tf": "# now\n"})
     now = publish()
     mirror.fetch()
-    scratch = tmp_path / "state/platform/revert"
+    scratch = tmp_path / "state/platform/scratch"
     scratch.mkdir()
     (scratch / "index").write_bytes(b"half an index")
     (scratch / "index.lock").touch()
@@ -374,7 +342,7 @@ def test_the_branch_that_stacks_are_deployed_from_is_never_pushed_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Even where somebody has called it what ours would be called, and the remote does not list it."""
-    monkeypatch.setattr("driftwatch.git.reverting.Reverter._there", lambda *_: frozenset())
+    monkeypatch.setattr("driftwatch.git.branches.Branches._there", lambda *_: frozenset())
     then = upstream.head()
     now = upstream.commit({"envs/prod/main.tf": "# now\n"})
     publish()
@@ -469,7 +437,7 @@ def test_nothing_is_forced_where_somebody_is_faster(
     upstream.git("checkout", "--quiet", "-b", "somebody")
     theirs = upstream.commit({"envs/prod/main.tf": "# somebody's own\n"})
     upstream.git("push", "--quiet", "origin", f"somebody:refs/heads/{branch_of(then)}")
-    monkeypatch.setattr("driftwatch.git.reverting.Reverter._there", lambda *_: frozenset())
+    monkeypatch.setattr("driftwatch.git.branches.Branches._there", lambda *_: frozenset())
     with pytest.raises(RemoteRefusedError, match=r"\[rejected\]"):
         mirror.open_revert(wanted(then, now))
     assert refs(bare)[f"refs/heads/{branch_of(then)}"] == theirs
