@@ -1008,3 +1008,50 @@ class CommitStatus:
     state: CommitState
     description: str
     url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptionWish:
+    """Drift of one stack that is to be brought into its code, by a pull request or a branch.
+
+    `findings` are fingerprints: what differs otherwise by now was not asked for. `imports` maps addresses
+    that the code shall have to what their provider calls the things that are there.
+    """
+
+    stack: StackId
+    by: str
+    findings: tuple[str, ...] = ()
+    imports: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotAdopted:
+    """Why one address was left as it is: a word for machines and a sentence.
+
+    `place` is file and line where there is one to look at, `wanted` the value that belongs there, as it would
+    be written, and `path` the pointer to the attribute.
+    """
+
+    address: str
+    reason: str
+    sentence: str
+    place: str = ""
+    path: str = ""
+    wanted: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """What came of an adoption: a branch with `edits`, each a sentence, and what was `refused`.
+
+    `url` is the pull request's and `issue` that of the issue that tells what was refused; None without a
+    forge.
+    """
+
+    branch: str | None = None
+    url: str | None = None
+    issue: str | None = None
+    edits: tuple[str, ...] = ()
+    refused: tuple[NotAdopted, ...] = ()
+    error: str | None = None

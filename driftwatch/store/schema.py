@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from driftwatch.store.engine import Backend, Database
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision under `migrations/versions/`; a test holds them together."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -15,6 +15,7 @@ from driftwatch.drift import Flapping
 from driftwatch.errors import UnknownStackError
 from driftwatch.model import DRIFTWATCH
 from driftwatch.store import (
+    adoptions,
     audit,
     checks,
     findings,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
     from driftwatch.drift import Press, Refused
     from driftwatch.model import (
+        Adopted,
+        AdoptionWish,
         Announcement,
         ApplyRun,
         Cancellation,
@@ -710,6 +713,31 @@ class Store:
     def pins(self) -> dict[StackId, Pin]:
         """All pins, those of stacks that are no longer declared too."""
         return self._database.read(suspensions.pins)
+
+    # Adoptions
+
+    def ask_adoption(self, wish: AdoptionWish, at: datetime) -> int:
+        """Leaves drift that is to be adopted for a daemon; returns its number. Raises UnknownStackError."""
+        number = self._database.write(partial(adoptions.ask, wish=wish, at=at))
+        if number is None:
+            raise _unknown(wish.stack)
+        return number
+
+    def adoptions_asked(self) -> dict[int, AdoptionWish]:
+        """What is to be adopted and has no answer yet, by number."""
+        return self._database.read(adoptions.asked)
+
+    def latest_adoption(self, stack: StackId, by: str) -> AdoptionWish | None:
+        """What somebody last wanted adopted in a stack, answered or not."""
+        return self._database.read(partial(adoptions.latest, stack=stack, by=by))
+
+    def answer_adoption(self, number: int, adopted: Adopted, at: datetime) -> None:
+        """Writes what came of an adoption."""
+        self._database.write(partial(adoptions.answer, number=number, adopted=adopted, at=at))
+
+    def adopted(self, number: int) -> Adopted | None:
+        """What came of an adoption; None where nothing did yet."""
+        return self._database.read(partial(adoptions.answered, number=number))
 
     # Jobs
 

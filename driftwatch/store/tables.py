@@ -501,6 +501,23 @@ class WishRow(Base):
     error: Mapped[str | None]
 
 
+class AdoptionRow(Base):
+    """Drift that is to be brought into the code, until a daemon has tried, and what came of it after that."""
+
+    __tablename__ = "adoptions"
+    __table_args__ = (Index(None, "done_at"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"))
+    findings: Mapped[list[Any]]
+    imports: Mapped[dict[str, Any]]
+    actor: Mapped[str]
+    reason: Mapped[str | None]
+    at: Mapped[datetime]
+    done_at: Mapped[datetime | None]
+    outcome: Mapped[dict[str, Any] | None]
+
+
 class TokenRow(Base):
     """A token for the API: a digest of its secret, whose it is, and what of their rights it has."""
 

@@ -1,0 +1,103 @@
+"""Adoptions: drift that is to be brought into the code, for whom, and what a daemon made of it.
+
+One that is not answered waits for a daemon. Those that are answered say what driftwatch has tried by itself
+already, so that it does so once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select, update
+
+from driftwatch.model import Adopted, AdoptionWish
+from driftwatch.store.codec import dump, load_optional
+from driftwatch.store.names import id_of, is_stack
+from driftwatch.store.proposals import told
+from driftwatch.store.tables import AdoptionRow, StackRow
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from driftwatch.model import StackId
+    from driftwatch.store.engine import AnyRow, AnySelect
+
+_LARGEST_ID = 2**63 - 1
+
+
+def ask(connection: Connection, wish: AdoptionWish, *, at: datetime) -> int | None:
+    """Writes what is wanted; None where its stack is not known."""
+    stack_id = connection.scalar(
+        select(StackRow.id).where(is_stack(wish.stack), StackRow.removed_at.is_(None))
+    )
+    if stack_id is None:
+        return None
+    added = connection.execute(
+        insert(AdoptionRow).values(
+            stack_id=stack_id,
+            findings=list(wish.findings),
+            imports=dict(wish.imports),
+            actor=told(wish.by),
+            reason=None if wish.reason is None else told(wish.reason),
+            at=at,
+        )
+    )
+    assert added.inserted_primary_key is not None  # noqa: S101  (for the type checker)
+    number: int = added.inserted_primary_key[0]
+    return number
+
+
+def asked(connection: Connection) -> dict[int, AdoptionWish]:
+    """Those that nobody has answered yet, the oldest first."""
+    rows = connection.execute(_query().where(AdoptionRow.done_at.is_(None)).order_by(AdoptionRow.id))
+    return {row.id: _wish(row) for row in rows}
+
+
+def latest(connection: Connection, stack: StackId, *, by: str) -> AdoptionWish | None:
+    """The latest that somebody wanted of a stack, answered or not."""
+    row = connection.execute(
+        _query().where(is_stack(stack), AdoptionRow.actor == by).order_by(AdoptionRow.id.desc()).limit(1)
+    ).first()
+    return _wish(row) if row else None
+
+
+def answer(connection: Connection, number: int, adopted: Adopted, *, at: datetime) -> None:
+    """Writes what came of one."""
+    clean = replace(
+        adopted,
+        edits=tuple(map(told, adopted.edits)),
+        error=None if adopted.error is None else told(adopted.error),
+        refused=tuple(
+            replace(each, sentence=told(each.sentence), wanted=told(each.wanted)) for each in adopted.refused
+        ),
+    )
+    connection.execute(
+        update(AdoptionRow).where(AdoptionRow.id == number).values(done_at=at, outcome=dump(clean))
+    )
+
+
+def answered(connection: Connection, number: int) -> Adopted | None:
+    """What came of one; None where nothing did yet."""
+    if abs(number) > _LARGEST_ID:
+        return None
+    document = connection.scalar(select(AdoptionRow.outcome).where(AdoptionRow.id == number))
+    return load_optional(Adopted, document)
+
+
+def _query() -> AnySelect:
+    return select(AdoptionRow, StackRow.repository, StackRow.path, StackRow.workspace).join(
+        StackRow, StackRow.id == AdoptionRow.stack_id
+    )
+
+
+def _wish(row: AnyRow) -> AdoptionWish:
+    return AdoptionWish(
+        stack=id_of(row),
+        by=row.actor,
+        findings=tuple(row.findings),
+        imports=dict(row.imports),
+        reason=row.reason,
+    )
