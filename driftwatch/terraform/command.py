@@ -167,6 +167,7 @@ class Command(Terraform):  # type: ignore[misc]
         var_files: Sequence[Path],
         parallelism: int,
         lock_timeout: str | None,
+        generated: Path | None = None,
     ) -> Finished:
         """`each` hears the lines of the JSON stream. A lock is taken where `lock_timeout` is given.
 
@@ -182,6 +183,7 @@ class Command(Terraform):  # type: ignore[misc]
             lock_timeout=lock_timeout,
             parallelism=parallelism,
             var_file=[str(path) for path in var_files],
+            generate_config_out=None if generated is None else str(generated),
         )
 
     def show(self, plan: Path, document: Sink) -> Finished:

@@ -33,6 +33,8 @@ class PlanRequest:
     backend_config: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     personal: bool = False
+    generates: bool = False
+    """Whether terraform writes configuration for `import` blocks whose resource has none: see `Planned`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,8 @@ class Planned:
 
     `lock_file` is the SHA-256 of the dependency lock file in force, None where there is none. `state_lineage`
     and `state_serial` are those of the state that was planned against, None where there is no state yet.
-    `place` is where it was planned.
+    `place` is where it was planned. `generated` is the configuration that was written for imports, if any was
+    asked for.
     """
 
     document: Mapping[str, Any]
@@ -74,3 +77,4 @@ class Planned:
     state_lineage: str | None
     state_serial: int | None
     place: Place | None = None
+    generated: bytes | None = field(default=None, repr=False)

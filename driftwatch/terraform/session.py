@@ -294,7 +294,13 @@ class Session:
             state_lineage=lineage,
             state_serial=serial,
             place=place,
+            generated=self._generated.read_bytes() if self._generated.exists() else None,
         )
+
+    @property
+    def _generated(self) -> Path:
+        """Where terraform writes configuration for imports."""
+        return self.work.run.scratch / "generated.tf"
 
     def launch(self, planned: Planned, plan_file: Path) -> Launch:
         """What will apply the plan that was made here; nothing may change here till then."""
@@ -426,6 +432,7 @@ class Session:
             var_files=[*work.module.var_files, *self._variables],
             parallelism=work.settings.parallelism,
             lock_timeout=_LOCK_TIMEOUT if work.locks else None,
+            generated=self._generated if work.request.generates else None,
         )
         if (
             finished.returncode not in (0, 2)
