@@ -1,0 +1,1076 @@
+"""Edits HCL in place, by byte ranges: comments, order and formatting stay what they were, byte for byte.
+
+    a body → the attribute or block at a path → what differs there → splices → parsed once more
+
+Only literals are written over. What a value is computed from, a reader of one file cannot know: then nothing is
+edited, and the refusal says where and why. A value that is just a variable is neither: it is written somewhere
+else, and the answer says which variable (`Through`).
+
+Everything here is a function of bytes. Values are as in a plan's document; `now` is what the code comes to,
+`wanted` what it is to come to.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from driftwatch.hcl.reading import _blocks as blocks_of
+from driftwatch.hcl.reading import _children as children_of
+from driftwatch.hcl.reading import _labels as labels_of
+from driftwatch.hcl.reading import _parse as parse
+from driftwatch.hcl.reading import _text as text_of
+from driftwatch.hcl.reading import _unquote as unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from tree_sitter import Node
+
+    from driftwatch.model import JsonValue
+
+SECRET = "sensitive:hmac-sha256:"
+"""How a digest begins that stands for a value which nobody may write down (`driftwatch.drift.redaction`)."""
+
+_BOM = b"\xef\xbb\xbf"
+_NAME = re.compile(r"[A-Za-z_][\w-]*")
+_HEREDOC = re.compile(rb"<<(-?)([^\r\n]+)\r?\n(.*)", re.DOTALL)
+_WORDS = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+_LONGEST_SHOWN = 80
+_LAST_SHORT = 0xFFFF
+_UNLIKE = object()
+"""Stands for a value that is no literal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why something is not edited: a word for machines, a sentence, the place, and the value it wanted there.
+
+    `file` and `line` are empty and 0 where there is no place to name. `path` is the pointer into the resource.
+    """
+
+    reason: str
+    sentence: str
+    file: str = ""
+    line: int = 0
+    path: str = ""
+    wanted: JsonValue = None
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    """A file's new content, and the line where it begins to differ."""
+
+    file: str
+    content: bytes
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Through:
+    """The value is that of a variable: at `path` below it, what is `now` is to become `wanted`."""
+
+    variable: str
+    path: tuple[str, ...]
+    now: JsonValue
+    wanted: JsonValue
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a value is set: at `path` in the block with these labels, or in the file itself without any.
+
+    `("resource", "aws_instance", "web")`, `("module", "network")`, `("variable", "size")`.
+    """
+
+    labels: tuple[str, ...]
+    path: tuple[str, ...]
+
+
+Answer: TypeAlias = "Edited | Through | Refusal"
+
+
+def steps(pointer: str) -> tuple[str, ...]:
+    """The steps of an RFC 6901 pointer."""
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+
+
+def set_value(files: Mapping[str, bytes], target: Target, *, now: JsonValue, wanted: JsonValue) -> Answer:
+    """Sets one value in the files of one directory, given by name; null removes the attribute.
+
+    Never raises for what a file may hold.
+    """
+    try:
+        if _is_secret(wanted) or _is_secret(now):
+            raise _Stop("sensitive", "it is sensitive, and a secret is not written into code")
+        found = _find(files, target.labels)
+        edit = _Edit(found)
+        edit.at(found.body_of, target.path, now, wanted)
+        return _spliced(found, edit)
+    except _Stop as stop:
+        return replace(stop.refusal, path=stop.refusal.path, wanted=wanted)
+    except _Passed as passed:
+        return passed.through
+
+
+def forget(files: Mapping[str, bytes], kind: str, name: str) -> Edited | Refusal:
+    """Puts a `removed` block in the place of a resource, which the state then forgets and nothing destroys."""
+    try:
+        found = _find(files, ("resource", kind, name))
+        _expect_one(found)
+        if used := _uses(files, (kind, name), but=found):
+            file, line = used
+            raise _Stop("referenced", f"{kind}.{name} is used at {file}:{line}")
+        edit = _Edit(found)
+        assert found.block is not None  # noqa: S101  (labels were given)
+        edit.splice(found.block.start_byte, found.block.end_byte, _removed(kind, name, found.newline))
+        return _spliced(found, edit, whole=True)
+    except _Stop as stop:
+        return stop.refusal
+
+
+def repeated(files: Mapping[str, bytes], labels: tuple[str, ...]) -> Refusal | None:
+    """Why a block is no single one: there is none, several, one that cannot be read, or a count."""
+    try:
+        _expect_one(_find(files, labels))
+    except _Stop as stop:
+        return stop.refusal
+    return None
+
+
+def uses_of(files: Mapping[str, bytes], *names: str) -> int:
+    """How often a reference such as `var.size` stands in the files, wherever it is."""
+    return sum(1 for file in files for _ in _references(files[file], names) if _is_native(file))
+
+
+def sets(files: Mapping[str, bytes], labels: tuple[str, ...], name: str) -> bool:
+    """Whether a block, or the file itself, has an attribute of that name."""
+    try:
+        found = _find(files, labels)
+    except _Stop:
+        return False
+    return any(_name_of(each) == name for each in _attributes(found.body_of))
+
+
+def text_at(files: Mapping[str, bytes], labels: tuple[str, ...], name: str) -> str | None:
+    """An attribute's value where that is a plain string."""
+    try:
+        found = _find(files, labels)
+    except _Stop:
+        return None
+    values = [_literal(_value(each)) for each in _attributes(found.body_of) if _name_of(each) == name]
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else None
+
+
+def literals(text: bytes, suffixes: Sequence[str]) -> Iterator[str]:
+    """The names of attributes that end so and are set to a string, anywhere in a file: what may be a secret."""
+    root = parse(text)
+    ahead = [root] if root is not None else []
+    while ahead:
+        node = ahead.pop()
+        ahead += node.named_children
+        if node.type == "attribute" and _name_of(node).lower().endswith(tuple(suffixes)):
+            value = _literal(_value(node))
+            if isinstance(value, str) and value:
+                yield _name_of(node)
+
+
+def without_comments(text: bytes, *, whole: Callable[[bytes], bool]) -> bytes:
+    """A generated file without the lines that are comments of a certain kind, and without what only they need."""
+    lines = text.splitlines(keepends=True)
+    return b"".join(line for line in lines if not whole(line))
+
+
+def shown(value: JsonValue) -> str:
+    """A value as it would be written, cut short where it is long."""
+    text = " ".join(_rendered(value, "", "\n").split())
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
+
+# ---- finding a place -----------------------------------------------------------------------------------
+
+
+class _Stop(Exception):  # noqa: N818  (it is an answer on its way)
+    def __init__(self, reason: str, sentence: str, *, file: str = "", line: int = 0) -> None:
+        super().__init__(sentence)
+        self.refusal = Refusal(reason=reason, sentence=sentence, file=file, line=line)
+
+
+class _Passed(Exception):  # noqa: N818  (so is this)
+    def __init__(self, through: Through) -> None:
+        super().__init__(through.variable)
+        self.through = through
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A block, or a whole file where `block` is None. Ranges are those of `text`, which has no BOM."""
+
+    file: str
+    text: bytes
+    bom: bytes
+    root: Node
+    block: Node | None
+
+    @property
+    def newline(self) -> str:
+        return "\r\n" if b"\r\n" in self.text else "\n"
+
+    @property
+    def body_of(self) -> Node:
+        return self.block if self.block is not None else self.root
+
+
+def _find(files: Mapping[str, bytes], labels: tuple[str, ...]) -> _Found:
+    """The one block with these labels, or the only file. Raises _Stop."""
+    found, broken, foreign = [], [], []
+    for file in sorted(files):
+        bom, text = (_BOM, files[file][3:]) if files[file].startswith(_BOM) else (b"", files[file])
+        if not _is_native(file):
+            foreign += [file] if _may_say(text, labels) else []
+            continue
+        root = parse(text)
+        if root is None or root.has_error:
+            broken.append(file)
+            continue
+        if not labels:
+            found.append(_Found(file=file, text=text, bom=bom, root=root, block=None))
+        found += [
+            _Found(file=file, text=text, bom=bom, root=root, block=block)
+            for block in blocks_of(root)
+            if tuple(labels_of(block)) == labels
+        ]
+    what = " ".join(labels)
+    if broken:
+        raise _Stop("unparsable", f"{broken[0]} cannot be parsed", file=broken[0], line=1)
+    if len(found) == 1 and not foreign:
+        return found[0]
+    if len(found) > 1:
+        raise _Stop(
+            "set_twice",
+            f"{what} stands in {found[0].file} and again in {found[1].file}",
+            file=found[1].file,
+            line=_line(found[1].block),
+        )
+    if foreign:
+        raise _Stop("json", f"{foreign[0]} is JSON, which is not edited", file=foreign[0], line=1)
+    raise _Stop("not_found", f"there is no block {what} in the code")
+
+
+def _is_native(file: str) -> bool:
+    return not file.endswith(".json")
+
+
+def _may_say(text: bytes, labels: tuple[str, ...]) -> bool:
+    return not labels or all(f'"{label}"'.encode() in text for label in labels)
+
+
+def _expect_one(found: _Found) -> None:
+    for attribute in _attributes(found.body_of):
+        if (name := _name_of(attribute)) in ("count", "for_each"):
+            raise _Stop(
+                "repeated",
+                f"it is one of several that one block makes by {name}, and an edit would change them all",
+                file=found.file,
+                line=_line(attribute),
+            )
+
+
+def _body(block: Node) -> Node | None:
+    return next(children_of(block, "body"), None)
+
+
+def _attributes(block: Node) -> list[Node]:
+    body = _body(block)
+    return list(children_of(body, "attribute")) if body is not None else []
+
+
+def _blocks_named(block: Node, name: str) -> list[Node]:
+    return [each for each in blocks_of(block) if labels_of(each)[:1] == [name]]
+
+
+def _name_of(attribute: Node) -> str:
+    return text_of(attribute.named_children[0])
+
+
+def _value(attribute: Node) -> Node:
+    return attribute.named_children[-1]
+
+
+def _line(node: Node | None) -> int:
+    return node.start_point[0] + 1 if node is not None else 1
+
+
+def _references(text: bytes, names: Sequence[str]) -> Iterator[int]:
+    """The lines at which a traversal begins with these names."""
+    root = parse(text.removeprefix(_BOM))
+    ahead = [root] if root is not None else []
+    while ahead:
+        node = ahead.pop()
+        ahead += node.named_children
+        if node.type == "variable_expr" and _traversal(node)[: len(names)] == list(names):
+            yield _line(node)
+
+
+def _traversal(first: Node) -> list[str]:
+    """`["var", "x", "y"]`, as far as there are only names; what follows an index is left out."""
+    said = [text_of(first)]
+    node = first.next_named_sibling
+    while node is not None and node.type == "get_attr":
+        said.append(text_of(node.named_children[-1]))
+        node = node.next_named_sibling
+    return said
+
+
+def _uses(files: Mapping[str, bytes], names: tuple[str, str], *, but: _Found) -> tuple[str, int] | None:
+    """Where else something is referred to: file and line."""
+    inside = (_line(but.block), but.block.end_point[0] + 1) if but.block is not None else (0, 0)
+    for file in sorted(files):
+        if not _is_native(file):
+            if ".".join(names).encode() in files[file]:
+                return file, 1
+            continue
+        for line in _references(files[file], names):
+            if file != but.file or not inside[0] <= line <= inside[1]:
+                return file, line
+    return None
+
+
+# ---- what an expression is -----------------------------------------------------------------------------
+
+
+def _bare(node: Node) -> Node:
+    """The expression without what is only round it."""
+    while node.type in ("expression", "literal_value", "collection_value", "template_expr"):
+        inner = node.named_children
+        if len(inner) != 1:
+            break
+        node = inner[0]
+    return node
+
+
+def _literal(node: Node) -> Any:
+    """What a literal says; `_UNLIKE` for every other expression."""
+    node = _bare(node)
+    text = text_of(node)
+    match node.type:
+        case "string_lit" | "quoted_template":
+            inner = [child.type for child in node.named_children]
+            plain = all(kind.startswith(("template_literal", "quoted_template_")) for kind in inner)
+            return unquote(node) if plain else _UNLIKE
+        case "numeric_lit":
+            return _number(text)
+        case "bool_lit":
+            return text == "true"
+        case "null_lit":
+            return None
+        case "operation":
+            number = re.fullmatch(r"-\s*(\d[\d.eE+-]*)", text)
+            return -_number(number[1]) if number else _UNLIKE
+        case "tuple":
+            values = [_literal(each) for each in _elements(node)]
+            return _UNLIKE if any(each is _UNLIKE for each in values) else values
+        case "object":
+            return _literal_object(node)
+        case "heredoc_template":
+            return _heredoc_text(node)
+    return _UNLIKE
+
+
+def _literal_object(node: Node) -> Any:
+    said: dict[str, Any] = {}
+    for member in children_of(node, "object_elem"):
+        key, value = _key(member), _literal(member.named_children[-1])
+        if key is None or value is _UNLIKE:
+            return _UNLIKE
+        said[key] = value
+    return said
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.isdigit() else float(text)
+
+
+def _elements(tuple_node: Node) -> list[Node]:
+    return list(children_of(tuple_node, "expression"))
+
+
+def _key(member: Node) -> str | None:
+    """The key of an object's member; None where it is computed."""
+    node = _bare(member.named_children[0])
+    if node.type == "variable_expr":
+        return text_of(node)
+    value = _literal(node)
+    return value if isinstance(value, str) else None
+
+
+def _heredoc_text(node: Node) -> Any:
+    if any(child.type.startswith(("template_interp", "template_dir")) for child in node.named_children):
+        return _UNLIKE
+    parts = _HEREDOC.fullmatch(node.text or b"")
+    if parts is None:
+        return _UNLIKE
+    lines = parts[3].decode(errors="replace").split("\n")[:-1]
+    if parts[1]:
+        indents = [len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()]
+        least = min(indents, default=0)
+        lines = [line[least:] for line in lines]
+    text = "".join(f"{line}\n" for line in lines)
+    return text.replace("$${", "${").replace("%%{", "%{")
+
+
+def _kind(node: Node) -> tuple[str, str]:
+    """Why an expression is not edited: a word and a sentence."""
+    whole, node = node, _bare(node)
+    first = whole.named_children[0] if whole.named_children else node
+    if node.type == "function_call":
+        return "function_call", f"it is computed by {text_of(node.named_children[0])}()"
+    if node.type in ("quoted_template", "heredoc_template"):
+        return "template", "it is a text with something computed inside"
+    if first.type == "variable_expr":
+        return "reference", f"it is taken from {'.'.join(_traversal(first)[:3])}"
+    return "expression", "it is computed"
+
+
+# ---- splicing ------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Edit:
+    """Splices in the making, by byte range."""
+
+    found: _Found
+    splices: list[tuple[int, int, bytes]] = field(default_factory=list)
+
+    def splice(self, start: int, end: int, text: str) -> None:
+        self.splices.append((start, end, text.encode()))
+
+    def refuse(self, reason: str, sentence: str, node: Node) -> _Stop:
+        return _Stop(reason, sentence, file=self.found.file, line=_line(node))
+
+    # ---- bodies --------------------------------------------------------------------------------------
+
+    def at(
+        self, block: Node, path: tuple[str, ...], now: JsonValue, wanted: JsonValue, *, lenient: bool = False
+    ) -> None:
+        """Has the value at a path of a body become another. `lenient`: what is not there may stay away."""
+        name, rest = path[0], path[1:]
+        attributes = [each for each in _attributes(block) if _name_of(each) == name]
+        blocks = _blocks_named(block, name)
+        dynamic = [each for each in _blocks_named(block, "dynamic") if labels_of(each)[1:2] == [name]]
+        if dynamic:
+            raise self.refuse("dynamic_block", f"{name} is made by a dynamic block", dynamic[0])
+        if len(attributes) > 1 or (attributes and blocks):
+            raise self.refuse("set_twice", f"{name} is set in two places", (attributes + blocks)[-1])
+        if attributes:
+            self._attribute(attributes[0], rest, now, wanted)
+        elif blocks:
+            self._nested(block, blocks, rest, now, wanted)
+        else:
+            self._absent(block, path, wanted, lenient=lenient)
+
+    def _attribute(self, attribute: Node, rest: tuple[str, ...], now: JsonValue, wanted: JsonValue) -> None:
+        value = _value(attribute)
+        if rest or wanted is not None:
+            self._expression(value, rest, now, wanted)
+        elif _literal(value) is _UNLIKE:
+            self._foreign(value, rest, now, wanted)
+        else:
+            self._cut_lines(attribute.start_byte, attribute.end_byte)
+
+    def _nested(
+        self, parent: Node, blocks: list[Node], rest: tuple[str, ...], now: JsonValue, wanted: JsonValue
+    ) -> None:
+        if rest and rest[0].isdigit() and int(rest[0]) < len(blocks):
+            if len(rest) > 1:
+                self.at(blocks[int(rest[0])], rest[1:], now, wanted)
+                return
+            blocks, rest = [blocks[int(rest[0])]], ()
+        if rest and len(blocks) == 1:
+            self.at(blocks[0], rest, now, wanted)
+        elif rest:
+            raise self.refuse("ambiguous_blocks", "there are several blocks of that name", blocks[1])
+        else:
+            self._blocks(parent, blocks, _as_blocks(now), _as_blocks(wanted))
+
+    def _absent(self, block: Node, path: tuple[str, ...], wanted: JsonValue, *, lenient: bool) -> None:
+        name, rest = path[0], path[1:]
+        if wanted is None or (lenient and wanted in ("", [], {})):
+            if lenient:
+                return
+            raise self.refuse("not_in_code", f"the code does not set {name}", block)
+        value: JsonValue = wanted
+        for step in reversed(rest):
+            value = {step: value}
+        if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+            for each in value:
+                self._add_block(block, name, _as_dict(each))
+        else:
+            self._add_attribute(block, name, value)
+
+    # ---- expressions ---------------------------------------------------------------------------------
+
+    def _expression(self, node: Node, rest: tuple[str, ...], now: JsonValue, wanted: JsonValue) -> None:
+        if not rest and _same(now, wanted):
+            return
+        bare = _bare(node)
+        if bare.type == "object" and (rest or isinstance(wanted, dict)):
+            self._object(bare, rest, now, wanted)
+        elif bare.type == "tuple" and not rest and isinstance(wanted, list):
+            self._tuple(bare, now if isinstance(now, list) else [], wanted)
+        elif not rest and _literal(bare) is not _UNLIKE:
+            self._over(bare, wanted)
+        else:
+            self._foreign(node, rest, now, wanted)
+
+    def _foreign(self, node: Node, rest: tuple[str, ...], now: JsonValue, wanted: JsonValue) -> None:
+        """A variable's value is written somewhere else; of anything else it is not known where."""
+        whole = re.fullmatch(rb"var\s*\.\s*([A-Za-z_][\w-]*)", node.text or b"")
+        if whole:
+            raise _Passed(
+                Through(
+                    variable=whole[1].decode(),
+                    path=rest,
+                    now=now,
+                    wanted=wanted,
+                    file=self.found.file,
+                    line=_line(node),
+                )
+            )
+        raise self.refuse(*_kind(node), node)
+
+    def _over(self, node: Node, wanted: JsonValue) -> None:
+        """Writes a literal over another."""
+        text = None
+        if node.type == "heredoc_template" and isinstance(wanted, str) and "\r" not in self.found.newline:
+            text = _as_heredoc(node, wanted)
+        indent = self._indent(node.start_byte)
+        self.splice(node.start_byte, node.end_byte, text or _rendered(wanted, indent, self.found.newline))
+
+    def _object(self, node: Node, rest: tuple[str, ...], now: JsonValue, wanted: JsonValue) -> None:
+        members = list(children_of(node, "object_elem"))
+        keys = [_key(each) for each in members]
+        if rest:
+            self._member(node, members, keys, rest, now, wanted)
+            return
+        old, new = _as_dict(now), _as_dict(wanted)
+        for key in [*old, *(key for key in new if key not in old)]:
+            if key in old and key in new and _same(old[key], new[key]):
+                continue
+            if not (key not in keys and new.get(key) is None):
+                self._member(node, members, keys, (key,), old.get(key), new.get(key))
+
+    def _member(
+        self,
+        node: Node,
+        members: list[Node],
+        keys: list[str | None],
+        rest: tuple[str, ...],
+        now: JsonValue,
+        wanted: JsonValue,
+    ) -> None:
+        key, below = rest[0], rest[1:]
+        places = [member for member, said in zip(members, keys, strict=True) if said == key]
+        if len(places) > 1:
+            raise self.refuse("set_twice", f"{key} is set in two places", places[1])
+        if places:
+            value = places[0].named_children[-1]
+            if below or wanted is not None:
+                self._expression(value, below, now, wanted)
+            elif _literal(value) is _UNLIKE:
+                self._foreign(value, below, now, wanted)
+            else:
+                self._cut_item(places[0])
+            return
+        if None in keys:
+            raise self.refuse("expression", "a key beside it is computed", members[keys.index(None)])
+        if wanted is None:
+            raise self.refuse("not_in_code", f"the code does not set {key}", node)
+        for step in reversed(below):
+            wanted = {step: wanted}
+        in_quotes = any(_bare(each.named_children[0]).type != "variable_expr" for each in members)
+        self._add_member(node, members, _written_key(key, in_quotes=in_quotes), wanted)
+
+    def _tuple(self, node: Node, now: list[JsonValue], wanted: list[JsonValue]) -> None:
+        items = _elements(node)
+        said = [_literal(each) for each in items]
+        in_order = len(said) == len(now) and all(
+            each is _UNLIKE or _same(each, value) for each, value in zip(said, now, strict=True)
+        )
+        if in_order:
+            self._list(node, items, now, wanted)
+            return
+        if len(said) != len(now) and any(each is _UNLIKE for each in said):
+            raise self.refuse("expression", "an element beside it is computed", node)
+        left = list(now)
+        for each in said:
+            if each is not _UNLIKE:
+                _take(left, each)
+        values = [left.pop(0) if each is _UNLIKE and len(left) == 1 else each for each in said]
+        if any(each is _UNLIKE for each in values):
+            raise self.refuse("expression", "elements beside it are computed", node)
+        self._set(node, items, values, wanted)
+
+    def _list(self, node: Node, items: list[Node], now: list[JsonValue], wanted: list[JsonValue]) -> None:
+        """Elements whose order counts, or is the code's already."""
+        old, new = [_canonical(each) for each in now], [_canonical(each) for each in wanted]
+        added: list[JsonValue] = []
+        for what, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+            if what == "equal":
+                continue
+            for at in range(max(j - i, m - k)):
+                if at < j - i and at < m - k:
+                    self._expression(items[i + at], (), now[i + at], wanted[k + at])
+                elif at < j - i:
+                    self._cut_literal(items[i + at], now[i + at])
+                elif j == len(items):
+                    added.append(wanted[k + at])
+                else:
+                    self.splice(
+                        items[j].start_byte, items[j].start_byte, f"{_rendered(wanted[k + at], '', ' ')}, "
+                    )
+        self._add_items(node, items, added)
+
+    def _set(self, node: Node, items: list[Node], now: list[JsonValue], wanted: list[JsonValue]) -> None:
+        """Elements without an order."""
+        missing = list(wanted)
+        gone = [index for index, value in enumerate(now) if not _take(missing, value)]
+        for index in gone:
+            if missing:
+                self._expression(items[index], (), now[index], missing.pop(0))
+            else:
+                self._cut_literal(items[index], now[index])
+        self._add_items(node, items, missing)
+
+    def _cut_literal(self, item: Node, now: JsonValue) -> None:
+        if _literal(item) is _UNLIKE:
+            self._foreign(item, (), now, None)
+        self._cut_item(item)
+
+    # ---- blocks --------------------------------------------------------------------------------------
+
+    def _blocks(
+        self,
+        parent: Node,
+        blocks: list[Node],
+        now: list[dict[str, JsonValue]],
+        wanted: list[dict[str, JsonValue]],
+    ) -> None:
+        elements = self._matched(blocks, now)
+        in_order = [_canonical(each) for each in elements] == [_canonical(each) for each in now]
+        pairs: list[tuple[int, int]] = []
+        gone, missing = list(range(len(elements))), list(range(len(wanted)))
+        for index in list(gone):
+            if (twin := next((at for at in missing if _same(elements[index], wanted[at])), None)) is not None:
+                gone.remove(index)
+                missing.remove(twin)
+        if in_order and len(now) == len(wanted):
+            pairs = [(at, at) for at in gone if at in missing]
+        for index in gone:
+            near = max(missing, key=lambda at: _likeness(elements[index], wanted[at]), default=None)
+            if not any(index == one for one, _ in pairs) and near is not None:
+                if _likeness(elements[index], wanted[near]) and not any(near == two for _, two in pairs):
+                    pairs.append((index, near))
+        for index, at in pairs:
+            for key in sorted(elements[index].keys() | wanted[at].keys()):
+                old, new = elements[index].get(key), wanted[at].get(key)
+                if not _same(old, new):
+                    self.at(blocks[index], (key,), old, new, lenient=True)
+        done, came = {one for one, _ in pairs}, {two for _, two in pairs}
+        for index in gone:
+            if index not in done:
+                self._cut_lines(blocks[index].start_byte, blocks[index].end_byte)
+        for at in missing:
+            if at not in came:
+                self._add_block(parent, labels_of(blocks[0])[0], wanted[at], like=blocks[-1])
+
+    def _matched(self, blocks: list[Node], now: list[dict[str, JsonValue]]) -> list[dict[str, JsonValue]]:
+        """Which element each block is. Terraform writes sets in an order of its own."""
+        if len(blocks) != len(now):
+            raise self.refuse("ambiguous_blocks", "its blocks are not those that the plan shows", blocks[0])
+        if all(_fits(block, element) for block, element in zip(blocks, now, strict=True)):
+            return now
+        left, found = list(now), []
+        for block in blocks:
+            fitting = [element for element in left if _fits(block, element)]
+            if len({_canonical(each) for each in fitting}) != 1:
+                raise self.refuse("ambiguous_blocks", "it is not certain which block it is", block)
+            left.remove(fitting[0])
+            found.append(fitting[0])
+        return found
+
+    # ---- adding --------------------------------------------------------------------------------------
+
+    def _add_block(
+        self, parent: Node, name: str, values: Mapping[str, JsonValue], like: Node | None = None
+    ) -> None:
+        newline = self.found.newline
+        indent = self._indent(like.start_byte) if like else f"{self._indent(parent.start_byte)}  "
+        known = {_name_of(each) for each in _attributes(like)} if like is not None else set()
+        body = "".join(_block_lines(values, f"{indent}  ", newline, known))
+        text = f"{name} {{{newline}{body}{indent}}}"
+        siblings = _blocks_named(parent, name)
+        if siblings:
+            after = siblings[-1].end_byte
+            apart = self.found.text[: siblings[-1].start_byte].rstrip(b" \t")
+            gap = newline * (2 if apart.endswith((b"\n\n", b"\n\r\n")) or len(siblings) == 1 else 1)
+            self.splice(self._line_end(after), self._line_end(after), f"{gap}{indent}{text}")
+            return
+        self._insert(parent, text, apart=True)
+
+    def _add_attribute(self, block: Node, name: str, value: JsonValue) -> None:
+        attributes = _attributes(block)
+        text = _rendered(value, f"{self._indent(block.start_byte)}  ", self.found.newline)
+        if not attributes or not self._stands_alone(attributes[-1], block):
+            self._insert(block, f"{name} = {text}")
+            return
+        last, newline = attributes[-1], self.found.newline
+        indent = self._indent(last.start_byte)
+        text = _rendered(value, indent, newline)
+        column = last.children[1].start_byte - last.start_byte
+        fits = len(name) < column and newline not in text and b"\n" not in (last.text or b"")
+        pad = " " * (column - len(name)) if fits else " "
+        end = self._line_end(last.end_byte)
+        gap = newline if fits else newline * 2
+        self.splice(end, end, f"{gap}{indent}{name}{pad}= {text}")
+
+    def _insert(self, block: Node, text: str, *, apart: bool = False) -> None:
+        """Writes something at the end of a block."""
+        newline = self.found.newline
+        end = next(children_of(block, "block_end"), None)
+        start = next(children_of(block, "block_start"), None)
+        if end is None or start is None:  # a whole file
+            size = len(self.found.text)
+            lead = "" if not size or self.found.text.endswith(b"\n") else newline
+            self.splice(size, size, f"{lead}{text}{newline}")
+            return
+        outer = self._indent(block.start_byte)
+        if start.start_point[0] == end.start_point[0]:
+            inner = self.found.text[start.end_byte : end.start_byte].decode().strip()
+            kept = f"{newline}{outer}  {inner}" if inner else ""
+            gap = newline if apart and inner else ""
+            self.splice(
+                start.end_byte, end.start_byte, f"{kept}{gap}{newline}{outer}  {text}{newline}{outer}"
+            )
+            return
+        at = self._line_start(end.start_byte)
+        gap = newline if apart and _body(block) is not None else ""
+        self.splice(at, at, f"{gap}{outer}  {text}{newline}")
+
+    def _stands_alone(self, attribute: Node, block: Node) -> bool:
+        """Whether an attribute has its line to itself."""
+        end = next(children_of(block, "block_end"), None)
+        return end is None or end.start_point[0] != attribute.end_point[0]
+
+    def _add_member(self, node: Node, members: list[Node], key: str, value: JsonValue) -> None:
+        newline, text = self.found.newline, self.found.text
+        if not members:
+            self.splice(node.start_byte, node.end_byte, f"{{ {key} = {_rendered(value, '', ' ')} }}")
+            return
+        last = members[-1]
+        if not _is_last_on_line(text, last.end_byte) or node.start_point[0] == node.end_point[0]:
+            self.splice(last.end_byte, last.end_byte, f", {key} = {_rendered(value, '', ' ')}")
+            return
+        indent = self._indent(last.start_byte)
+        separator = last.children[1]
+        column = separator.start_byte - last.start_byte
+        written = _rendered(value, indent, newline)
+        pad = " " * max(column - len(key), 1)
+        commas = any(child.type == "," for child in node.children)
+        closed = last.next_sibling is not None and last.next_sibling.type == ","
+        if commas and not closed:
+            self.splice(last.end_byte, last.end_byte, ",")
+        end = self._line_end(last.end_byte)
+        sign = text_of(separator)
+        self.splice(
+            end, end, f"{newline}{indent}{key}{pad}{sign} {written}{',' if commas and closed else ''}"
+        )
+
+    def _add_items(self, node: Node, items: list[Node], values: list[JsonValue]) -> None:
+        if not values:
+            return
+        newline = self.found.newline
+        if not items:
+            written = ", ".join(_rendered(each, "", " ") for each in values)
+            self.splice(node.start_byte, node.end_byte, f"[{written}]")
+            return
+        last = items[-1]
+        if node.start_point[0] == node.end_point[0] or not _is_last_on_line(self.found.text, last.end_byte):
+            more = "".join(f", {_rendered(each, '', ' ')}" for each in values)
+            self.splice(last.end_byte, last.end_byte, more)
+            return
+        closed = last.next_sibling is not None and last.next_sibling.type == ","
+        indent = self._indent(last.start_byte)
+        if not closed:
+            self.splice(last.end_byte, last.end_byte, ",")
+        end = self._line_end(last.end_byte)
+        lines = [f"{newline}{indent}{_rendered(each, indent, newline)}" for each in values]
+        self.splice(end, end, ",".join(lines) + ("," if closed else ""))
+
+    # ---- removing ------------------------------------------------------------------------------------
+
+    def _cut_lines(self, start: int, end: int) -> None:
+        """Removes something, and its lines where nothing else is on them."""
+        first, last = self._line_start(start), self._line_end(end)
+        text = self.found.text
+        alone = not text[first:start].strip() and re.fullmatch(rb"\s*(#.*|//.*)?", text[end:last])
+        if alone:
+            after = text[last : last + 2]
+            self.splice(first, last + (2 if after == b"\r\n" else len(after[:1])), "")
+        else:
+            self.splice(start, end, "")
+
+    def _cut_item(self, item: Node) -> None:
+        """Removes a member of an object or an element of a list, with its comma."""
+        text = self.found.text
+        start, end = item.start_byte, item.end_byte
+        comma = item.next_sibling if item.next_sibling is not None and item.next_sibling.type == "," else None
+        if comma is not None:
+            end = comma.end_byte
+        first, last = self._line_start(start), self._line_end(end)
+        if not text[first:start].strip() and re.fullmatch(rb"\s*(#.*|//.*)?", text[end:last]):
+            self._cut_lines(start, end)
+            return
+        if comma is not None:
+            while text[end : end + 1] in (b" ", b"\t"):
+                end += 1
+        elif item.prev_sibling is not None and item.prev_sibling.type == ",":
+            start = item.prev_sibling.start_byte
+        self.splice(start, end, "")
+
+    # ---- lines ---------------------------------------------------------------------------------------
+
+    def _line_start(self, at: int) -> int:
+        return self.found.text.rfind(b"\n", 0, at) + 1
+
+    def _line_end(self, at: int) -> int:
+        """Before the line break."""
+        end = self.found.text.find(b"\n", at)
+        end = len(self.found.text) if end < 0 else end
+        return end - 1 if self.found.text[end - 1 : end] == b"\r" and end > at else end
+
+    def _indent(self, at: int) -> str:
+        line = self.found.text[self._line_start(at) : at].decode(errors="replace")
+        return line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def _spliced(found: _Found, edit: _Edit, *, whole: bool = False) -> Edited:
+    """The file with its splices. Raises _Stop where there are none, or they change more than was meant."""
+    if not edit.splices:
+        raise _Stop("nothing_to_edit", "the code says so already", file=found.file, line=_line(found.block))
+    text, first = found.text, min(start for start, _, _ in edit.splices)
+    order = sorted(enumerate(edit.splices), key=lambda each: (each[1][0], each[1][1], each[0]), reverse=True)
+    bound = len(text) + 1
+    for _, (start, end, new) in order:
+        if end > bound:
+            raise _Stop("entangled", "two edits of it overlap", file=found.file, line=_line(found.block))
+        text, bound = text[:start] + new + text[end:], start
+    root = parse(text)
+    if root is None or root.has_error or not _kept(found, root, whole=whole):
+        raise _Stop(
+            "not_kept", "an edit would have changed more than it", file=found.file, line=_line(found.block)
+        )
+    return Edited(file=found.file, content=found.bom + text, line=found.text[:first].count(b"\n") + 1)
+
+
+def _kept(found: _Found, root: Node, *, whole: bool) -> bool:
+    """Whether all that stands beside the target in its file stands there as before."""
+    before, after = _tops(found.root), _tops(root)
+    if found.block is None:
+        names = [_name_of(each) for each in before if each.type == "attribute"]
+        news = [_name_of(each) for each in after if each.type == "attribute"]
+        return len(set(names) ^ set(news)) <= 1 and abs(len(names) - len(news)) <= 1
+    if len(before) != len(after):
+        return False
+    for old, new in zip(before, after, strict=True):
+        if old.start_byte == found.block.start_byte:
+            if not whole and labels_of(old) != labels_of(new):
+                return False
+        elif old.text != new.text:
+            return False
+    return True
+
+
+def _tops(root: Node) -> list[Node]:
+    body = _body(root)
+    return [each for each in body.named_children if each.type != "comment"] if body is not None else []
+
+
+# ---- comparing -----------------------------------------------------------------------------------------
+
+
+def _canonical(value: JsonValue) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, list):
+        return f"[{','.join(_canonical(each) for each in value)}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{json.dumps(key)}:{_canonical(value[key])}' for key in sorted(value))}}}"
+    return json.dumps(value)
+
+
+def _same(left: JsonValue, right: JsonValue) -> bool:
+    return _canonical(left) == _canonical(right)
+
+
+def _take(values: list[JsonValue], wanted: JsonValue) -> bool:
+    """Takes one value out of a list; false where it is not in there."""
+    for index, value in enumerate(values):
+        if _same(value, wanted):
+            del values[index]
+            return True
+    return False
+
+
+def _fits(block: Node, element: Mapping[str, JsonValue]) -> bool:
+    """Whether a block may be the one that this element of the plan came from."""
+    for attribute in _attributes(block):
+        said, value = _literal(_value(attribute)), element.get(_name_of(attribute))
+        if said is not _UNLIKE and not _alike(said, value):
+            return False
+    return True
+
+
+def _alike(said: JsonValue, value: JsonValue) -> bool:
+    if isinstance(said, list) and isinstance(value, list):
+        return sorted(map(_canonical, said)) == sorted(map(_canonical, value))
+    if isinstance(value, str) and isinstance(said, int | float) and not isinstance(said, bool):
+        return str(said) == value
+    return _same(said, value)
+
+
+def _likeness(left: Mapping[str, JsonValue], right: Mapping[str, JsonValue]) -> int:
+    return sum(left.get(key) is not None and _same(left[key], right.get(key)) for key in left)
+
+
+def _as_blocks(value: JsonValue) -> list[dict[str, JsonValue]]:
+    if isinstance(value, dict):
+        return [value]
+    return [_as_dict(each) for each in value] if isinstance(value, list) else []
+
+
+def _as_dict(value: JsonValue) -> dict[str, JsonValue]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_secret(value: JsonValue) -> bool:
+    if isinstance(value, dict):
+        return any(map(_is_secret, value.values()))
+    if isinstance(value, list):
+        return any(map(_is_secret, value))
+    return isinstance(value, str) and value.startswith(SECRET)
+
+
+def _is_last_on_line(text: bytes, end: int) -> bool:
+    line = text[end : text.find(b"\n", end)] if b"\n" in text[end:] else text[end:]
+    return re.fullmatch(rb"\s*,?\s*(#.*|//.*)?", line.rstrip(b"\r")) is not None
+
+
+# ---- writing -------------------------------------------------------------------------------------------
+
+
+def quoted(text: str) -> str:
+    """A string literal, in which nothing is computed."""
+    said = "".join(_WORDS.get(char) or (char if char.isprintable() else _code(char)) for char in text)
+    return '"' + said.replace("${", "$${").replace("%{", "%%{") + '"'
+
+
+def _code(char: str) -> str:
+    return f"\\u{ord(char):04x}" if ord(char) <= _LAST_SHORT else f"\\U{ord(char):08x}"
+
+
+def _written_key(key: str, *, in_quotes: bool = False) -> str:
+    is_name = _NAME.fullmatch(key) and key not in ("null", "true", "false", "for")
+    return key if is_name and not in_quotes else quoted(key)
+
+
+def _rendered(value: JsonValue, indent: str, newline: str) -> str:
+    """A literal. `newline` is a blank for one that is to stay on its line."""
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, dict):
+        return _rendered_object(value, indent, newline)
+    if isinstance(value, list):
+        if newline == " " or not any(isinstance(each, dict) for each in value):
+            return f"[{', '.join(_rendered(each, indent, ' ') for each in value)}]"
+        lines = [f"{indent}  {_rendered(each, f'{indent}  ', newline)},{newline}" for each in value]
+        return f"[{newline}{''.join(lines)}{indent}]"
+    return json.dumps(value)
+
+
+def _rendered_object(value: Mapping[str, JsonValue], indent: str, newline: str) -> str:
+    if not value:
+        return "{}"
+    keys = {key: _written_key(key) for key in value}
+    if newline == " ":
+        members = [f"{keys[key]} = {_rendered(each, '', ' ')}" for key, each in value.items()]
+        return f"{{ {', '.join(members)} }}"
+    width = max(map(len, keys.values()))
+    lines = [
+        f"{indent}  {keys[key]:<{width}} = {_rendered(each, f'{indent}  ', newline)}{newline}"
+        for key, each in value.items()
+    ]
+    return f"{{{newline}{''.join(lines)}{indent}}}"
+
+
+def _block_lines(
+    values: Mapping[str, JsonValue], indent: str, newline: str, known: set[str]
+) -> Iterator[str]:
+    """The lines of a block's body: what is set, aligned, and after it the blocks inside."""
+    inner = {
+        key: value
+        for key, value in values.items()
+        if isinstance(value, list) and value and all(isinstance(each, dict) for each in value)
+    }
+    plain = {
+        key: value
+        for key, value in values.items()
+        if key not in inner and value is not None and (value not in ([], {}) or key in known)
+    }
+    width = max(map(len, plain), default=0)
+    for key, value in plain.items():
+        yield f"{indent}{key:<{width}} = {_rendered(value, indent, newline)}{newline}"
+    for key, blocks in inner.items():
+        for each in _as_blocks(blocks):
+            yield f"{newline}{indent}{key} {{{newline}"
+            yield from _block_lines(each, f"{indent}  ", newline, set())
+            yield f"{indent}}}{newline}"
+
+
+def _as_heredoc(node: Node, wanted: str) -> str | None:
+    """A text in the heredoc that was there; None where it does not fit into one."""
+    parts = _HEREDOC.fullmatch(node.text or b"")
+    if parts is None or not wanted.endswith("\n") or "\r" in wanted:
+        return None
+    dash, marker, body = (part.decode(errors="replace") for part in parts.groups())
+    marker, old = marker.strip(), body.split("\n")
+    lines = wanted[:-1].split("\n")
+    if any(line.strip() == marker for line in lines):
+        return None
+    indent = ""
+    if dash:
+        indents = [line[: len(line) - len(line.lstrip(" \t"))] for line in old[:-1] if line.strip()]
+        indent = min(indents, key=len, default="")
+        if (
+            indent
+            and any(line[:1] in (" ", "\t") for line in lines)
+            and all(line[:1] in (" ", "\t") or not line for line in lines)
+        ):
+            return None  # all of them indented: `<<-` would take that away
+    escaped = [line.replace("${", "$${").replace("%{", "%%{") for line in lines]
+    written = "\n".join(f"{indent}{line}" if line else "" for line in escaped)
+    return f"<<{dash}{marker}\n{written}\n{old[-1]}"
+
+
+def _removed(kind: str, name: str, newline: str) -> str:
+    lines = ("removed {", f"  from = {kind}.{name}", "", "  lifecycle {", "    destroy = false", "  }", "}")
+    return newline.join(lines)
