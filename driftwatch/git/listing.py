@@ -11,6 +11,7 @@ import hashlib
 import posixpath
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from driftwatch.errors import RepositoryTooLargeError, UnsafeRepositoryError
@@ -70,13 +71,22 @@ class Listing:
     entries: Mapping[str, Entry]
     links: Mapping[str, str] = field(default_factory=dict)
     _finals: dict[str, str] = field(default_factory=dict)
+    _resolved: dict[str, str] = field(default_factory=dict)
+    _links_under: dict[str, list[str]] = field(default_factory=dict)
+    """Each directory that has symlinks somewhere below it, with these."""
 
     def resolve(self, path: str) -> str:
         """Where `path` really lies, every symlink on its way followed; it need not exist.
 
         Raises LeavesCheckoutError where it leaves the checkout in any step, enters `.git` or goes in circles.
         """
-        return self._walk(path, [], ())
+        entry = self.entries.get(path)
+        if entry is not None and entry.mode != LINK:
+            return path  # git has no entry whose path leads through a symlink
+        known = self._resolved.get(path)
+        if known is None:
+            known = self._resolved[path] = self._walk(path, [], ())
+        return known
 
     def find(self, path: str) -> Entry | None:
         """The entry that `path` leads to; None where there is none."""
@@ -147,8 +157,18 @@ class Listing:
         return f"{entry.mode}={entry.object}" if entry else "missing"
 
     def _targets_under(self, path: str) -> list[str]:
-        within = "" if path == "." else f"{path}/"
-        return [self._resolved_or_as_written(link) for link in self.links if link.startswith(within)]
+        if self.links and not self._links_under:
+            self._links_under = self._indexed()
+        under = self.links if path == "." else self._links_under.get(path, ())
+        return [self._resolved_or_as_written(link) for link in under]
+
+    def _indexed(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for link in self.links:
+            parts = link.split("/")
+            for length in range(1, len(parts)):
+                found.setdefault("/".join(parts[:length]), []).append(link)
+        return found
 
 
 def parse(printed: bytes) -> Iterator[Entry]:
@@ -243,6 +263,7 @@ def _check_path(name: str, entry: Entry) -> None:
             raise _unsafe(name, entry.path, "is a path that git or the file system takes for another")
 
 
+@lru_cache(maxsize=1 << 16)
 def _is_dot_git(part: str) -> bool:
     """True for `.git` and all that some file system would open as `.git`."""
     plain = _HFS_IGNORES.sub("", part).casefold()

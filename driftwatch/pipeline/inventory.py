@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from driftwatch.config.settings import RepositorySettings, Schedule, Settings, StackSettings
+    from driftwatch.config.settings import Schedule, Settings, StackSettings
     from driftwatch.git import RootModule
     from driftwatch.pipeline.ports import Register, Source
 
@@ -85,6 +86,23 @@ class _Shelf:
     subjects: dict[StackId, Subject] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spoken:
+    """What one content of the repository's own file makes of the options of its stacks."""
+
+    content: bytes | None
+    words: RepositoryFile
+    stacks: Sequence[StackSettings]
+    known: dict[tuple[str, str], StackSettings] = field(default_factory=dict)
+
+    def options(self, module: RootModule) -> StackSettings:
+        asked = (module.path, module.glob)
+        if asked not in self.known:
+            given = next(options for options in self.stacks if options.path == module.glob)
+            self.known[asked] = apply_repository_file(given, module.path, self.words)
+        return self.known[asked]
+
+
 class Inventory:
     """All stacks of all repositories. Thread-safe: pollers refresh while workers look stacks up."""
 
@@ -101,6 +119,7 @@ class Inventory:
         self._register = register
         self._clock = clock
         self._lock = threading.Lock()
+        self._spoken: dict[str, _Spoken] = {}
         self._failing: dict[str, str | None] = {}
         self._shelves = {name: _Shelf() for name in settings.repositories}
 
@@ -203,10 +222,10 @@ class Inventory:
     ) -> dict[StackId, Subject]:
         """The stacks of a commit, with what the repository's own file says at `words_of`, else there."""
         source, settings = self._sources[repository], self._settings.repositories[repository]
-        own_words = self._repository_file(repository, source.read(words_of or commit, REPOSITORY_FILE))
+        options_of = self._options(repository, source.read(words_of or commit, REPOSITORY_FILE))
         found: dict[StackId, Subject] = {}
         for module in source.discover(commit, [options.path for options in settings.stacks]):
-            options = apply_repository_file(_options_of(settings, module), module.path, own_words)
+            options = options_of(module)
             reads = (*module.reads, *_var_files(module.path, options.var_files), *_pins(module.path))
             tree = source.tree(commit, reads)
             for workspace in options.workspaces:
@@ -220,6 +239,23 @@ class Inventory:
                     submodules=settings.submodules,
                 )
         return found
+
+    def _options(self, repository: str, content: bytes | None) -> Callable[[RootModule], StackSettings]:
+        """The options of stacks as the configuration and the repository's own file say them together.
+
+        They are worked out once for each stack: most commits do not touch that file.
+        """
+        with self._lock:
+            spoken = self._spoken.get(repository)
+        if spoken is None or spoken.content != content:
+            spoken = _Spoken(
+                content=content,
+                words=self._repository_file(repository, content),
+                stacks=self._settings.repositories[repository].stacks,
+            )
+            with self._lock:
+                self._spoken[repository] = spoken
+        return spoken.options
 
     def _repository_file(self, repository: str, content: bytes | None) -> RepositoryFile:
         """The repository's own `.driftwatch.yaml`; a refused one is told and has no effect."""
@@ -269,17 +305,15 @@ class Inventory:
             logger.warning(problem.message, action="fetch", repository=repository, error=problem.code)
 
 
-def _options_of(settings: RepositorySettings, module: RootModule) -> StackSettings:
-    return next(options for options in settings.stacks if options.path == module.glob)
-
-
-def _var_files(directory: str, names: Sequence[str]) -> tuple[str, ...]:
+@lru_cache(maxsize=1 << 14)
+def _var_files(directory: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Var files as paths from the repository's root; one that would leave it is the plan's to refuse."""
     return tuple(
         str(path) for name in names if (path := _normal(PurePosixPath(directory) / name)) is not None
     )
 
 
+@lru_cache(maxsize=1 << 14)
 def _pins(directory: str) -> tuple[str, ...]:
     """Where an engine's version may be pinned above a stack's own directory."""
     above = PurePosixPath(directory).parents if directory != "." else ()
@@ -300,4 +334,6 @@ def _normal(path: PurePosixPath) -> PurePosixPath | None:
 
 def _moved(before: Subject | None, now: Subject) -> bool:
     """A commit elsewhere in the repository does not touch a stack."""
-    return before is None or before.tree != now.tree or before.options != now.options
+    if before is None or before.tree != now.tree:
+        return True
+    return before.options is not now.options and before.options != now.options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,9 @@ from driftwatch.errors import RepositoryTooLargeError
 from driftwatch.git import Mirror, RootModule
 
 from .conftest import MODULE, ROOT, MakeMirror, Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 PROVIDER = 'provider "aws" {}\n'
 
@@ -138,7 +142,9 @@ def test_what_a_stack_reads_is_its_directory_and_the_local_modules_in_use(
     commit = upstream.commit()
     mirror.fetch()
     assert mirror.discover(commit, ["envs/*"]) == (
-        RootModule(path="envs/prod", glob="envs/*", reads=("envs/prod", "modules/b", "modules/c")),
+        RootModule(
+            path="envs/prod", glob="envs/*", reads=("envs/prod", "modules/b", "modules/c"), backend="local"
+        ),
     )
 
 
@@ -252,3 +258,63 @@ def test_files_are_read_from_the_commit(
     monkeypatch.setattr("driftwatch.git.mirror._LARGEST_READ", 5)
     with pytest.raises(RepositoryTooLargeError):
         mirror.read(commit, ".driftwatch.yaml")
+
+
+def test_files_beside_a_stack_are_read_too_as_far_as_the_code_says_where_they_are(
+    upstream: Upstream, mirror: Mirror
+) -> None:
+    upstream.write(
+        {
+            "envs/prod/main.tf": ROOT
+            + uses("../../modules/b")
+            + 'locals {\n  a = file("../../shared/a.json")\n  b = file("../../../outside")\n}\n',
+            "modules/b/main.tf": 'locals {\n  t = templatefile("${path.module}/../t/${var.x}.tpl", {})\n}\n',
+        }
+    )
+    commit = upstream.commit()
+    mirror.fetch()
+    (found,) = mirror.discover(commit, ["envs/prod"])
+    assert found.reads[:2] == ("envs/prod", "modules/b")
+    assert {"shared/a.json", "modules/t"} <= set(found.reads)
+
+
+def test_whose_state_a_stack_reads_is_found_in_its_modules_too(upstream: Upstream, mirror: Mirror) -> None:
+    reading = 'data "terraform_remote_state" "net" {\n  backend = "s3"\n  config = { key = "net" }\n}\n'
+    upstream.write(
+        {
+            "envs/prod/main.tf": 'terraform {\n  backend "s3" {\n    key = "prod"\n  }\n}\n'
+            + uses("../../modules/b"),
+            "modules/b/main.tf": reading,
+        }
+    )
+    commit = upstream.commit()
+    mirror.fetch()
+    (found,) = mirror.discover(commit, ["envs/prod"])
+    assert (found.backend, found.backend_config) == ("s3", (("key", "prod"),))
+    assert [(each.module, each.state.name, each.state.config) for each in found.remote_states] == [
+        ("modules/b", "net", (("key", "net"),))
+    ]
+
+
+def test_what_was_read_once_is_not_read_again(
+    upstream: Upstream, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From one commit to the next, only directories that changed are parsed."""
+    upstream.write({f"a/{number}/main.tf": f"{ROOT}# once {number}\n" for number in range(20)})
+    commit = upstream.commit()
+    mirror.fetch()
+    before = mirror.discover(commit, ["a/*"])
+    asked: list[str] = []
+    read = Mirror._blobs
+
+    def watched(self: Mirror, objects: Iterable[str]) -> Mapping[str, bytes]:
+        wanted = list(objects)
+        asked.extend(wanted)
+        return read(self, wanted)
+
+    monkeypatch.setattr(Mirror, "_blobs", watched)
+    commit = upstream.commit({"a/3/main.tf": 'provider "aws" {}\n# changed\n'})
+    mirror.fetch()
+    after = mirror.discover(commit, ["a/*"])
+    assert asked == [upstream.git("rev-parse", "HEAD:a/3/main.tf")]
+    assert [each.path for each in after if each not in before] == ["a/3"]
