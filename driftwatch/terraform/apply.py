@@ -161,6 +161,7 @@ class Applier:
         environment: Mapping[str, str],
         ladder: Ladder | None = None,
         hurry: threading.Event | None = None,
+        tools: Path | None = None,
     ) -> None:
         """`applies` is where they are kept; the rest is as for `Planner`, whose workdirs are shared.
 
@@ -168,7 +169,13 @@ class Applier:
         """
         self._settings = settings
         self._planner = Planner(
-            settings, cache=cache, runs=runs, environment=environment, ladder=ladder, hurry=hurry
+            settings,
+            cache=cache,
+            runs=runs,
+            environment=environment,
+            ladder=ladder,
+            hurry=hurry,
+            tools=tools,
         )
         self._applies = applies.absolute()
         path = environment.get("PATH", os.defpath)

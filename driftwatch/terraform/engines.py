@@ -3,6 +3,10 @@
 Whoever asks most closely is heard: the stack's `engine`, then `.opentofu-version` and `.terraform-version`,
 then `.tool-versions`, then `required_version`. Programs of version managers are run, their hooks and
 downloads are not: what is not installed is a mismatch, told with both versions.
+
+Programs are those on PATH and those that `driftwatch tools install` has put below the state directory, or the
+one that `terraform.binary` names. Of several that would do, the newest is taken where anything asks for a
+version; where nothing does, the first on PATH, so that an installation for one stack moves no other.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from driftwatch.errors import NoBinaryError, VersionMismatchError
 from driftwatch.terraform import embedded
-from driftwatch.terraform.versions import Constraint, Version, allowed_by_all
+from driftwatch.terraform.installed import installed
+from driftwatch.terraform.versions import Constraint, Version, allowed_by_all, example, newest_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -72,13 +77,20 @@ class Engines:
         search_path: str,
         cache: Path,
         ask: Callable[[Path, Path], str | None],
+        *,
+        tools: Path | None = None,
     ) -> None:
-        """`binary` is the setting; `ask(path, directory)` runs `version -json` there, None where it fails."""
+        """`binary` is the setting; `ask(path, directory)` runs `version -json` there, None where it fails.
+
+        `tools` is where versions are installed, if anywhere.
+        """
         self._binary = binary
         self._search_path = search_path
         self._cache = cache
         self._ask = ask
+        self._tools = tools
         self._known: dict[tuple[Path, int, int], str] = {}
+        self._intact: dict[tuple[Path, int, int], bool] = {}
         self._lock = threading.Lock()
 
     def found(self, directory: Path) -> tuple[Binary, ...]:
@@ -95,6 +107,28 @@ class Engines:
         for path, source in self._paths():
             if version := self._version(path, directory):
                 yield Binary(name=_engine_of(path), version=version, path=path, source=source)
+        if self._binary == "auto" and self._tools is not None:
+            yield from self._verified(self._tools)
+
+    def _verified(self, tools: Path) -> Iterator[Binary]:
+        """What was installed and is still what was verified then: else it is not even asked its version."""
+        for each in installed(tools):
+            try:
+                status = each.program.stat()
+            except FileNotFoundError:
+                continue
+            key = (each.program, status.st_mtime_ns, status.st_size)
+            with self._lock:
+                if key not in self._intact:
+                    self._intact[key] = each.is_intact()
+                intact = self._intact[key]
+            if intact:
+                yield Binary(
+                    name=each.receipt.engine,
+                    version=each.receipt.version,
+                    path=each.program,
+                    source="tools",
+                )
 
     def _carried(self, directory: Path) -> Iterator[Binary]:
         """The one in the `embedded` extra; never instead of one that the settings name."""
@@ -154,29 +188,42 @@ def choose(found: Sequence[Binary], engine: str, module: Module) -> Binary:
     if not candidates:
         raise NoBinaryError(f"the stack's engine is {engine}; found only {_listed(found)}")
     if pin := _pin(module, engine):
-        return _first(
-            (binary for binary in candidates if pin.allows(binary)),
+        return _newest(
+            [binary for binary in candidates if pin.allows(binary)],
             f"{pin}; found {_listed(candidates)}",
-            pin.engine,
+            f"tools install {pin.version}{_option(pin.engine)}",
         )
     if engine == "auto" and module.has_tofu_files:
         candidates.sort(key=lambda binary: binary.name != "tofu")
     wanted = " and ".join(f'"{text}"' for text in module.required_versions)
-    return _first(
-        (binary for binary in candidates if allowed_by_all(binary.version, module.required_versions)),
+    fitting = [binary for binary in candidates if allowed_by_all(binary.version, module.required_versions)]
+    if not module.required_versions:
+        return fitting[0]
+    named = example(module.required_versions) or "VERSION"
+    return _newest(
+        fitting,
         f"the code's required_version is {wanted}; found {_listed(candidates)}",
-        engine if engine != "auto" else "terraform or tofu",
+        f"tools install {named}{_option(candidates[0].name)}",
     )
 
 
-def _first(fitting: Iterator[Binary], otherwise: str, engine: str) -> Binary:
-    for binary in fitting:
-        return binary
+def _newest(fitting: Sequence[Binary], otherwise: str, command: str) -> Binary:
+    """The newest of the first one's kind; of two that are the same version, the first."""
+    if fitting:
+        kind = fitting[0].name
+        return min(
+            (binary for binary in fitting if binary.name == kind),
+            key=lambda binary: newest_first(binary.version),
+        )
     raise VersionMismatchError(
         otherwise,
-        advice=f"Install that version of {engine} and put it on PATH (or set `terraform.binary`),"
-        " or ask for one that is there.",
+        advice=f"Install it: `driftwatch {command}` (counts where `terraform.binary` is auto); or put it on"
+        " PATH, or ask for one that is there.",
     )
+
+
+def _option(engine: str) -> str:
+    return "" if engine == "terraform" else f" --engine {engine}"
 
 
 def _listed(binaries: Iterable[Binary]) -> str:

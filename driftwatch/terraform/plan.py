@@ -61,8 +61,11 @@ class Planner:
         environment: Mapping[str, str],
         ladder: Ladder | None = None,
         hurry: threading.Event | None = None,
+        tools: Path | None = None,
     ) -> None:
         """`cache` is shared by all stacks, `runs` holds the records for `sweep`; both may not exist yet.
+
+        `tools` is where versions were installed (`installed.tools_in`), if anywhere.
 
         `environment` is this process' own, of which plans get what `PlanRequest.personal` says. Once `hurry`
         is set, stopped plans are killed at once.
@@ -75,7 +78,8 @@ class Planner:
         self._hurry = hurry or threading.Event()
         path = environment.get("PATH", os.defpath)
         self.guard = Guard(path)
-        self._engines = Engines(settings.binary, path, self._cache, self._ask_version)
+        tools = tools.absolute() if tools else None
+        self._engines = Engines(settings.binary, path, self._cache, self.version_of, tools=tools)
 
     def binaries(self) -> tuple[Binary, ...]:
         """The engines on this machine, the preferred one first; raises NoBinaryError where there is none."""
@@ -212,7 +216,7 @@ class Planner:
             started=run.started,
         )
 
-    def _ask_version(self, path: Path, directory: Path) -> str | None:
+    def version_of(self, path: Path, directory: Path) -> str | None:
         """The version of the program at `path`; None where it is none that works."""
         own = {name: value for name, value in self._environment.items() if not name.startswith("TF_")}
         setting = Setting(directory=directory, environment={**own, "CHECKPOINT_DISABLE": "1"}, leash=alone())
