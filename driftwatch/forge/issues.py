@@ -1,150 +1,21 @@
-"""What the trackers of issues on GitHub and GitLab share: what an answer means, and what is no answer at all.
-
-A tracker asks once. The libraries' own retries are off, as they sleep in the thread; whoever called decides
-when to come back. Redirects are not followed to other hosts: a token shall reach only whom the settings name.
-Nothing raised here holds a token.
-"""
+"""What the trackers of issues on GitHub and GitLab share: how far they look, and what they advise."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.client import HTTPException
-from typing import TYPE_CHECKING
 
-from driftwatch.errors import ForgeError, ForgeRefusedError, ForgeUnavailableError, UsageError
-from driftwatch.log import redact, register_secret
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from pydantic import SecretStr
-
-TIMEOUT_SECONDS = 10
-"""A forge answers within seconds or is in trouble; the sender has other channels to serve."""
-
-PAGE = 100
-"""Issues that one request lists, the most that both allow."""
+from driftwatch.forge.answers import Advice
 
 PAGES_LOOKED_THROUGH = 2
 """How far to look for an issue whose opening was not answered: it is among the newest."""
 
-USER_AGENT = "driftwatch"
-
-LEAST_WAIT_SECONDS = 60.0
-"""Where a limit names no time; GitHub asks for a minute at least
-(https://docs.github.com/rest/guides/best-practices-for-using-the-rest-api)."""
-
-SAID_LIMIT = 200
-
-_PASSING = frozenset(
-    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.LOCKED, HTTPStatus.TOO_EARLY}
+ADVICE = Advice(
+    statuses={
+        HTTPStatus.UNAUTHORIZED: "Set its token under `notify` to one that is valid.",
+        HTTPStatus.FORBIDDEN: "Give the token the right to read and write issues and to set their labels.",
+        HTTPStatus.NOT_FOUND: "Check the repository or project, and that the token may see it.",
+        HTTPStatus.GONE: "Switch issues on in the repository or project.",
+    },
+    moved="Set the address of its API, and the repository or project, to where they are now.",
+    other="Check the labels, and what the repository or project asks of a new issue.",
 )
-_REDIRECT_ADVICE = "Set the address of its API, and the repository or project, to where they are now."
-_ADVICE: Mapping[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "Set its token under `notify` to one that is valid.",
-    HTTPStatus.FORBIDDEN: "Give the token the right to read and write issues and to set their labels.",
-    HTTPStatus.NOT_FOUND: "Check the repository or project, and that the token may see it.",
-    HTTPStatus.GONE: "Switch issues on in the repository or project.",
-}
-_GENERAL_ADVICE = "Check the labels, and what the repository or project asks of a new issue."
-
-
-def checked_token(token: SecretStr, key: str) -> str:
-    """The token, known to the log from now on. Raises UsageError where no header can carry it."""
-    value = token.get_secret_value()
-    register_secret(value)
-    # The library's complaint about such a header would quote it.
-    if not (value and value.isascii() and value.isprintable() and " " not in value):
-        raise UsageError(f"{key}: the token is empty or holds characters that no token has.")
-    return value
-
-
-def package_missing(extra: str) -> UsageError:
-    """For whoever configured a forge without the package that speaks to it."""
-    return UsageError(
-        f"Issues on this forge need a package that is not installed: pip install 'driftwatch[{extra}]'."
-    )
-
-
-@contextmanager
-def translated(forge: str, *unreadable: type[Exception]) -> Iterator[None]:
-    """What keeps a forge from answering, as ours; `unreadable` is what its library raises at half answers."""
-    try:
-        yield
-    except ForgeError:
-        raise
-    except (OSError, HTTPException) as error:
-        raise ForgeUnavailableError(f"{forge} cannot be reached ({type(error).__name__})") from error
-    except (ValueError, LookupError, AttributeError, TypeError) as error:
-        raise ForgeUnavailableError(f"{forge}'s answer cannot be read") from error
-    except RuntimeError as error:
-        # PyGithub's way to say that it was sent to another host, or round in circles.
-        raise ForgeRefusedError(f"{forge} redirects elsewhere", advice=_REDIRECT_ADVICE) from error
-    except unreadable as error:
-        raise ForgeUnavailableError(f"{forge}'s answer cannot be read") from error
-
-
-def judge(forge: str, status: int, headers: Mapping[str, str], said: str = "") -> None:
-    """Raises what a status other than 2xx means; `said` is what the forge gave as the reason."""
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return
-    lowered = {key.lower(): value for key, value in headers.items()}
-    if _is_limit(status, lowered, said):
-        raise ForgeUnavailableError(f"{forge} asks to slow down", retry_after=_wait_for_limit(lowered))
-    answer = f"{forge} answered {status}{_reason(said)}"
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
-        raise ForgeUnavailableError(answer, retry_after=_number(lowered.get("retry-after")))
-    if status < HTTPStatus.BAD_REQUEST:
-        raise ForgeRefusedError(answer, status=status, advice=_REDIRECT_ADVICE)
-    raise ForgeRefusedError(answer, status=status, advice=_ADVICE.get(status, _GENERAL_ADVICE))
-
-
-def number_of(issue: Mapping[str, object], key: str) -> str:
-    """An issue's number as a reference. Raises ValueError on an answer that tells of no issue."""
-    number = issue.get(key)
-    if not isinstance(number, int):
-        raise ValueError("the answer names no issue")  # noqa: TRY004  (the type is the forge's, not a caller's)
-    return str(number)
-
-
-def _is_limit(status: int, headers: Mapping[str, str], said: str) -> bool:
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return True
-    named = "retry-after" in headers or _remaining(headers) == 0 or "rate limit" in said.lower()
-    return status == HTTPStatus.FORBIDDEN and named
-
-
-def _wait_for_limit(headers: Mapping[str, str]) -> float:
-    asked = _number(headers.get("retry-after"))
-    if asked is not None:
-        return asked
-    reset = _number(headers.get("x-ratelimit-reset") or headers.get("ratelimit-reset"))
-    now = _moment(headers.get("date", ""))
-    # The reset is in Unix seconds of their clock, which the response's own Date tells.
-    if _remaining(headers) == 0 and reset is not None and now is not None:
-        return max(reset - now, 1.0)
-    return LEAST_WAIT_SECONDS
-
-
-def _remaining(headers: Mapping[str, str]) -> float | None:
-    return _number(headers.get("x-ratelimit-remaining") or headers.get("ratelimit-remaining"))
-
-
-def _number(text: str | None) -> float | None:
-    """Both forges write whole seconds; anything else counts as not said."""
-    text = (text or "").strip()
-    return float(text) if text.isascii() and text.isdecimal() and len(text) <= len("1700000000000") else None
-
-
-def _moment(date: str) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except ValueError:
-        return None
-
-
-def _reason(said: str) -> str:
-    words = " ".join(redact(said).split())
-    return f": {words[:SAID_LIMIT]}" if words else ""

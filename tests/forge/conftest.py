@@ -5,15 +5,8 @@ GitHub: https://docs.github.com/rest/issues; GitLab: https://docs.gitlab.com/api
 
 from __future__ import annotations
 
-import json
-import socket
-import struct
-import threading
-from collections import deque
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from pydantic import SecretStr
@@ -21,32 +14,10 @@ from pydantic import SecretStr
 from driftwatch.config.notify import GithubIssuesSettings, GitlabIssuesSettings
 from driftwatch.forge.github import GithubTracker
 from driftwatch.forge.gitlab import GitlabTracker
+from tests.forge.played import TOKEN, Call, Loopback, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-TOKEN = "canary-token-0123456789-abcdef"
-
-
-@dataclass(kw_only=True)
-class Reply:
-    """An answer. `fault`: `reset`, `hang`, `half` (of a body), None; or done all the same: `lost`, `late`."""
-
-    status: int = 200
-    body: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    fault: str | None = None
-
-
-@dataclass(kw_only=True)
-class Call:
-    """A request as the forge got it."""
-
-    verb: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: Any
 
 
 @dataclass(kw_only=True)
@@ -62,10 +33,7 @@ class Issue:
     comments: list[str] = field(default_factory=list)
 
 
-_DONE = {"lost": "reset", "late": "hang"}
-
-
-class Forge:
+class Forge(Loopback):
     """A loopback server with issues; answers as scripted, else as the forge does."""
 
     root: str
@@ -74,44 +42,8 @@ class Forge:
     verb_of_edit: str
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.script: deque[Reply] = deque()
         self.issues: dict[int, Issue] = {}
-        self.clients: list[Any] = []
-        self.released = threading.Event()
-        forge = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def handle_one_request(self) -> None:
-                try:
-                    super().handle_one_request()
-                except ConnectionError:
-                    self.close_connection = True
-
-            def do_GET(self) -> None:
-                forge.serve(self)
-
-            do_POST = do_PATCH = do_PUT = do_GET  # noqa: N815  (the base class's names)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class's name)
-                """Says nothing."""
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.004,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self.released.set()
-        for client in self.clients:
-            client.close()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-    def then(self, *replies: Reply) -> None:
-        self.script.extend(replies)
+        super().__init__()
 
     def asked(self) -> list[str]:
         """What was asked for, without where."""
@@ -121,17 +53,6 @@ class Forge:
         for _ in range(count):
             given: dict[str, Any] = {"title": "Another", "body": "By a person.", "labels": ["drift"]}
             self.issues[len(self.issues) + 1] = Issue(**given | other)
-
-    def serve(self, handler: BaseHTTPRequestHandler) -> None:
-        call = _call(handler)
-        self.calls.append(call)
-        scripted = self.script.popleft() if self.script else None
-        if scripted is None or scripted.fault in _DONE:
-            reply = self.answer(call)
-            reply.fault = _DONE[scripted.fault] if scripted else None
-        else:
-            reply = scripted
-        _send(handler, reply, self.released)
 
     def answer(self, call: Call) -> Reply:
         path = call.path.replace(self.also, self.root).removeprefix(self.root)
@@ -251,7 +172,7 @@ class Github(Forge):
             name="infra", repository="acme/infra", token=SecretStr(token), api_url=f"{self.url}/api/v3"
         )
         tracker = GithubTracker(settings, timeout=timeout)
-        self.clients.append(tracker._requester)
+        self.clients.append(tracker._api)
         return tracker
 
 
@@ -305,33 +226,8 @@ class Gitlab(Forge):
             name="infra", project="acme/platform/infra", token=SecretStr(token), url=self.url
         )
         tracker = GitlabTracker(settings, timeout=timeout)
-        self.clients.append(tracker._issues.gitlab.session)
+        self.clients.append(tracker._api)
         return tracker
-
-
-def _call(handler: BaseHTTPRequestHandler) -> Call:
-    parts = urlsplit(handler.path)
-    content = handler.rfile.read(int(handler.headers.get("Content-Length", "0")))
-    query = {key: unquote(values[-1]) for key, values in parse_qs(parts.query).items()}
-    body = json.loads(content) if content else None
-    return Call(verb=handler.command, path=parts.path, query=query, headers=dict(handler.headers), body=body)
-
-
-def _send(handler: BaseHTTPRequestHandler, reply: Reply, released: threading.Event) -> None:
-    if reply.fault == "hang":
-        released.wait(10)
-        return
-    if reply.fault == "reset":
-        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        handler.connection.close()
-        raise ConnectionResetError
-    content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-    handler.send_response_only(reply.status)
-    for name, value in {"Content-Type": "application/json", **reply.headers}.items():
-        handler.send_header(name, value)
-    handler.send_header("Content-Length", str(len(content) + (100 if reply.fault == "half" else 0)))
-    handler.end_headers()
-    handler.wfile.write(content)
 
 
 @pytest.fixture(scope="session")

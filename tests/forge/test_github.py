@@ -82,7 +82,7 @@ def test_by_default_it_is_githubs_own_api() -> None:
         name="infra", repository="acme/infra", token=SecretStr("long-enough-token")
     )
 
-    assert GithubTracker(settings)._requester.base_url == "https://api.github.com"
+    assert GithubTracker(settings)._api.requester.base_url == "https://api.github.com"
 
 
 @pytest.mark.parametrize("reference", ["../../user", "1/comments?x=y", "1#2"])
