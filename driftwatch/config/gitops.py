@@ -6,12 +6,13 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping  # noqa: TC003  (pydantic reads annotations at run time)
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from driftwatch.config import values
+from driftwatch.config import signing, values
+from driftwatch.config.places import LocalPath  # noqa: TC001  (pydantic reads annotations at run time)
 from driftwatch.config.section import (
     BY_REFERENCE,
     Contradiction,
@@ -21,6 +22,15 @@ from driftwatch.config.section import (
     WebUrl,
     Whole,
 )
+
+
+def _signer(line: str) -> str:
+    return signing.ssh_signer(line).line
+
+
+def _key(text: str) -> str:
+    signing.ssh_key(values.plain_text(text))
+    return text.strip()
 
 
 class ForgeSettings(Section):
@@ -85,13 +95,25 @@ class PreviewSettings(Section):
 class SigningSettings(Section):
     """Whose signatures count where a repository asks for them."""
 
-    ssh: tuple[Annotated[str, AfterValidator(values.plain_text)], ...] = Field(
+    ssh: tuple[Annotated[str, AfterValidator(_signer)], ...] = Field(
         default=(),
-        description="Allowed SSH signers, each a line as in ssh-keygen's allowed signers file: "
-        "`ada@example.com ssh-ed25519 AAAA…`. Default none.",
+        description="Allowed SSH signers, each a line as in ssh-keygen's allowed signers file, with "
+        "`valid-after` and `valid-before` where wanted: `ada@example.com ssh-ed25519 AAAA…`. Default none.",
     )
-    pgp: tuple[Annotated[str, AfterValidator(values.plain_text)], ...] = Field(
+    ssh_revoked: tuple[Annotated[str, AfterValidator(_key)], ...] = Field(
         default=(),
-        description="Files with the armoured public PGP keys that are allowed, relative to this file. "
-        "Default none.",
+        description="Public SSH keys that count for nothing any more, whatever `ssh` says: `ssh-ed25519 "
+        "AAAA…`. Default none.",
     )
+    pgp: tuple[LocalPath, ...] = Field(
+        default=(),
+        description="Files with the public PGP keys that are allowed, armoured or not, relative to this "
+        "file. A key that is revoked in there, or has expired, counts for nothing. Default none.",
+    )
+
+
+def names_signers(signers: object) -> bool:
+    """Whether somebody is named in what may not be validated yet."""
+    if isinstance(signers, SigningSettings):
+        return bool(signers.ssh or signers.pgp)
+    return isinstance(signers, Mapping) and bool(signers.get("ssh") or signers.get("pgp"))

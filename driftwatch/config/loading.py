@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from driftwatch.config.document import Document, Limits, read_document
+from driftwatch.config.places import Place
 from driftwatch.config.problems import KeyPath, Problem, in_order, refusal
 from driftwatch.config.references import is_reference, password_in_clear, register_password, resolve
 from driftwatch.config.remarks import remarks
 from driftwatch.config.section import BY_REFERENCE
-from driftwatch.config.settings import Place, Settings
+from driftwatch.config.settings import Settings
 from driftwatch.config.wording import field_at, translated
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from driftwatch.config.document import Document
-    from driftwatch.config.settings import Place
+    from driftwatch.config.places import Place
     from driftwatch.model import JsonValue
 
 LARGEST_SECRET = 64 * 1024

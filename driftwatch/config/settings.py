@@ -11,7 +11,6 @@ Without one (settings made in Python) they stay as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping  # noqa: TC003  (pydantic reads annotations at run time)
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,8 +32,9 @@ from pydantic_core import CoreSchema  # noqa: TC002
 
 from driftwatch.config import values
 from driftwatch.config.durations import Duration, Interval, PositiveDuration  # noqa: TC001  (as above)
-from driftwatch.config.gitops import ForgeSettings, PreviewSettings, SigningSettings
+from driftwatch.config.gitops import ForgeSettings, PreviewSettings, SigningSettings, names_signers
 from driftwatch.config.notify import NotifySettings
+from driftwatch.config.places import LocalPath, resolved
 from driftwatch.config.releases import ReleasesSettings
 from driftwatch.config.repair import RepairSettings
 from driftwatch.config.rules import RulesSettings
@@ -54,35 +54,9 @@ from driftwatch.config.section import (
 from driftwatch.model import DEFAULT_WORKSPACE, JsonValue
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a configuration file lies, and whose `~` it means."""
-
-    directory: Path
-    home: Path | None
-
-    def resolve(self, path: str) -> Path:
-        """An absolute path; raises ValueError for a `~` that cannot be expanded."""
-        if path == "~" or path.startswith("~/"):
-            if self.home is None:
-                raise ValueError("starts with `~`, and the environment has no HOME")
-            return self.home / path[2:]
-        if path.startswith("~"):
-            raise ValueError("may start with `~/`, but not with another user's `~name`")
-        return self.directory / path
-
-
-def _resolved(value: object, info: ValidationInfo) -> object:
-    if not isinstance(value, str | Path):
-        return value
-    if not str(value) or values.has_invisible(str(value)):
-        raise ValueError("must be a path")
-    return info.context.resolve(str(value)) if isinstance(info.context, Place) else value
-
-
 def _resolved_source(value: str, info: ValidationInfo) -> str:
     if "://" not in value:
-        return str(_resolved(value, info))
+        return str(resolved(value, info))
     if not value.startswith("https://"):
         raise ValueError("must be a directory or an https:// URL: terraform takes no other network mirror")
     return values.web_url(value)
@@ -92,7 +66,7 @@ def _resolved_binary(value: str, info: ValidationInfo) -> str:
     values.plain_text(value)
     if value.startswith("-"):
         raise ValueError("must not start with a dash")
-    return str(_resolved(value, info)) if "/" in value else value
+    return str(resolved(value, info)) if "/" in value else value
 
 
 def _number_as_text(value: object) -> object:
@@ -118,7 +92,6 @@ def _switch_as_text(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else _number_as_text(value)
 
 
-LocalPath = Annotated[Path, BeforeValidator(_resolved)]
 StackPath = Annotated[str, AfterValidator(values.stack_path)]
 VarFile = Annotated[str, AfterValidator(values.var_file)]
 Cron = Annotated[str, AfterValidator(values.cron)]
@@ -308,9 +281,9 @@ class RepositorySettings(Section):
     )
     signatures: Literal["off", "head", "tags"] = Field(
         default="off",
-        description="Whether commits must be signed. Default off, and nothing else in this version: it "
-        "does not verify signatures, and a setting that promises it must not be accepted.",
-        json_schema_extra={"enum": ["off"]},
+        description="Which commits count: `head`, where the branch's newest must carry a valid signature of "
+        "one of `signers`; `tags`, the newest one of the branch that a tag with such a signature points at; "
+        "`off`, any. Default off: whoever may push to the branch is trusted, as the Git host has it.",
     )
     signers: SigningSettings = Field(
         default=SigningSettings(),
@@ -379,15 +352,6 @@ class RepositorySettings(Section):
         "counts. Default every root module: what is not looked at drifts unseen.",
     )
 
-    @field_validator("signatures")
-    @classmethod
-    def _no_empty_promise(cls, value: str) -> str:
-        if value != "off":
-            raise ValueError(
-                "must be `off`: this version does not verify signatures and must not look as if it did"
-            )
-        return value
-
     @classmethod
     def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
         url = given.get("url")
@@ -395,6 +359,8 @@ class RepositorySettings(Section):
             yield ("url",), "must be https where there is a `token`: http would send it in clear"
         for key in again_in(given, "stacks", "path"):
             yield key, "is the path of an earlier entry too; this one would never be used"
+        if given.get("signatures") in ("head", "tags") and not names_signers(given.get("signers")):
+            yield ("signatures",), "needs `signers`: without any, no commit could ever be used"
 
 
 class TerraformSettings(Section):

@@ -62,7 +62,7 @@ ALL_OF_IT = [
     "6: repositories.platform.url: names a remote helper",
     "7: repositories.platform.branch: must not start with a dash",
     "8: repositories.platform.poll: must be a duration with its unit",
-    "9: repositories.platform.signatures: must be `off`",
+    "9: repositories.platform.signatures: needs `signers`",
     "10: repositories.platform.signatures: is a second time here; the first is in line 9",
     "12: repositories.platform.stacks[0].path: must not leave the repository",
     "13: repositories.platform.stacks[0].engine: must be one of 'auto', 'terraform', 'tofu'",

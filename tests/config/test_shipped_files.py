@@ -171,7 +171,7 @@ def test_the_schema_is_one() -> None:
     [
         (("repositories", "platform", "poll"), "15"),
         (("repositories", "platform", "poll"), 15),
-        (("repositories", "platform", "signatures"), "head"),
+        (("repositories", "platform", "signatures"), "commits"),
         (("repositories", "platform", "token"), "in-clear"),
         (("repositories", "platform", "unknown"), 1),
         (("repositories", "bad name"), {"url": "/x"}),
