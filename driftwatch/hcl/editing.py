@@ -2,9 +2,9 @@
 
     a body → the attribute or block at a path → what differs there → splices → parsed once more
 
-Only literals are written over. What a value is computed from, a reader of one file cannot know: then nothing is
-edited, and the refusal says where and why. A value that is just a variable is neither: it is written somewhere
-else, and the answer says which variable (`Through`).
+Only literals are written over. What a value is computed from, a reader of one file cannot know: then nothing
+is edited, and the refusal says where and why. A value that is just a variable is neither: it is written
+somewhere else, and the answer says which variable (`Through`).
 
 Everything here is a function of bytes. Values are as in a plan's document; `now` is what the code comes to,
 `wanted` what it is to come to.
@@ -26,13 +26,13 @@ from driftwatch.hcl.reading import _text as text_of
 from driftwatch.hcl.reading import _unquote as unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tree_sitter import Node
 
     from driftwatch.model import JsonValue
 
-SECRET = "sensitive:hmac-sha256:"
+DIGEST = "sensitive:hmac-sha256:"
 """How a digest begins that stands for a value which nobody may write down (`driftwatch.drift.redaction`)."""
 
 _BOM = b"\xef\xbb\xbf"
@@ -49,7 +49,7 @@ _UNLIKE = object()
 class Refusal:
     """Why something is not edited: a word for machines, a sentence, the place, and the value it wanted there.
 
-    `file` and `line` are empty and 0 where there is no place to name. `path` is the pointer into the resource.
+    `file` and `line` are empty and 0 where there is no place to name. `path` points into the resource.
     """
 
     reason: str
@@ -110,26 +110,23 @@ def set_value(files: Mapping[str, bytes], target: Target, *, now: JsonValue, wan
     Never raises for what a file may hold.
     """
     try:
-        if _is_secret(wanted) or _is_secret(now):
-            raise _Stop("sensitive", "it is sensitive, and a secret is not written into code")
+        _expect_no_secret(wanted, now)
         found = _find(files, target.labels)
         edit = _Edit(found)
         edit.at(found.body_of, target.path, now, wanted)
         return _spliced(found, edit)
     except _Stop as stop:
-        return replace(stop.refusal, path=stop.refusal.path, wanted=wanted)
+        return replace(stop.refusal, wanted=wanted)
     except _Passed as passed:
         return passed.through
 
 
 def forget(files: Mapping[str, bytes], kind: str, name: str) -> Edited | Refusal:
-    """Puts a `removed` block in the place of a resource, which the state then forgets and nothing destroys."""
+    """Puts a `removed` block in a resource's place: the state then forgets it, and nothing is destroyed."""
     try:
         found = _find(files, ("resource", kind, name))
         _expect_one(found)
-        if used := _uses(files, (kind, name), but=found):
-            file, line = used
-            raise _Stop("referenced", f"{kind}.{name} is used at {file}:{line}")
+        _expect_unused(files, (kind, name), but=found)
         edit = _Edit(found)
         assert found.block is not None  # noqa: S101  (labels were given)
         edit.splice(found.block.start_byte, found.block.end_byte, _removed(kind, name, found.newline))
@@ -169,25 +166,6 @@ def text_at(files: Mapping[str, bytes], labels: tuple[str, ...], name: str) -> s
         return None
     values = [_literal(_value(each)) for each in _attributes(found.body_of) if _name_of(each) == name]
     return values[0] if len(values) == 1 and isinstance(values[0], str) else None
-
-
-def literals(text: bytes, suffixes: Sequence[str]) -> Iterator[str]:
-    """The names of attributes that end so and are set to a string, anywhere in a file: what may be a secret."""
-    root = parse(text)
-    ahead = [root] if root is not None else []
-    while ahead:
-        node = ahead.pop()
-        ahead += node.named_children
-        if node.type == "attribute" and _name_of(node).lower().endswith(tuple(suffixes)):
-            value = _literal(_value(node))
-            if isinstance(value, str) and value:
-                yield _name_of(node)
-
-
-def without_comments(text: bytes, *, whole: Callable[[bytes], bool]) -> bytes:
-    """A generated file without the lines that are comments of a certain kind, and without what only they need."""
-    lines = text.splitlines(keepends=True)
-    return b"".join(line for line in lines if not whole(line))
 
 
 def shown(value: JsonValue) -> str:
@@ -310,6 +288,11 @@ def _line(node: Node | None) -> int:
     return node.start_point[0] + 1 if node is not None else 1
 
 
+def _expect_no_secret(*values: JsonValue) -> None:
+    if any(map(_is_secret, values)):
+        raise _Stop("sensitive", "it is sensitive, and a secret is not written into code")
+
+
 def _references(text: bytes, names: Sequence[str]) -> Iterator[int]:
     """The lines at which a traversal begins with these names."""
     root = parse(text.removeprefix(_BOM))
@@ -331,7 +314,14 @@ def _traversal(first: Node) -> list[str]:
     return said
 
 
-def _uses(files: Mapping[str, bytes], names: tuple[str, str], *, but: _Found) -> tuple[str, int] | None:
+def _expect_unused(files: Mapping[str, bytes], names: tuple[str, str], *, but: _Found) -> None:
+    """What is referred to elsewhere cannot go."""
+    if used := _use(files, names, but=but):
+        file, line = used
+        raise _Stop("referenced", f"{'.'.join(names)} is used at {file}:{line}", file=file, line=line)
+
+
+def _use(files: Mapping[str, bytes], names: tuple[str, str], *, but: _Found) -> tuple[str, int] | None:
     """Where else something is referred to: file and line."""
     inside = (_line(but.block), but.block.end_point[0] + 1) if but.block is not None else (0, 0)
     for file in sorted(files):
@@ -358,7 +348,7 @@ def _bare(node: Node) -> Node:
     return node
 
 
-def _literal(node: Node) -> Any:
+def _literal(node: Node) -> Any:  # noqa: PLR0911  (one for each kind of literal)
     """What a literal says; `_UNLIKE` for every other expression."""
     node = _bare(node)
     text = text_of(node)
@@ -560,25 +550,25 @@ class _Edit:
         members = list(children_of(node, "object_elem"))
         keys = [_key(each) for each in members]
         if rest:
-            self._member(node, members, keys, rest, now, wanted)
+            self._member(node, members, rest, now, wanted)
             return
         old, new = _as_dict(now), _as_dict(wanted)
         for key in [*old, *(key for key in new if key not in old)]:
             if key in old and key in new and _same(old[key], new[key]):
                 continue
             if not (key not in keys and new.get(key) is None):
-                self._member(node, members, keys, (key,), old.get(key), new.get(key))
+                self._member(node, members, (key,), old.get(key), new.get(key))
 
     def _member(
         self,
         node: Node,
         members: list[Node],
-        keys: list[str | None],
         rest: tuple[str, ...],
         now: JsonValue,
         wanted: JsonValue,
     ) -> None:
         key, below = rest[0], rest[1:]
+        keys = [_key(each) for each in members]
         places = [member for member, said in zip(members, keys, strict=True) if said == key]
         if len(places) > 1:
             raise self.refuse("set_twice", f"{key} is set in two places", places[1])
@@ -665,33 +655,19 @@ class _Edit:
         now: list[dict[str, JsonValue]],
         wanted: list[dict[str, JsonValue]],
     ) -> None:
+        """Has the blocks of one name become others: those that only differ are edited, not replaced."""
         elements = self._matched(blocks, now)
         in_order = [_canonical(each) for each in elements] == [_canonical(each) for each in now]
-        pairs: list[tuple[int, int]] = []
-        gone, missing = list(range(len(elements))), list(range(len(wanted)))
-        for index in list(gone):
-            if (twin := next((at for at in missing if _same(elements[index], wanted[at])), None)) is not None:
-                gone.remove(index)
-                missing.remove(twin)
-        if in_order and len(now) == len(wanted):
-            pairs = [(at, at) for at in gone if at in missing]
-        for index in gone:
-            near = max(missing, key=lambda at: _likeness(elements[index], wanted[at]), default=None)
-            if not any(index == one for one, _ in pairs) and near is not None:
-                if _likeness(elements[index], wanted[near]) and not any(near == two for _, two in pairs):
-                    pairs.append((index, near))
+        pairs, gone, missing = _paired(elements, wanted, by_place=in_order and len(now) == len(wanted))
         for index, at in pairs:
             for key in sorted(elements[index].keys() | wanted[at].keys()):
                 old, new = elements[index].get(key), wanted[at].get(key)
                 if not _same(old, new):
                     self.at(blocks[index], (key,), old, new, lenient=True)
-        done, came = {one for one, _ in pairs}, {two for _, two in pairs}
         for index in gone:
-            if index not in done:
-                self._cut_lines(blocks[index].start_byte, blocks[index].end_byte)
+            self._cut_lines(blocks[index].start_byte, blocks[index].end_byte)
         for at in missing:
-            if at not in came:
-                self._add_block(parent, labels_of(blocks[0])[0], wanted[at], like=blocks[-1])
+            self._add_block(parent, labels_of(blocks[0])[0], wanted[at], like=blocks[-1])
 
     def _matched(self, blocks: list[Node], now: list[dict[str, JsonValue]]) -> list[dict[str, JsonValue]]:
         """Which element each block is. Terraform writes sets in an order of its own."""
@@ -952,6 +928,27 @@ def _likeness(left: Mapping[str, JsonValue], right: Mapping[str, JsonValue]) -> 
     return sum(left.get(key) is not None and _same(left[key], right.get(key)) for key in left)
 
 
+def _paired(
+    elements: list[dict[str, JsonValue]], wanted: list[dict[str, JsonValue]], *, by_place: bool
+) -> tuple[list[tuple[int, int]], list[int], list[int]]:
+    """Which element becomes which, by their indexes; which go; and which are new."""
+    gone, missing = list(range(len(elements))), list(range(len(wanted)))
+    for index in list(gone):
+        twins = [at for at in missing if _same(elements[index], wanted[at])]
+        if twins:
+            gone.remove(index)
+            missing.remove(twins[0])
+    pairs = [(at, at) for at in gone if by_place and at in missing]
+    missing = [at for at in missing if (at, at) not in pairs]
+    for index in [each for each in gone if (each, each) not in pairs]:
+        near = max(missing, key=lambda at: _likeness(elements[index], wanted[at]), default=None)
+        if near is not None and _likeness(elements[index], wanted[near]):
+            pairs.append((index, near))
+            missing.remove(near)
+    done = {one for one, _ in pairs}
+    return pairs, [index for index in gone if index not in done], missing
+
+
 def _as_blocks(value: JsonValue) -> list[dict[str, JsonValue]]:
     if isinstance(value, dict):
         return [value]
@@ -967,7 +964,7 @@ def _is_secret(value: JsonValue) -> bool:
         return any(map(_is_secret, value.values()))
     if isinstance(value, list):
         return any(map(_is_secret, value))
-    return isinstance(value, str) and value.startswith(SECRET)
+    return isinstance(value, str) and value.startswith(DIGEST)
 
 
 def _is_last_on_line(text: bytes, end: int) -> bool:
@@ -1074,3 +1071,12 @@ def _as_heredoc(node: Node, wanted: str) -> str | None:
 def _removed(kind: str, name: str, newline: str) -> str:
     lines = ("removed {", f"  from = {kind}.{name}", "", "  lifecycle {", "    destroy = false", "  }", "}")
     return newline.join(lines)
+
+
+def block_text(text: bytes, labels: tuple[str, ...]) -> bytes | None:
+    """A block of a file, as it stands there; None where there is not just one."""
+    root = parse(text)
+    if root is None or root.has_error:
+        return None
+    found = [block.text for block in blocks_of(root) if tuple(labels_of(block)) == labels]
+    return found[0] if len(found) == 1 else None

@@ -68,8 +68,8 @@ class StackCode:
     """What a stack's code says, and what it is to say.
 
     `read` gives the files of a directory, by their paths from the repository's root; `var_files` are the
-    stack's own, by such paths, the last one counting. `given` are the variables that are set elsewhere: by
-    the configuration, or the environment. `shared` says who else reads a file, None where nobody does. `edited`
+    stack's own, by such paths, the last one counting. `given` are variables that are set elsewhere: by the
+    configuration, or the environment. `shared` says who else reads a file, None where nobody does. `edited`
     are the files that have changed so far.
     """
 
@@ -105,6 +105,15 @@ class StackCode:
         before = self.files(self.root).get(file, b"")
         gap = b"" if not before else b"\n" if before.endswith(b"\n") else b"\n\n"
         self.edited[file] = before + gap + text
+
+    def add(self, file: str, text: bytes, sentence: str) -> Done | Refusal:
+        """As `append`, unless another stack would read it too."""
+        line = self.files(self.root).get(file, b"").count(b"\n") + 1
+        if other := self.shared(file):
+            said = f"{file} would be read by {other} too"
+            return Refusal(reason="shared_file", sentence=said, file=file, line=line)
+        self.append(file, text)
+        return Done(file=file, line=line, sentence=sentence)
 
     def files(self, directory: str) -> dict[str, bytes]:
         """The configuration files of a directory as they are now."""

@@ -1,0 +1,766 @@
+"""Adopt: from findings to a pull request that brings the code to the cloud.
+
+    plan → the findings still? → edit → draft → plan → proved? → publish → offer, and report what was refused
+
+The draft is a commit that only this machine knows, until a plan of it has shown that the differences are gone
+and nothing else has come. Nothing is applied here, no branch is touched but one of our own, and no secret is
+written into code. What cannot be edited safely is told with its place and its value: in the answer, and where
+there is a forge, in an issue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from driftwatch import log
+from driftwatch.errors import (
+    DriftwatchError,
+    EngineError,
+    EngineInterruptedError,
+    ForgeError,
+    Remedy,
+    StoreError,
+    UnknownStackError,
+)
+from driftwatch.git.drafting import Edits
+from driftwatch.hcl import is_configuration, read_module
+from driftwatch.hcl.editing import Refusal, block_text, quoted, shown
+from driftwatch.hcl.stack_code import StackCode
+from driftwatch.model import (
+    DRIFTWATCH,
+    UNKNOWN_VALUE,
+    Adopted,
+    AdoptionWish,
+    Cause,
+    FindingKind,
+    FindingStatus,
+    NotAdopted,
+)
+from driftwatch.notify.text import plain
+from driftwatch.pipeline.rehearsal import rehearse
+from driftwatch.pipeline.subjects import environment_of, plan_request, subject_of
+from driftwatch.policy.adoption import unproved
+from driftwatch.policy.course import Then, course_of
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from driftwatch.config.repair import RepairSettings
+    from driftwatch.drift import Digester
+    from driftwatch.hcl.stack_code import Done
+    from driftwatch.model import AttributeChange, Finding, StackId, StoredFinding, Suspension
+    from driftwatch.pipeline.check import Workshop
+    from driftwatch.pipeline.inventory import Subject
+    from driftwatch.pipeline.ports import Drafts, Offers, Planner
+    from driftwatch.pipeline.rehearsal import Rehearsal
+
+IMPORTED = "imported.tf"
+"""Where imports are written in a stack's directory."""
+
+MOST_ALONE = 10
+"""Findings that are tried one by one where all of them together do not hold: each is a plan."""
+
+_KINDS = frozenset({FindingKind.MODIFIED, FindingKind.REPLACED, FindingKind.DELETED})
+_LARGEST_FILE = 1 << 20
+_MOST_FILES = 50_000
+_IMPORTABLE = re.compile(r"([\w-]+)\.([\w-]+)")
+_LONGEST = 300
+_MOST_LINES = 100
+
+_Written: TypeAlias = "list[Done] | Refusal"
+
+logger = log.get("adopt")
+
+
+class Book(Protocol):
+    """Where findings are kept, and what was wished for."""
+
+    def findings_of(self, stack: StackId) -> Sequence[StoredFinding]:
+        """Those of a stack that are not resolved."""
+
+    def ask_adoption(self, wish: AdoptionWish, at: datetime) -> int: ...
+
+    def adoptions_asked(self) -> Mapping[int, AdoptionWish]:
+        """Those that have no answer yet."""
+
+    def latest_adoption(self, stack: StackId, by: str) -> AdoptionWish | None: ...
+
+    def answer_adoption(self, number: int, adopted: Adopted, at: datetime) -> None: ...
+
+
+class Brakes(Protocol):
+    """Where people say that nothing is to be done by itself."""
+
+    def suspension_of(self, stack: StackId, at: datetime) -> Suspension | None: ...
+
+
+class Shelf(Book, Brakes, Protocol):
+    """The store, as an adoption sees it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A repository as adoptions use it: where drafts are made, and where they are offered, if anywhere.
+
+    `branch` is the one that stacks are deployed from.
+    """
+
+    drafts: Drafts
+    branch: str
+    offers: Offers | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unit:
+    """What is adopted or not as one: a finding, or an import.
+
+    `paths` are the pointers that are edited, None where it is about the whole resource.
+    """
+
+    address: str
+    paths: frozenset[str] | None
+    write: Callable[[StackCode], _Written]
+    said: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What has come of it so far."""
+
+    refused: list[NotAdopted] = field(default_factory=list)
+    draft: str | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    done: list[tuple[_Unit, list[Done]]] = field(default_factory=list)
+
+    def refuse(self, unit: _Unit, reason: str, sentence: str) -> None:
+        self.refused.append(NotAdopted(address=unit.address, reason=reason, sentence=sentence))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopter:
+    """Brings code to the cloud. `work` is a directory of its own for plans of drafts."""
+
+    workshop: Workshop
+    book: Shelf
+    planner: Planner
+    digester: Digester
+    settings: RepairSettings
+    hosts: Mapping[str, Host]
+    work: Path
+    clock: Callable[[], datetime]
+
+    # ---- what is wanted --------------------------------------------------------------------------------
+
+    def asked(self) -> Mapping[int, AdoptionWish]:
+        """What waits to be adopted, by number."""
+        return self.book.adoptions_asked()
+
+    def follow_up(self, stack: StackId) -> None:
+        """Writes down that a stack's drift is to be adopted, where its course says so and it is news."""
+        found = self._due(stack)
+        if found:
+            wish = AdoptionWish(
+                stack=stack, by=DRIFTWATCH, findings=found, reason="The stack's course is to adopt its drift."
+            )
+            self.book.ask_adoption(wish, self.clock())
+
+    def _due(self, stack: StackId) -> tuple[str, ...]:
+        """The fingerprints to adopt now: none where just these were tried before, whatever came of it."""
+        try:
+            subject = subject_of(stack, self.workshop)
+        except UnknownStackError:
+            return ()
+        options = subject.options
+        courses = {options.on_drift, *(each.then for each in self.settings.courses)}
+        if Then.ADOPT.value not in courses:
+            return ()
+        found = [
+            each.finding.fingerprint
+            for each in self.book.findings_of(stack)
+            if each.status.is_open
+            and each.status is not FindingStatus.FLAPPING
+            and each.finding.kind in _KINDS
+            and self._course(each.finding, subject) is Then.ADOPT
+        ]
+        wanted = tuple(sorted(found))
+        latest = self.book.latest_adoption(stack, DRIFTWATCH) if wanted else None
+        if not wanted or (latest is not None and latest.findings == wanted):
+            return ()
+        held = self.workshop.pinned(stack) or self.book.suspension_of(stack, self.clock())
+        return () if held else wanted
+
+    def _course(self, finding: Finding, subject: Subject) -> Then:
+        options = subject.options
+        return course_of(
+            finding,
+            stack=str(subject.stack),
+            labels=options.labels,
+            on_drift=options.on_drift,
+            on_commit=options.on_commit,
+            rules=self.settings.courses,
+        ).then
+
+    def carry_out(self, number: int, wish: AdoptionWish, stop: threading.Event) -> None:
+        """Does what is wanted, and answers.
+
+        Raises EngineInterruptedError and StoreError; and where nobody waits for the answer, whatever may pass
+        by itself: then it is tried again.
+        """
+        try:
+            adopted = self.adopt(wish, stop)
+        except (StoreError, EngineInterruptedError):
+            raise
+        except DriftwatchError as problem:
+            if wish.by == DRIFTWATCH and problem.remedy is Remedy.RETRY:
+                raise
+            adopted = Adopted(error=problem.message)
+        self.book.answer_adoption(number, adopted, self.clock())
+        logger.info(
+            "Drift was brought into the code." if adopted.branch else "Drift could not be adopted.",
+            action="adopt",
+            stack=str(wish.stack),
+            branch=adopted.branch,
+            refused=len(adopted.refused),
+        )
+
+    # ---- doing it --------------------------------------------------------------------------------------
+
+    def adopt(self, wish: AdoptionWish, stop: threading.Event) -> Adopted:
+        """Edits, proves and offers. Raises as a plan does, RepositoryError, and ForgeError."""
+        if pin := self.workshop.pinned(wish.stack):
+            raise DriftwatchError(
+                f"{wish.stack} was rolled back and stays at {pin[:10]}: its code is not edited"
+            )
+        subject = subject_of(wish.stack, self.workshop)
+        self._expect_identity(subject)
+        before = self._plan(subject, subject.commit, stop)
+        if before.reading.mass_deletion:
+            raise DriftwatchError(f"nothing is adopted: {before.reading.mass_deletion}")
+        outcome = _Outcome()
+        with self.workshop.checkouts[wish.stack.repository].checkout(subject.commit) as checkout:
+            code = self._code(subject, checkout)
+            trial = _Trial(self, subject, code, before, stop, outcome)
+            units = [
+                *self._findings(wish, before, outcome),
+                *self._imports(wish, trial),
+            ]
+            self._settle(trial, units)
+        return self._offer(wish, subject, outcome)
+
+    def _expect_identity(self, subject: Subject) -> None:
+        if account := subject.options.identity.aws_account:
+            given = {**self.workshop.inherited, **environment_of(subject)}
+            self.workshop.identities.expect(given, account)
+
+    def _plan(self, subject: Subject, commit: str, stop: threading.Event) -> Rehearsal:
+        """A plan of a commit, in a directory that no check uses."""
+        with self.workshop.checkouts[subject.stack.repository].checkout(commit) as checkout:
+            planned = self.planner.plan(plan_request(subject, checkout, self.work), stop)
+        return rehearse(
+            planned,
+            stack=subject.stack,
+            commit=commit,
+            tree=None,
+            baseline=self.workshop.ledger.baseline(subject.stack),
+            rules=self.workshop.rules,
+            digester=self.digester,
+            now=self.clock(),
+        )
+
+    def _code(self, subject: Subject, checkout: Path) -> StackCode:
+        """The stack's code, and who else reads what of it."""
+        options, root = subject.options, posixpath.normpath(subject.stack.path)
+        given = set(options.variables)
+        given |= {
+            name.removeprefix("TF_VAR_")
+            for name in [*self.workshop.inherited, *environment_of(subject)]
+            if name.startswith("TF_VAR_")
+        }
+        reader = _Reader(checkout)
+        return StackCode(
+            root="" if root == "." else root,
+            read=reader.directory,
+            shared=lambda file: self._other_reader(subject, file) or reader.other_caller(subject, file),
+            var_files=tuple(posixpath.normpath(posixpath.join(root, each)) for each in options.var_files),
+            given=frozenset(given),
+        )
+
+    def _other_reader(self, subject: Subject, file: str) -> str | None:
+        """Another stack that reads a file; one in another workspace is another, too."""
+        for other in self.workshop.inventory.subjects():
+            if other.stack != subject.stack and other.stack.repository == subject.stack.repository:
+                reads = {posixpath.normpath(each) for each in other.reads}
+                if file in reads or (posixpath.dirname(file) or ".") in reads:
+                    return str(other.stack)
+        return None
+
+    # ---- findings --------------------------------------------------------------------------------------
+
+    def _findings(self, wish: AdoptionWish, before: Rehearsal, outcome: _Outcome) -> Iterator[_Unit]:
+        """The findings that are wished for, as they are now."""
+        known = {each.finding.fingerprint: each for each in self.book.findings_of(wish.stack)}
+        now = {each.identity: each for each in before.reading.findings}
+        for fingerprint in wish.findings:
+            stored = known.get(fingerprint)
+            if stored is None:
+                outcome.refused.append(
+                    NotAdopted(
+                        address="a finding",
+                        reason="gone",
+                        sentence="it is resolved, or differs otherwise by now: look at it once more",
+                    )
+                )
+                continue
+            finding = now.get(stored.finding.identity)
+            if finding is None or finding.fingerprint != fingerprint:
+                outcome.refused.append(
+                    NotAdopted(
+                        address=stored.finding.address,
+                        reason="changed",
+                        sentence="it is another by now than when it was last checked",
+                    )
+                )
+            elif unit := _unit_of(stored, finding, outcome):
+                yield unit
+
+    # ---- imports ---------------------------------------------------------------------------------------
+
+    def _imports(self, wish: AdoptionWish, trial: _Trial) -> Iterator[_Unit]:
+        """Configuration for what was made by hand, as terraform generates it."""
+        file, outcome = posixpath.join(trial.code.root, IMPORTED), trial.outcome
+        for address, name in sorted(wish.imports.items()):
+            unit = _Unit(address=address, paths=None, write=lambda _code: [])
+            labels = _IMPORTABLE.fullmatch(address)
+            if labels is None:
+                outcome.refuse(
+                    unit, "not_importable", "only a resource of the root module itself is imported"
+                )
+                continue
+            block = f"import {{\n  to = {address}\n  id = {quoted(name)}\n}}\n"
+            try:
+                text = self._generated(trial, address, block)
+            except EngineError as problem:
+                if _may_pass(problem):
+                    raise
+                outcome.refuse(unit, problem.code, f"it cannot be imported: {problem.message}")
+                continue
+            if text is None:
+                outcome.refuse(
+                    unit, "sensitive", "its configuration holds a secret, which is not written into code"
+                )
+                continue
+            yield replace(unit, write=_appending(file, address, name, f"{block}\n{text}\n"))
+
+    def _generated(self, trial: _Trial, address: str, block: str) -> str | None:
+        """The resource block of an import; None where a secret belongs into it."""
+        code, subject = trial.code.copy(), trial.subject
+        code.append(posixpath.join(code.root, IMPORTED), block.encode())
+        draft = self.hosts[subject.stack.repository].drafts.draft(
+            Edits(onto=subject.commit, files=dict(code.edited), message=f"Try to import {address}")
+        )
+        with self.workshop.checkouts[subject.stack.repository].checkout(draft) as checkout:
+            request = replace(plan_request(subject, checkout, self.work), generates=True)
+            planned = self.planner.plan(request, trial.stop)
+        kind, _, name = address.partition(".")
+        text = block_text(planned.generated or b"", ("resource", kind, name))
+        masks = [
+            each.get("change", {}).get("after_sensitive")
+            for each in planned.document.get("resource_changes", [])
+            if each.get("address") == address
+        ]
+        if text is None or any(map(_hides, masks)) or b"# sensitive" in text:
+            return None
+        return text.decode()
+
+    # ---- trying ----------------------------------------------------------------------------------------
+
+    def _settle(self, trial: _Trial, units: Sequence[_Unit]) -> None:
+        """Finds what holds: all of it, else all but what speaks against itself, else what holds alone."""
+        left = trial.writable(units)
+        while left:
+            against = trial.attempt(left)
+            if not against:
+                return
+            named = {each.address: each.sentence for each in against if each.address is not None}
+            others = [each.sentence for each in against if each.address is None]
+            if len(left) == 1 or (not named and len(left) > MOST_ALONE):
+                for unit in left:
+                    sentence = named.get(unit.address) or "; ".join(others)
+                    trial.outcome.refuse(unit, "not_proved", f"with the edit, {sentence}")
+                return
+            if named and len(named) < len(left):
+                for unit in left:
+                    if unit.address in named:
+                        trial.outcome.refuse(unit, "not_proved", f"with the edit, {named[unit.address]}")
+                left = [unit for unit in left if unit.address not in named]
+                continue
+            left = self._alone(trial, left[:MOST_ALONE], left[MOST_ALONE:])
+
+    def _alone(self, trial: _Trial, units: Sequence[_Unit], rest: Sequence[_Unit]) -> list[_Unit]:
+        """Those that hold without the others."""
+        good = []
+        for unit in units:
+            against = trial.attempt([unit])
+            if against:
+                said = "; ".join(each.sentence for each in against)
+                trial.outcome.refuse(unit, "not_proved", f"with the edit, {said}")
+            else:
+                good.append(unit)
+        for unit in rest:
+            trial.outcome.refuse(
+                unit, "not_proved", "it was not tried alone, and not all of them hold together"
+            )
+        if len(good) == len(units) and not rest:  # each for itself, and not together
+            for unit in good[1:]:
+                trial.outcome.refuse(unit, "not_proved", "it does not hold together with the others")
+            return good[:1]
+        return good
+
+    # ---- offering --------------------------------------------------------------------------------------
+
+    def _offer(self, wish: AdoptionWish, subject: Subject, outcome: _Outcome) -> Adopted:
+        host = self.hosts[wish.stack.repository]
+        branch = url = issue = None
+        refused = tuple(outcome.refused)
+        error = None
+        if outcome.draft is not None:
+            opened = host.drafts.publish(outcome.draft, _branch(wish.stack, outcome.files))
+            branch = opened.branch
+        try:
+            if host.offers is not None and branch is not None:
+                url = host.offers.offer(
+                    branch=branch,
+                    base=host.branch,
+                    title=_title(wish, outcome),
+                    body="\n".join(_body(wish, subject, outcome)),
+                )
+            if host.offers is not None and refused:
+                mark = f"<!-- driftwatch:adopt {_line(str(wish.stack))} -->"
+                body = "\n".join((mark, "", *_issue(wish, subject, refused, url)))
+                title = f"Drift of {_line(str(wish.stack))} that the code cannot be brought to"
+                issue = host.offers.report(mark=mark, title=title, body=body)
+        except ForgeError as problem:
+            if wish.by == DRIFTWATCH and problem.remedy is Remedy.RETRY:
+                raise
+            error = f"the forge was not told: {problem.message}"
+        edits = tuple(_edit_line(each) for _, done in outcome.done for each in done)
+        return Adopted(branch=branch, url=url, issue=issue, edits=edits, refused=refused, error=error)
+
+
+class _Reader:
+    """The files of a checkout, directory by directory. No link is followed: it may lead out of it."""
+
+    def __init__(self, checkout: Path) -> None:
+        self._checkout = checkout
+        self._real = Path(os.path.realpath(checkout))
+        self._known: dict[str, dict[str, bytes]] = {}
+
+    def directory(self, path: str) -> Mapping[str, bytes]:
+        if path not in self._known:
+            self._known[path] = self._read(path)
+        return self._known[path]
+
+    def other_caller(self, subject: Subject, file: str) -> str | None:
+        """A directory outside of what the stack reads that uses the module which a file is of."""
+        wanted = posixpath.dirname(file)
+        if wanted == posixpath.normpath(subject.stack.path) or not is_configuration(posixpath.basename(file)):
+            return None
+        own = {posixpath.normpath(each) for each in subject.reads}
+        seen = 0
+        for place, below, names in os.walk(self._checkout):
+            below[:] = [each for each in below if each not in (".git", ".terraform")]
+            here = Path(place).relative_to(self._checkout).as_posix()
+            modules = [each for each in names if is_configuration(each)]
+            seen += len(modules)
+            if seen > _MOST_FILES:
+                return "nobody knows what: the repository is too large to look"
+            if modules and here not in own and wanted in self._sources(here):
+                return here
+        return None
+
+    def _sources(self, directory: str) -> set[str]:
+        files = self._read("" if directory == "." else directory)
+        named = {posixpath.basename(path): text for path, text in files.items()}
+        return {
+            posixpath.normpath(posixpath.join(directory, source))
+            for source in read_module(named).module_sources
+            if source.startswith(("./", "../"))
+        }
+
+    def _read(self, path: str) -> dict[str, bytes]:
+        place = self._checkout / path
+        if Path(os.path.realpath(place)) != self._real / path or not place.is_dir():
+            return {}
+        found = {}
+        with os.scandir(place) as entries:
+            for entry in entries:
+                wanted = is_configuration(entry.name) or entry.name.endswith((".tfvars", ".tfvars.json"))
+                plain_file = entry.is_file(follow_symlinks=False)
+                if wanted and plain_file and entry.stat(follow_symlinks=False).st_size <= _LARGEST_FILE:
+                    found[posixpath.join(path, entry.name)] = Path(entry.path).read_bytes()
+        return found
+
+
+class _Against(Protocol):
+    @property
+    def address(self) -> str | None: ...
+
+    @property
+    def sentence(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    """A plan of a draft that could not be made."""
+
+    address: str | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """Attempts at one stack, from one commit."""
+
+    adopter: Adopter
+    subject: Subject
+    code: StackCode
+    before: Rehearsal
+    stop: threading.Event
+    outcome: _Outcome
+
+    def writable(self, units: Sequence[_Unit]) -> list[_Unit]:
+        """Those that can be edited, one after the other; what cannot is refused with its place."""
+        code, found = self.code.copy(), []
+        for unit in units:
+            attempt = code.copy()
+            written = unit.write(attempt)
+            if isinstance(written, Refusal):
+                self.outcome.refused.append(_refused(unit.address, written))
+            else:
+                code = attempt
+                found.append(unit)
+        return found
+
+    def attempt(self, units: Sequence[_Unit]) -> Sequence[_Against]:
+        """Edits, drafts and plans; keeps what holds. Returns what speaks against it."""
+        self.outcome.draft, self.outcome.files, self.outcome.done = None, {}, []
+        code, done = self.code.copy(), []
+        for unit in units:
+            written = unit.write(code)
+            if isinstance(written, Refusal):
+                return [_Failure(address=unit.address, sentence=written.sentence)]
+            done.append((unit, written))
+        host = self.adopter.hosts[self.subject.stack.repository]
+        message = "\n".join(_message(self.subject.stack, done))
+        draft = host.drafts.draft(Edits(onto=self.subject.commit, files=dict(code.edited), message=message))
+        try:
+            after = self.adopter._plan(self.subject, draft, self.stop)  # noqa: SLF001  (its own trial)
+        except EngineError as problem:
+            if _may_pass(problem):
+                raise
+            return [_Failure(address=None, sentence=f"the code does not plan: {problem.message}")]
+        adopted = {unit.address: unit.paths for unit in units}
+        findings = [each for each in self.before.reading.findings if each.address in adopted]
+        against = unproved(
+            self.before.facts, after.facts, adopted=adopted, following=after.following(findings)
+        )
+        if against:
+            return against
+        if failed := _new_failures(self.before, after):
+            return [_Failure(address=None, sentence=f"{failed} would fail")]
+        self.outcome.draft, self.outcome.files, self.outcome.done = draft, dict(code.edited), done
+        return ()
+
+
+# ---- pure ----------------------------------------------------------------------------------------------
+
+
+def _unit_of(stored: StoredFinding, finding: Finding, outcome: _Outcome) -> _Unit | None:
+    """What a finding asks for; None, and said why, where no edit is for it."""
+    said = tuple(_evidence(stored))
+    unit = _Unit(address=finding.address, paths=None, write=lambda _code: [], said=said)
+    if finding.kind is FindingKind.DELETED:
+        return replace(unit, write=lambda code: _one(code.forget(finding.address)))
+    if finding.kind not in _KINDS:
+        outcome.refuse(unit, "not_adoptable", f"a finding of kind {finding.kind} is not brought into code")
+        return None
+    changes = [each for each in finding.attributes if each.cause is Cause.OUT_OF_BAND]
+    settled = [each for each in changes if each.after != UNKNOWN_VALUE]
+    if not settled:
+        outcome.refuse(unit, "not_by_hand", "nothing of it was changed by hand, as far as is known")
+        return None
+    for each in settled:
+        if each.sensitive or each.also is not None:
+            reason, sentence = (
+                ("sensitive", "it is sensitive, and a secret is not written into code")
+                if each.sensitive
+                else ("code_moved", "the code has changed there too, and is not applied yet")
+            )
+            outcome.refused.append(
+                NotAdopted(address=finding.address, reason=reason, sentence=sentence, path=each.path)
+            )
+            return None
+    paths = frozenset(each.path for each in settled)
+    return replace(unit, paths=paths, write=lambda code: _written(code, finding.address, settled))
+
+
+def _written(code: StackCode, address: str, changes: Sequence[AttributeChange]) -> _Written:
+    """Edits all attributes of one finding; or none, where one of them is refused."""
+    done: list[Done] = []
+    for change in changes:
+        made = code.set(address, change.path, now=change.after, wanted=change.actual)
+        if isinstance(made, Refusal):
+            return made
+        done.append(made)
+    return done
+
+
+def _one(made: Done | Refusal) -> _Written:
+    return made if isinstance(made, Refusal) else [made]
+
+
+def _appending(file: str, address: str, name: str, text: str) -> Callable[[StackCode], _Written]:
+    def write(code: StackCode) -> _Written:
+        return _one(code.add(file, text.encode(), f"{address} is imported, which the cloud knows as {name}"))
+
+    return write
+
+
+def _refused(address: str, refusal: Refusal) -> NotAdopted:
+    secret = refusal.reason == "sensitive"
+    return NotAdopted(
+        address=address,
+        reason=refusal.reason,
+        sentence=refusal.sentence,
+        place=refusal.place,
+        path=refusal.path,
+        wanted="" if secret or not refusal.path else shown(refusal.wanted),
+    )
+
+
+def _may_pass(problem: EngineError) -> bool:
+    return isinstance(problem, EngineInterruptedError) or problem.remedy is Remedy.RETRY
+
+
+def _hides(mask: object) -> bool:
+    if isinstance(mask, dict):
+        return any(map(_hides, mask.values()))
+    if isinstance(mask, list):
+        return any(map(_hides, mask))
+    return bool(mask)
+
+
+def _new_failures(before: Rehearsal, after: Rehearsal) -> str | None:
+    """A check that fails only with the draft."""
+    known = {each.identity for each in before.reading.findings}
+    for each in after.reading.findings:
+        if each.kind is FindingKind.CHECK_FAILED and each.identity not in known:
+            return each.address
+    return None
+
+
+def _branch(stack: StackId, files: Mapping[str, bytes]) -> str:
+    """By its content: the same edits come to the same branch."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.encode() + b"\0" + hashlib.sha256(files[path]).digest())
+    slug = re.sub(r"[^a-z0-9]+", "-", str(stack).lower())[:60].strip("-")
+    return f"driftwatch/adopt-{slug or 'stack'}-{digest.hexdigest()[:8]}"
+
+
+# ---- words ---------------------------------------------------------------------------------------------
+
+
+def _line(text: str) -> str:
+    return plain(" ".join(text.split()))[:_LONGEST]
+
+
+def _code_span(text: str) -> str:
+    """In a code span nothing is a mention, a link or markup."""
+    return f"`{_line(text).replace('`', chr(39))}`"
+
+
+def _edit_line(done: Done) -> str:
+    return f"{done.file}:{done.line}: {done.sentence}"
+
+
+def _evidence(stored: StoredFinding) -> Iterator[str]:
+    """When it came to be, as far as is known."""
+    if stored.opened_at and stored.clean_at:
+        yield f"changed between {_moment(stored.clean_at)} and {_moment(stored.opened_at)}"
+    else:
+        yield f"first seen {_moment(stored.first_seen)}"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _title(wish: AdoptionWish, outcome: _Outcome) -> str:
+    count = len(outcome.done)
+    what = outcome.done[0][0].address if count == 1 else f"{count} resources"
+    return f"Adopt {_line(what)} of {_line(str(wish.stack))} as the cloud has it"
+
+
+def _message(stack: StackId, done: Iterable[tuple[_Unit, list[Done]]]) -> Iterator[str]:
+    """What the commit says; no line of others' text begins or ends it."""
+    yield f"Bring the code of {_line(str(stack))} to the cloud"
+    yield ""
+    yield "What was changed by hand is what the code says now:"
+    yield ""
+    for unit, edits in done:
+        for each in edits[:_MOST_LINES]:
+            yield f"- {_line(unit.address)}: {_line(each.sentence)}"
+    yield ""
+    yield "Made by driftwatch, after a plan of it has shown that the difference is gone."
+
+
+def _body(wish: AdoptionWish, subject: Subject, outcome: _Outcome) -> Iterator[str]:
+    yield f"The cloud differs from the code of {_code_span(str(wish.stack))}. This brings the code there."
+    yield "A plan of this branch shows none of these differences any more, and no new one."
+    yield ""
+    yield f"Asked for by {_code_span(wish.by)}." + (f" {_code_span(wish.reason)}" if wish.reason else "")
+    yield f"Planned on top of {subject.commit[:10]}. Merging it applies nothing that a plan does not show."
+    for unit, edits in outcome.done[:_MOST_LINES]:
+        yield ""
+        yield f"### {_code_span(unit.address)}"
+        yield ""
+        for line in unit.said:
+            yield f"- {_line(line)}"
+        for each in edits[:_MOST_LINES]:
+            yield f"- {_code_span(f'{each.file}:{each.line}')} {_code_span(each.sentence)}"
+    if outcome.refused:
+        yield ""
+        yield "### Not edited"
+        yield ""
+        yield from _refusals(outcome.refused)
+
+
+def _issue(
+    wish: AdoptionWish, subject: Subject, refused: Sequence[NotAdopted], url: str | None
+) -> Iterator[str]:
+    yield f"Somebody has to edit the code of {_code_span(str(wish.stack))}, or have the cloud put back:"
+    yield f"as of {subject.commit[:10]}, driftwatch cannot safely bring the code to the cloud here."
+    yield ""
+    yield from _refusals(refused)
+    if url:
+        yield ""
+        yield f"What could be edited is in {_line(url)}."
+
+
+def _refusals(refused: Sequence[NotAdopted]) -> Iterator[str]:
+    for each in refused[:_MOST_LINES]:
+        where = f" ({_code_span(each.place)})" if each.place else ""
+        path = f" {_code_span(each.path)}" if each.path else ""
+        wanted = f" The cloud has {_code_span(each.wanted)}." if each.wanted else ""
+        yield f"- {_code_span(each.address)}{path}{where}: {_line(each.sentence)}.{wanted}"
+    if len(refused) > _MOST_LINES:
+        yield f"- and {len(refused) - _MOST_LINES} more"
