@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from driftwatch.config.settings import Settings
 from driftwatch.errors import RemoteUnreachableError, UnknownStackError
+from driftwatch.git import Mirror
 from driftwatch.model import StackId
 from driftwatch.pipeline.inventory import Inventory
-from tests.pipeline.conftest import DNS, FIRST, MORNING, SECOND, Worlds, worlds
+from tests.git.conftest import Upstream
+from tests.pipeline.conftest import DNS, FIRST, MORNING, SECOND, FakeLedger, Worlds, worlds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,3 +133,107 @@ def test_a_proposed_commit_has_no_say_in_its_own_labels(
     estate.source.trees["3" * 40] = estate.source.trees[FIRST]
     assert estate.inventory.at("platform", "3" * 40)[DNS].options.labels == {"tier": "merged"}
     assert estate.inventory.touched_by("platform", "3" * 40).stacks == ()
+
+
+LIVE = 'terraform {\n  backend "local" {}\n}\n'
+USES = LIVE + 'module "net" {\n  source = "../modules/net"\n}\n'
+
+
+@dataclass
+class Real:
+    """An inventory of a real repository, and the working copy whose commits it follows."""
+
+    upstream: Upstream
+    inventory: Inventory
+    register: FakeLedger
+
+    def touched(self) -> list[str]:
+        """What the commit of all that lies in the working copy touches."""
+        self.upstream.commit()
+        refreshed = self.inventory.refresh("platform")
+        assert refreshed.error is None
+        return [each.path for each in refreshed.touched]
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Real:
+    """Stacks `a` and `b` use a module, `c` uses nothing."""
+    upstream = Upstream(tmp_path / "upstream")
+    upstream.commit(
+        {
+            "a/main.tf": USES,
+            "b/main.tf": USES,
+            "c/main.tf": LIVE,
+            "modules/net/main.tf": 'module "sub" {\n  source = "../sub"\n}\n',
+            "modules/sub/main.tf": 'variable "x" {\n  default = 1\n}\n',
+        }
+    )
+    entry = {"path": "*", "var_files": ["../common.tfvars", "own.tfvars"]}
+    settings = Settings.model_validate(
+        {"repositories": {"platform": {"url": upstream.url, "stacks": [entry]}}}
+    )
+    mirror = Mirror("platform", settings.repositories["platform"], tmp_path / "mirror", clock=lambda: MORNING)
+    register = FakeLedger()
+    inventory = Inventory(settings, {"platform": mirror}, register, clock=lambda: MORNING)
+    assert inventory.refresh("platform").touched == ()
+    return Real(upstream, inventory, register)
+
+
+def test_all_that_a_stack_reads_touches_it_and_nothing_else_does(real: Real) -> None:
+    """Adding and removing counts as much as changing, wherever the file lies."""
+    tree = real.upstream.path
+    steps: list[tuple[dict[str, str | bytes], list[str], list[str]]] = [
+        ({"README.md": "x", "docs/a.md": "x"}, [], []),
+        ({"modules/sub/main.tf": "# changed\n"}, [], ["a", "b"]),
+        ({"common.tfvars": "x = 1\n"}, [], ["a", "b", "c"]),
+        ({"a/own.tfvars": "x = 1\n"}, [], ["a"]),
+        ({}, ["a/own.tfvars"], ["a"]),
+        ({"b/templates/deep/user_data.tpl": "x"}, [], ["b"]),
+        ({".terraform-version": "1.11.4\n"}, [], ["a", "b", "c"]),
+        ({".driftwatch.yaml": "stacks: [{path: c, owners: ['@c']}]\n"}, [], ["c"]),
+        ({".driftwatch.yaml": "# said otherwise\nstacks: [{path: c, owners: ['@c']}]\n"}, [], []),
+        ({}, ["common.tfvars", ".terraform-version"], ["a", "b", "c"]),
+        ({"a/main.tf": "this is { no HCL\n" + USES}, [], ["a"]),
+        ({"modules/sub/main.tf": "# again\n"}, [], ["a", "b"]),
+    ]
+    for written, removed, expected in steps:
+        real.upstream.write(written)
+        for name in removed:
+            (tree / name).unlink()
+        assert real.touched() == expected, (written, removed)
+
+
+def test_links_are_followed_to_what_a_stack_reads(real: Real) -> None:
+    tree = real.upstream.path
+    (tree / "modules/net").rename(tree / "modules/v2")
+    (tree / "modules/net").symlink_to("v2")
+    assert real.touched() == ["a", "b"], "a module became a link"
+    real.upstream.write({"modules/v2/more.tf": "# more\n", "elsewhere/common.tf": "# common\n"})
+    (tree / "c/common.tf").symlink_to("../elsewhere/common.tf")
+    assert real.touched() == ["a", "b", "c"], "what the link leads to, and a file that is linked in"
+    real.upstream.write({"elsewhere/common.tf": "# changed\n"})
+    assert real.touched() == ["c"]
+    real.upstream.write({"elsewhere/unused.tf": "# nobody's\n"})
+    assert real.touched() == []
+
+
+def test_a_renamed_directory_is_a_new_stack_and_one_that_is_gone(real: Real) -> None:
+    (real.upstream.path / "a").rename(real.upstream.path / "z")
+    assert real.touched() == ["z"]
+    assert {each.id.path for each in real.register.stacks} == {"b", "c", "z"}
+
+
+def test_a_commit_beside_the_branch_is_compared_with_its_head(real: Real) -> None:
+    """As a pull request's merge result is: rename, change and removal, and nothing of it is kept."""
+    head = real.upstream.head()
+    (real.upstream.path / "a").rename(real.upstream.path / "z")
+    real.upstream.write({".driftwatch.yaml": "stacks: [{path: '**', labels: {tier: own}}]\n"})
+    proposed = real.upstream.commit({"c/main.tf": LIVE + "# changed\n"})
+    real.inventory._sources["platform"].fetch()
+    real.upstream.git("reset", "--quiet", "--hard", head)
+    assert real.touched() == []
+    touched = real.inventory.touched_by("platform", proposed)
+    assert [each.stack.path for each in touched.stacks] == ["c", "z"]
+    assert [each.options.labels for each in touched.stacks] == [{}, {}]
+    assert [each.path for each in touched.gone] == ["a"]
+    assert [each.path for each in real.inventory.schedules()] == ["a", "b", "c"]
