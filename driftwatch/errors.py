@@ -14,6 +14,7 @@ DriftwatchError
 │   ├── SignatureMissingError     a head that nobody who may has signed
 │   ├── PullRequestMovedError · MergeConflictError
 │   ├── SubmoduleMissingError
+│   ├── DependencyCycleError      stacks that depend on each other in a circle
 │   ├── RepositoryTooLargeError
 │   ├── RepositoryBusyError · RepositoryInterruptedError · MirrorDamagedError   retry
 │   └── GitMissingError
@@ -175,6 +176,16 @@ class SubmoduleMissingError(RepositoryError):
 
     code = "submodule_missing"
     default_advice = "Set `submodules: true` for the repository, or bring the module into it."
+
+
+class DependencyCycleError(RepositoryError):
+    """Stacks of the repository depend on each other in a circle."""
+
+    code = "dependency_cycle"
+    default_advice = (
+        "Take one of these dependencies out; `driftwatch stacks graph` says where each comes from. "
+        "Until then they have no effect on the order of repairs."
+    )
 
 
 class RepositoryTooLargeError(RepositoryError):

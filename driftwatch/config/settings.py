@@ -31,6 +31,7 @@ from pydantic.json_schema import JsonSchemaValue  # noqa: TC002
 from pydantic_core import CoreSchema  # noqa: TC002
 
 from driftwatch.config import values
+from driftwatch.config.dependencies import declared_cycles
 from driftwatch.config.durations import Duration, Interval, PositiveDuration  # noqa: TC001  (as above)
 from driftwatch.config.gitops import ForgeSettings, PreviewSettings, SigningSettings, names_signers
 from driftwatch.config.notify import NotifySettings
@@ -255,6 +256,11 @@ class StackSettings(Section):
         default=(),
         description="Stack ids or globs that this one reads from: their repairs come before its own. Default "
         "none: stacks are repaired in the order of their proposals.",
+    )
+    depends_on_labels: dict[Text, Text] = Field(
+        default_factory=dict,
+        description="Stacks with all these labels, in any repository, come before this one, as with "
+        "`depends_on`. Default none: labels mean what you want them to.",
     )
     identity: IdentitySettings = Field(
         default=IdentitySettings(),
@@ -759,6 +765,7 @@ class Settings(Section):
         for key in again_in(given, "windows", "name"):
             yield key, "is the name of an earlier window too"
         yield from _one_person_each(given.get("users"))
+        yield from declared_cycles(given.get("repositories"))
         names = given.get("repositories")
         seen: dict[str, str] = {}
         for name in names if isinstance(names, dict) else ():
