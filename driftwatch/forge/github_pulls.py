@@ -18,6 +18,7 @@ from driftwatch.forge.pulls import (
     PAGES_OF_ISSUES,
     PAGES_OF_PULL_REQUESTS,
     PAGES_OF_REMARKS,
+    PAGES_TO_OUR_COMMENT,
     address_of,
     commit_of,
     fitted,
@@ -90,7 +91,7 @@ class GithubPulls:
     def remarks(self, number: int) -> list[Remark]:
         """The comments, the oldest first; of more than a few hundred, the latest."""
         found: list[Remark] = []
-        for page in self._comments(number):
+        for page in self._latest(number):
             with self._api.translated():
                 found += [self._remark(comment) for comment in page]
         return found[-MOST_REMARKS:]
@@ -98,17 +99,18 @@ class GithubPulls:
     def say(self, number: int, mark: str, body: str) -> None:
         """Writes driftwatch's one comment: the one of its own that begins with `mark`, or a new one."""
         text = fitted(marked(mark, body), _LONGEST_TEXT, _FORGE)
-        for page in self._comments(number):
+        path = f"{self._root}/issues/{number:d}/comments"
+        for page in listed(self._api, path, {"per_page": PAGE}, pages=PAGES_TO_OUR_COMMENT):
             with self._api.translated():
                 for comment in page:
                     known = self._remark(comment)
                     if known.own and known.body.startswith(mark):
                         if known.body != text:
-                            path = f"{self._root}/issues/comments/{known.id:d}"
-                            self._api.ask("PATCH", path, body={"body": text})
+                            own = f"{self._root}/issues/comments/{known.id:d}"
+                            self._api.ask("PATCH", own, body={"body": text})
                         return
         with self._api.translated():
-            self._api.ask("POST", f"{self._root}/issues/{number:d}/comments", body={"body": text})
+            self._api.ask("POST", path, body={"body": text})
 
     def set_status(self, commit: str, status: CommitStatus) -> None:
         """Sets one status of a commit."""
@@ -174,8 +176,8 @@ class GithubPulls:
                         return number_of(issue, "number")
         return None
 
-    def _comments(self, number: int) -> Iterator[Sequence[Mapping[str, Any]]]:
-        """The first page of comments, and the latest pages; each and all of them the oldest first."""
+    def _latest(self, number: int) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """The first page of comments, which leads to the latest, and those; all of them the oldest first."""
         path = f"{self._root}/issues/{number:d}/comments"
         with self._api.translated():
             first, headers = self._api.ask("GET", path, parameters={"per_page": PAGE})

@@ -19,6 +19,7 @@ from driftwatch.forge.pulls import (
     PAGES_OF_ISSUES,
     PAGES_OF_PULL_REQUESTS,
     PAGES_OF_REMARKS,
+    PAGES_TO_OUR_COMMENT,
     address_of,
     commit_of,
     fitted,
@@ -31,7 +32,7 @@ from driftwatch.log import redact
 from driftwatch.model import CommitState, PullRequest, Remark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
     from driftwatch.config.gitops import ForgeSettings
     from driftwatch.model import CommitStatus
@@ -77,7 +78,7 @@ class GitlabPulls:
                 # So it also answers where the project may not be seen: then that is what is wrong.
                 self._api.ask("GET", self._root)
                 return None
-            return _pull_request(answer) if answer.get("sha") else None
+            return _pull_request(answer) if answer["sha"] else None
 
     def open_pull_requests(self) -> list[PullRequest]:
         """Those that are open, the most recently updated first, up to 300."""
@@ -86,22 +87,25 @@ class GitlabPulls:
         for page in listed(self._api, f"{self._root}/merge_requests", asked, pages=PAGES_OF_PULL_REQUESTS):
             with self._api.translated():
                 # One that was made before its branch has commits has no head.
-                found += [_pull_request(answer) for answer in page if answer.get("sha")]
+                found += [_pull_request(answer) for answer in page if answer["sha"]]
         return [each for each in found if each.is_open]
 
     def remarks(self, number: int) -> list[Remark]:
         """The comments, the oldest first; of more than a few hundred, the latest."""
+        path = f"{self._root}/merge_requests/{number:d}/notes"
+        asked = {"order_by": "created_at", "sort": "desc"}
         found: list[Remark] = []
-        for page in self._notes(number):
+        for page in listed(self._api, path, asked, pages=PAGES_OF_REMARKS):
             with self._api.translated():
                 found += [self._remark(note) for note in page if note.get("system") is not True]
-        return found[-MOST_REMARKS:]
+        return found[:MOST_REMARKS][::-1]
 
     def say(self, number: int, mark: str, body: str) -> None:
         """Writes driftwatch's one comment: the one of its own that begins with `mark`, or a new one."""
         text = _text(marked(mark, body))
         path = f"{self._root}/merge_requests/{number:d}/notes"
-        for page in self._notes(number):
+        asked = {"order_by": "created_at", "sort": "asc"}
+        for page in listed(self._api, path, asked, pages=PAGES_TO_OUR_COMMENT):
             with self._api.translated():
                 for note in page:
                     known = self._remark(note)
@@ -186,22 +190,6 @@ class GitlabPulls:
                     if str(issue.get("description") or "").startswith(mark) and self._is_own(issue):
                         return number_of(issue, "iid")
         return None
-
-    def _notes(self, number: int) -> Iterator[Sequence[Mapping[str, Any]]]:
-        """The first page of comments, and the latest ones; all of them the oldest first."""
-        path = f"{self._root}/merge_requests/{number:d}/notes"
-        asked = {"order_by": "created_at", "sort": "asc", "per_page": PAGE}
-        with self._api.translated():
-            first, headers = self._api.ask("GET", path, parameters=asked)
-            known = {number_of(note, "id") for note in first}
-        yield first
-        if not headers.get("X-Next-Page"):
-            return
-        latest: list[Mapping[str, Any]] = []
-        for page in listed(self._api, path, asked | {"sort": "desc"}, pages=PAGES_OF_REMARKS):
-            with self._api.translated():
-                latest += [note for note in page if number_of(note, "id") not in known]
-        yield latest[::-1]
 
     def _remark(self, note: Mapping[str, Any]) -> Remark:
         return Remark(

@@ -29,10 +29,13 @@ PAGES_OF_PULL_REQUESTS = 3
 """Of open pull requests, the latest; of more than 300, each is found once something happens to it."""
 
 PAGES_OF_REMARKS = 3
-"""Of comments, the latest pages, beside the first: driftwatch's own is among the earliest."""
+"""Of comments, the latest pages."""
 
 MOST_REMARKS = 200
 """So many are surely on the latest pages, with none missing between them."""
+
+PAGES_TO_OUR_COMMENT = 30
+"""How far it is looked for: it is among the first, but nobody is served by a second one either."""
 
 PAGES_OF_ISSUES = 5
 """Of open issues, the newest, among which one of driftwatch's is looked for."""

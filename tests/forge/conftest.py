@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
+from driftwatch.config.gitops import ForgeSettings
 from driftwatch.config.notify import GithubIssuesSettings, GitlabIssuesSettings
 from driftwatch.forge.github import GithubTracker
+from driftwatch.forge.github_pulls import GithubPulls
 from driftwatch.forge.gitlab import GitlabTracker
-from tests.forge.played import TOKEN, Call, Loopback, Reply
+from driftwatch.forge.gitlab_pulls import GitlabPulls
+from tests.forge.played import TOKEN, Call, Loopback, PlayedForge, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 @dataclass(kw_only=True)
@@ -265,3 +268,44 @@ def forge(request: pytest.FixtureRequest) -> Forge:
     """Each of the two in turn: what a test says of it holds for both."""
     found: Forge = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(params=["github", "gitlab"])
+def played(request: pytest.FixtureRequest) -> Iterator[PlayedForge]:
+    """A repository with pull requests, on each of the two in turn."""
+    forge = PlayedForge(request.param)
+    yield forge
+    forge.close()
+
+
+@pytest.fixture
+def on_github() -> Iterator[PlayedForge]:
+    forge = PlayedForge("github")
+    yield forge
+    forge.close()
+
+
+@pytest.fixture
+def on_gitlab() -> Iterator[PlayedForge]:
+    forge = PlayedForge("gitlab", project="acme/platform/infra")
+    yield forge
+    forge.close()
+
+
+@pytest.fixture
+def client() -> Callable[..., GithubPulls | GitlabPulls]:
+    """Makes what asks a played forge, as it is configured."""
+
+    def made(forge: PlayedForge, *, token: str = TOKEN, timeout: int = 5) -> GithubPulls | GitlabPulls:
+        settings = ForgeSettings(
+            kind=forge.kind, project=forge.project, token=SecretStr(token), api_url=forge.api_url
+        )
+        asks = (
+            GithubPulls(settings, timeout=timeout)
+            if settings.kind == "github"
+            else GitlabPulls(settings, timeout=timeout)
+        )
+        forge.clients.append(asks)
+        return asks
+
+    return made
