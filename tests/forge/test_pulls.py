@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -633,6 +634,16 @@ def test_whose_token_it_is_is_asked_again_after_trouble(played: PlayedForge, ask
 def _comment(played: PlayedForge) -> dict[str, Any]:
     author = {"id": 1, "login": "ada", "username": "ada", "type": "User"}
     return {"id": 1, "body": "Hello", "user" if played.kind == "github" else "author": author}
+
+
+def test_threads_that_ask_at_once_get_each_its_own_answer(played: PlayedForge, asks: Asks) -> None:
+    for number in range(100, 140):
+        played.pulls[number] = PlayedPull(f"Number {number}", "ada", HEAD, "main")
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(asks.pull_request, range(100, 140)))
+
+    assert [each and each.title for each in found] == [f"Number {number}" for number in range(100, 140)]
 
 
 # ---- the token -----------------------------------------------------------------------------------------
