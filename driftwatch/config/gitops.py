@@ -18,8 +18,8 @@ from driftwatch.config.section import (
     Contradiction,
     Secret,
     Section,
+    ServiceUrl,
     StackPattern,
-    WebUrl,
     Whole,
 )
 
@@ -47,10 +47,10 @@ class ForgeSettings(Section):
         "the scope `api`); only as ${env:NAME} or ${file:PATH}. No default.",
         json_schema_extra={BY_REFERENCE: True},
     )
-    api_url: WebUrl | None = Field(
+    api_url: ServiceUrl | None = Field(
         default=None,
-        description="The API of a GitHub Enterprise server, or another GitLab than gitlab.com. Default none: "
-        "the host's own.",
+        description="The API of a GitHub Enterprise server, https://HOST/api/v3, or another GitLab than "
+        "gitlab.com, https://HOST. Default none: the host's own.",
     )
 
     @classmethod

@@ -20,6 +20,7 @@ from driftwatch.config.section import (
     Name,
     Secret,
     Section,
+    ServiceUrl,
     StackPattern,
     Text,
     WebUrl,
@@ -145,7 +146,7 @@ class GithubIssuesSettings(Section):
         "No default.",
         json_schema_extra={BY_REFERENCE: True},
     )
-    api_url: WebUrl | None = Field(
+    api_url: ServiceUrl | None = Field(
         default=None, description="The API of a GitHub Enterprise server. Default none: GitHub's own."
     )
     labels: tuple[Text, ...] = Field(
@@ -172,7 +173,7 @@ class GitlabIssuesSettings(Section):
         description="A token with the scope `api`; only as ${env:NAME} or ${file:PATH}. No default.",
         json_schema_extra={BY_REFERENCE: True},
     )
-    url: WebUrl | None = Field(
+    url: ServiceUrl | None = Field(
         default=None, description="Another GitLab than gitlab.com. Default none: that one."
     )
     labels: tuple[Text, ...] = Field(

@@ -46,6 +46,7 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Secret = Annotated[SecretStr, WithJsonSchema({"type": "string", "pattern": _REFERENCE})]
 Zone = Annotated[str, AfterValidator(values.timezone)]
 WebUrl = Annotated[str, AfterValidator(values.web_url)]
+ServiceUrl = Annotated[str, AfterValidator(values.service_url)]
 Text = Annotated[str, AfterValidator(values.plain_text)]
 StackPattern = Annotated[str, AfterValidator(values.stack_pattern)]
 Name = Annotated[

@@ -16,6 +16,8 @@ from ipaddress import ip_network
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
+from driftwatch.config.hosts import is_loopback_name, names_off_limits
+
 LONGEST_PATH = 512
 LONGEST_TEXT = 1000
 LONGEST_REF = 244
@@ -35,7 +37,7 @@ OWN_VARIABLES = re.compile(
 """What driftwatch sets itself, or decides by other settings; a second word would fight with the first."""
 
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*)|\[[0-9A-Fa-f:.]+\])"
-_SCP_LIKE = re.compile(rf"(?:[A-Za-z0-9_][A-Za-z0-9._-]*@)?{_HOST}:(?P<path>[^:].*)")
+_SCP_LIKE = re.compile(rf"(?:[A-Za-z0-9_][A-Za-z0-9._-]*@)?(?P<host>{_HOST}):(?P<path>[^:].*)")
 _LOOKALIKES = frozenset(
     "\u2024\u2025\u2026\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe52\ufe68\uff0e\uff0f\uff3c"
 )
@@ -256,6 +258,8 @@ def repository_url(text: str) -> str:
         not scp_like or scp_like["path"].startswith("-"),
         "must be an https:// or ssh:// URL, git@host:path, or the absolute path of a local repository",
     )
+    if scp_like:
+        _refuse_off_limits(scp_like["host"])
     return text
 
 
@@ -283,7 +287,15 @@ def _url_with_scheme(text: str) -> str:
     _refuse_if(user is not None and not re.fullmatch(r"\w[\w.-]*", user), "has a user name that ssh refuses")
     _refuse_if(not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*|[0-9a-fA-F:.]+", host), "has no valid host")
     _refuse_if(parts.query or parts.fragment, "has a query or a fragment; a repository's URL has neither")
+    _refuse_off_limits(host)
     return text
+
+
+def _refuse_off_limits(host: str) -> None:
+    _refuse_if(
+        names_off_limits(host),
+        "names a link-local, metadata or reserved address, where no such service is",
+    )
 
 
 def web_url(text: str) -> str:
@@ -299,13 +311,19 @@ def web_url(text: str) -> str:
     return text
 
 
+def service_url(text: str) -> str:
+    """The address of another service's API: as any, but where a machine is asked about itself."""
+    _refuse_off_limits(urlsplit(web_url(text)).hostname or "")
+    return text
+
+
 def is_loopback_url(text: str) -> bool:
     """True where the traffic does not leave this machine."""
     try:
         host = urlsplit(text).hostname or ""
     except ValueError:
         return False
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return is_loopback_name(host)
 
 
 def stack_path(text: str) -> str:

@@ -52,7 +52,7 @@ import httpx2
 
 from driftwatch.errors import UsageError
 from driftwatch.log import register_secret
-from driftwatch.notify.address import is_allowed, resolve
+from driftwatch.notify.address import NotAllowedError, reachable
 from driftwatch.notify.channel import DeliveryDeferred, DeliveryRefused, person_needed
 from driftwatch.notify.retry_after import seconds_in
 from driftwatch.notify.text import redacted
@@ -61,9 +61,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
+    from driftwatch.config.hosts import Address
     from driftwatch.config.notify import WebhookSettings
     from driftwatch.model import Announcement, AttributeChange, ErrorReport, Finding, Message
-    from driftwatch.notify.address import Address
 
 TIMEOUT_SECONDS = 10.0
 TOLERANCE_SECONDS = 300
@@ -110,12 +110,13 @@ class WebhookChannel:
     def _send(self, content: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
         """Tries the receiver's addresses in turn, until one lets us connect."""
         host = self._url.raw_host.decode("ascii")
-        addresses = resolve(host, self._url.port or _PORTS[self._url.scheme])
-        if not all(is_allowed(address, self._allowed) for address in addresses):
+        try:
+            addresses = reachable(host, self._url.port or _PORTS[self._url.scheme], self._allowed)
+        except NotAllowedError as refusal:
             raise person_needed(
-                f"{self.name}: {host} has a link-local, metadata or reserved address",
+                f"{self.name}: {refusal}",
                 "Name another receiver, or list the address under the webhook's allow_addresses.",
-            )
+            ) from refusal
         for address in addresses[:-1]:
             try:
                 return self._post(address, host, content, headers)

@@ -485,7 +485,8 @@ def test_a_name_is_resolved_once_and_that_address_is_used(
     answers = [["127.0.0.1"], ["169.254.169.254"]]
     resolve_to(monkeypatch, lambda host: answers.pop(0) if host == "flip.test" else [host])
 
-    WebhookChannel(settings(f"http://flip.test:{receiver.port}/"), clock).deliver(a_message())
+    there = settings(f"http://flip.test:{receiver.port}/", allow_addresses=["127.0.0.0/8"])
+    WebhookChannel(there, clock).deliver(a_message())
 
     assert receiver.calls[0].headers["Host"] == f"flip.test:{receiver.port}"
     assert len(answers) == 1
@@ -502,12 +503,26 @@ def test_one_bad_address_among_several_is_enough(
         WebhookChannel(settings("http://both.test:9/"), clock).deliver(a_message())
 
 
+@pytest.mark.row(67)
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9"])
+def test_a_name_does_not_lead_to_this_machine_unless_it_says_so(
+    clock: Any, a_message: Callable[..., Message], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 67: whoever owns a name's DNS must not reach what listens on loopback."""
+    resolve_to(monkeypatch, lambda _host: [address])
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("connected"))
+
+    with pytest.raises(DeliveryDeferred, match="points to this machine"):
+        WebhookChannel(settings("http://rebound.test:9/"), clock).deliver(a_message())
+
+
 def test_the_next_address_is_tried_where_one_does_not_answer(
     receiver: Any, clock: Any, a_message: Callable[..., Message], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolve_to(monkeypatch, lambda host: ["127.0.0.9", "127.0.0.1"] if host == "two.test" else [host])
 
-    WebhookChannel(settings(f"http://two.test:{receiver.port}/"), clock).deliver(a_message())
+    there = settings(f"http://two.test:{receiver.port}/", allow_addresses=["127.0.0.0/8"])
+    WebhookChannel(there, clock).deliver(a_message())
 
     assert len(receiver.calls) == 1
 
@@ -537,7 +552,8 @@ def test_a_certificate_is_checked_against_the_name_and_not_the_address(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     resolve_to(monkeypatch, lambda asked: ["127.0.0.1"] if asked == host else [asked])
     with tls_receiver(certificate) as port:
-        channel = WebhookChannel(settings(f"https://{host}:{port}/"), clock, timeout=5)
+        there = settings(f"https://{host}:{port}/", allow_addresses=["127.0.0.0/8"])
+        channel = WebhookChannel(there, clock, timeout=5)
         if trusted:
             assert channel.deliver(a_message()) == {"status": "204"}
         else:
