@@ -43,7 +43,7 @@ RESOURCES_SHOWN = 12
 STACKS_SHOWN = 400
 COMMIT_DIGITS = 10
 
-_SIGNS = {
+_SIGNS: Mapping[tuple[str, ...], str] = {
     ("create",): "adds",
     ("update",): "changes",
     ("delete",): "**destroys**",

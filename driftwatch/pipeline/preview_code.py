@@ -30,6 +30,7 @@ LARGEST_FILE = 1 << 20
 _GAP = r"(?:\s|/\*.*?\*/)*"
 _COMMENT = re.compile(rb"/\*.*?\*/", re.DOTALL)
 _LOCKED = re.compile(r'^[ \t]*provider[ \t]+"([^"]+)"', re.MULTILINE)
+_RESOURCE = re.compile(r'^[ \t]*resource[ \t]+"?([\w-]+)"?[ \t]+"?([\w-]+)"?[ \t]*\{', re.MULTILINE)
 _SOURCE = re.compile(r'"?\bsource"?[ \t]*[=:][ \t]*"([^"\n]*)"')
 _DYNAMIC_SOURCE = re.compile(r'^[ \t]*source[ \t]*=[ \t]*(?!"[^"$%\n]*"[ \t]*(?:$|[#/}]))\S')
 _MODULE = re.compile(rf'^[ \t]*module{_GAP}"?[\w-]+"?{_GAP}\{{', re.MULTILINE)
@@ -93,6 +94,16 @@ def known_providers(checkout: Path, directories: Iterable[str]) -> frozenset[str
         if lock.is_file() and lock.stat().st_size <= LARGEST_FILE:
             found.update(_LOCKED.findall(lock.read_text(encoding="utf-8", errors="replace")))
     return frozenset(found)
+
+
+def declared(code: Code) -> tuple[str, ...]:
+    """The resources that the code names, by their addresses in it; those of modules are not among them."""
+    found = {
+        f"{kind}.{name}"
+        for text in code.files.values()
+        for kind, name in _RESOURCE.findall(text.decode(errors="replace"))
+    }
+    return tuple(sorted(found))
 
 
 def protected(changed: Iterable[str], globs: Sequence[str]) -> Iterator[Wait]:
@@ -163,13 +174,13 @@ def _modules(before: Code, after: Code, known: frozenset[str]) -> Iterator[Wait]
     had = frozenset(source for text in before.files.values() for source in _modules_in(text))
     for name, text in after.files.items():
         for source in sorted(_modules_in(text) - had):
-            where, line = _line(text, re.compile(re.escape(source)))
-            yield Wait(sentence="A module from elsewhere is new:", path=f"{name}{where}", line=line or source)
+            where, said = _line(text, re.compile(re.escape(source)))
+            yield Wait(sentence="A module from elsewhere is new:", path=f"{name}{where}", line=said or source)
         for block in _blocks(text, _MODULE):
-            for line in block.splitlines():
-                if _DYNAMIC_SOURCE.match(line) and not _is_in(line, before):
+            for each in block.splitlines():
+                if _DYNAMIC_SOURCE.match(each) and not _is_in(each, before):
                     sentence = "A module's source is new that only a plan would know:"
-                    yield Wait(sentence=sentence, path=name, line=line.strip())
+                    yield Wait(sentence=sentence, path=name, line=each.strip())
     yield from _required(before, after, known)
 
 
