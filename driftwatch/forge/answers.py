@@ -79,7 +79,7 @@ def translated(forge: str, advice: Advice, *unreadable: type[Exception]) -> Iter
         raise
     except (OSError, HTTPException) as error:
         raise ForgeUnavailableError(f"{forge} cannot be reached ({type(error).__name__})") from error
-    except (ValueError, LookupError, AttributeError, TypeError) as error:
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise ForgeUnavailableError(f"{forge}'s answer cannot be read") from error
     except RuntimeError as error:
         # PyGithub's way to say that it was sent to another host, or round in circles.

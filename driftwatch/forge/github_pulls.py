@@ -21,6 +21,7 @@ from driftwatch.forge.pulls import (
     PAGES_TO_OUR_COMMENT,
     address_of,
     commit_of,
+    encodable,
     fitted,
     marked,
     one_line,
@@ -193,7 +194,7 @@ class GithubPulls:
         return Remark(
             id=number_of(comment, "id"),
             author=_login(comment),
-            body=str(comment.get("body") or ""),
+            body=encodable(str(comment.get("body") or "")),
             own=self._is_own(comment),
         )
 

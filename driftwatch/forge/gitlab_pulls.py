@@ -22,6 +22,7 @@ from driftwatch.forge.pulls import (
     PAGES_TO_OUR_COMMENT,
     address_of,
     commit_of,
+    encodable,
     fitted,
     marked,
     one_line,
@@ -195,7 +196,7 @@ class GitlabPulls:
         return Remark(
             id=number_of(note, "id"),
             author=_login(note),
-            body=str(note.get("body") or ""),
+            body=encodable(str(note.get("body") or "")),
             own=self._is_own(note) and note.get("system") is not True,
         )
 

@@ -104,7 +104,12 @@ def text_of(answer: Mapping[str, object], key: str) -> str:
     text = answer.get(key)
     if not isinstance(text, str):
         raise ValueError(f"the answer has no text {key}")  # noqa: TRY004  (the type is the forge's)
-    return text
+    return encodable(text)
+
+
+def encodable(text: str) -> str:
+    """JSON can hold halves of characters, which nothing else takes."""
+    return text.encode(errors="replace").decode()
 
 
 def commit_of(answer: Mapping[str, object], key: str) -> str:

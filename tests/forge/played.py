@@ -9,6 +9,7 @@ but the root of the repository is importable). It needs nothing but the standard
     …ForgeSettings(kind="github", project=forge.project, token=TOKEN, api_url=forge.api_url)
     assert forge.statuses[commit]["driftwatch/net"].state == "success"
     forge.then(Reply(status=500))  # the next request is answered with that
+    forge.always(r"POST .*/statuses/", forge.no(403, "Nothing for you"))  # and these, till told otherwise
     forge.close()
 
 What is written down is in the words of neither forge, but for a status's state, which is as it was sent.
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import socket
 import struct
 import threading
@@ -64,12 +66,19 @@ class Call:
 _DONE = {"lost": "reset", "late": "hang"}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # With the usual 5, whoever comes sixth tries again after a second.
+    request_queue_size = 64
+
+
 class Loopback:
     """A server of one thread per request; answers as scripted, else as `answer` says."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.script: deque[Reply] = deque()
+        self.standing: list[tuple[re.Pattern[str], Reply]] = []
         self.clients: list[Any] = []
         self.released = threading.Event()
         self.lock = threading.RLock()
@@ -90,8 +99,7 @@ class Loopback:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class's name)
                 """Says nothing."""
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
+        self._http = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.004,), daemon=True)
         self._thread.start()
@@ -108,17 +116,27 @@ class Loopback:
         """The next requests are answered with these, one each, whatever they ask for."""
         self.script.extend(replies)
 
+    def always(self, pattern: str, reply: Reply | None) -> None:
+        """From now on, answers so what looks like `VERB /path` of a pattern; None: as usual again."""
+        with self.lock:
+            self.standing = [each for each in self.standing if each[0].pattern != pattern]
+            self.standing += [(re.compile(pattern), reply)] if reply else []
+
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
         call = _call(handler)
         with self.lock:
             self.calls.append(call)
-            scripted = self.script.popleft() if self.script else None
+            scripted = self.script.popleft() if self.script else self._standing(call)
             if scripted is None or scripted.fault in _DONE:
                 reply = self.answer(call)
                 reply.fault = _DONE[scripted.fault] if scripted and scripted.fault else None
             else:
                 reply = scripted
         _send(handler, reply, self.released)
+
+    def _standing(self, call: Call) -> Reply | None:
+        asked = f"{call.verb} {call.path}"
+        return next((reply for pattern, reply in self.standing if pattern.search(asked)), None)
 
     def answer(self, call: Call) -> Reply:
         raise NotImplementedError

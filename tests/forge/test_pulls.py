@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from driftwatch.config.gitops import ForgeSettings
@@ -19,10 +21,10 @@ from driftwatch.forge.gitlab_pulls import GitlabPulls
 from driftwatch.forge.pulls import forge_of
 from driftwatch.log import register_secret
 from driftwatch.model import CommitState, CommitStatus, PullRequest, Remark
-from tests.forge.played import LOGIN, TOKEN, PlayedForge, PlayedIssue, PlayedPull, Reply
+from tests.forge.played import LOGIN, TOKEN, PlayedForge, PlayedIssue, PlayedPull, Reply, _Github, _Gitlab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Client = Callable[..., GithubPulls | GitlabPulls]
 
@@ -572,6 +574,19 @@ def test_a_renamed_repository_is_for_a_person_wherever_it_leads(
     assert "`repositories.<name>.forge.project`" in str(caught.value.advice)
 
 
+def test_what_is_refused_for_a_while_is_taken_again_afterwards(played: PlayedForge, asks: Asks) -> None:
+    played.always("POST .*/statuses/", Reply(status=500))
+    for _ in range(2):
+        with pytest.raises(ForgeUnavailableError):
+            asks.set_status(HEAD, PENDING)
+    assert asks.pull_request(7) is not None
+
+    played.always("POST .*/statuses/", None)
+    asks.set_status(HEAD, PENDING)
+
+    assert played.statuses[HEAD]["driftwatch/net"].state == "pending"
+
+
 def test_no_answer_in_time_passes(played: PlayedForge, client: Client) -> None:
     played.then(Reply(fault="hang"))
     began = time.monotonic()
@@ -618,6 +633,58 @@ def test_an_answer_without_a_commit_or_an_address_is_none(played: PlayedForge, a
     played.then(Reply(status=201, body={key: "javascript:alert(1)"}))
     with pytest.raises(ForgeUnavailableError, match="cannot be read"):
         asks.offer(branch="b", base="main", title="T", body="B")
+
+
+def test_an_answer_of_many_layers_is_none(played: PlayedForge, asks: Asks) -> None:
+    played.then(Reply(body=b"[" * 200_000))
+
+    with pytest.raises(ForgeUnavailableError, match="cannot be read"):
+        asks.open_pull_requests()
+
+
+def test_what_no_file_and_no_database_takes_is_replaced(played: PlayedForge, asks: Asks) -> None:
+    played.pulls[7].base = "half\ud800"
+    played.add_comment(7, "half\udfff", author="ada")
+
+    found = asks.pull_request(7)
+
+    assert found is not None
+    assert found.base == "half?"
+    assert [(remark.author, remark.body) for remark in asks.remarks(7)] == [("ada", "half?")]
+
+
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(-1, 2**70), st.text(max_size=5), st.just([]), st.just({})
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.integers(0, 40), leaf=LEAVES)
+def test_whatever_stands_in_an_answer_is_told_or_cannot_be_read(
+    played: PlayedForge, asks: Asks, key: int, leaf: object
+) -> None:
+    """One value anywhere in the answer is another one."""
+    plays = _Github(played) if played.kind == "github" else _Gitlab(played)
+    answer = plays._pull(7) if isinstance(plays, _Github) else plays._request(7)
+    places = list(_places(answer))
+    where, name = places[key % len(places)]
+    where[name] = leaf
+    played.then(Reply(body=answer), Reply(body=[answer]))
+
+    for operation in (lambda: [asks.pull_request(7)], asks.open_pull_requests):
+        try:
+            found = operation()
+        except ForgeUnavailableError as error:
+            assert "cannot be read" in error.message  # noqa: PT017  (either is as promised)
+        else:
+            assert all(each is None or (len(each.head) == 40 and each.title.isprintable()) for each in found)
+
+
+def _places(answer: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    for name, value in answer.items():
+        yield answer, name
+        if isinstance(value, dict):
+            yield from _places(value)
 
 
 def test_whose_token_it_is_is_asked_again_after_trouble(played: PlayedForge, asks: Asks) -> None:
