@@ -72,6 +72,7 @@ class Listing:
     links: Mapping[str, str] = field(default_factory=dict)
     _finals: dict[str, str] = field(default_factory=dict)
     _resolved: dict[str, str] = field(default_factory=dict)
+    _elsewhere: dict[str, str] = field(default_factory=dict)
     _links_under: dict[str, list[str]] = field(default_factory=dict)
     """Each directory that has symlinks somewhere below it, with these."""
 
@@ -153,8 +154,14 @@ class Listing:
         if path == ".":
             top = (entry for entry in self.entries.values() if "/" not in entry.path)
             return " ".join(f"{entry.path}={entry.mode}={entry.object}" for entry in top)
-        entry = self.entries.get(path) or self.submodule_of(path)
-        return f"{entry.mode}={entry.object}" if entry else "missing"
+        entry = self.entries.get(path)
+        if entry is not None:
+            return f"{entry.mode}={entry.object}"
+        # Asked again and again: a thousand stacks share the places where a file could be, and is not.
+        if path not in self._elsewhere:
+            lent = self.submodule_of(path)
+            self._elsewhere[path] = f"{lent.mode}={lent.object}" if lent else "missing"
+        return self._elsewhere[path]
 
     def _targets_under(self, path: str) -> list[str]:
         if self.links and not self._links_under:

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from driftwatch import log, metrics
 from driftwatch.config.repository_file import RepositoryFile, apply_repository_file, read_repository_file
-from driftwatch.errors import ConfigError, DriftwatchError, UnknownStackError
+from driftwatch.errors import ConfigError, DependencyCycleError, DriftwatchError, UnknownStackError
 from driftwatch.model import ErrorReport, StackDeclaration, StackId
+from driftwatch.policy.graph import Graph, Node, StateAt, StateRead, graph_of, state_at, state_read_by
 from driftwatch.terraform import PIN_FILES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from driftwatch.config.settings import Schedule, Settings, StackSettings
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from driftwatch.pipeline.ports import Register, Source
 
 REPOSITORY_FILE = ".driftwatch.yaml"
+
+_PLACES_KEPT = 50_000
+"""Stacks of which it is kept where their states are, one for each way in which their code ever said so."""
 
 logger = log.get("inventory")
 
@@ -50,10 +54,26 @@ class Subject:
     tree: str
     submodules: bool = False
     """Whether those of its repository are checked out too."""
+    state: StateAt | None = None
+    """Where its state is kept, as far as the code and the configuration say it before any plan."""
+    states_read: tuple[StateRead, ...] = ()
+    """The states whose outputs its code reads, of which that is known."""
 
     @property
     def declaration(self) -> StackDeclaration:
         return StackDeclaration(id=self.stack, labels=self.options.labels, owners=self.options.owners)
+
+    @property
+    def node(self) -> Node:
+        """What it says of itself and others, for the graph."""
+        return Node(
+            stack=self.stack,
+            depends_on=self.options.depends_on,
+            depends_on_labels=self.options.depends_on_labels,
+            labels=self.options.labels,
+            state=self.state,
+            reads=self.states_read,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +114,15 @@ class _Spoken:
     words: RepositoryFile
     stacks: Sequence[StackSettings]
     known: dict[tuple[str, str], StackSettings] = field(default_factory=dict)
+    placed: dict[object, tuple[StateAt | None, tuple[StateRead, ...]]] = field(default_factory=dict)
+
+    def states(self, stack: StackId, module: RootModule) -> tuple[StateAt | None, tuple[StateRead, ...]]:
+        """Where a stack's state is kept, and which others it reads."""
+        asked = (stack, module.glob, module.backend, module.backend_config, module.remote_states)
+        if asked not in self.placed:
+            options = self.options(module)
+            self.placed[asked] = _state_of(stack, module, options), tuple(_states_read(stack, module))
+        return self.placed[asked]
 
     def options(self, module: RootModule) -> StackSettings:
         asked = (module.path, module.glob)
@@ -120,6 +149,8 @@ class Inventory:
         self._clock = clock
         self._lock = threading.Lock()
         self._spoken: dict[str, _Spoken] = {}
+        self._drawn: tuple[dict[StackId, Node], Graph] | None = None
+        self._warned: set[tuple[StackId, str]] = set()
         self._failing: dict[str, str | None] = {}
         self._shelves = {name: _Shelf() for name in settings.repositories}
 
@@ -135,6 +166,7 @@ class Inventory:
             touched = self._take_stock(repository, commit, previous) if commit else ()
         except DriftwatchError as problem:
             touched, error = (), error or problem.report()
+        error = error or self._look_for_cycles(repository)
         self._record(repository, commit, error)
         return Refreshed(repository=repository, commit=commit, touched=touched, error=error)
 
@@ -175,8 +207,49 @@ class Inventory:
             gone=tuple(stack for stack in before if stack not in subjects),
         )
 
+    def graph(self, also: Collection[StackId] = ()) -> Graph:
+        """Which stacks come before which, in all repositories, as of their last refreshes.
+
+        `also` are stacks that are gone from the code, and that others may still name.
+        """
+        nodes = {subject.stack: subject.node for subject in self.subjects()}
+        nodes |= {stack: Node(stack=stack) for stack in sorted(also, key=str) if stack not in nodes}
+        with self._lock:
+            drawn = self._drawn
+        if drawn is None or drawn[0] != nodes:  # most commits change nothing of it
+            drawn = nodes, graph_of(nodes.values())
+            with self._lock:
+                self._drawn = drawn
+        return drawn[1]
+
     def schedules(self) -> Mapping[StackId, Schedule]:
         return {subject.stack: subject.options.schedule for subject in self.subjects()}
+
+    def _look_for_cycles(self, repository: str) -> ErrorReport | None:
+        """The cycle that stacks of the repository are in; what does not exist is only warned about."""
+        graph = self.graph()
+        self._warn_of_unknown(graph)
+        cycle = graph.cycle_of(repository)
+        if cycle is None:
+            return None
+        return DependencyCycleError(
+            f"stacks of {repository} depend on each other in a circle: {cycle}"
+        ).report()
+
+    def _warn_of_unknown(self, graph: Graph) -> None:
+        """Warns once of each dependency on a stack that there is not, when all repositories were read."""
+        with self._lock:
+            if any(shelf.commit is None for shelf in self._shelves.values()):
+                return
+            unknown = {(each.stack, each.wanted) for each in graph.unknown}
+            news = unknown - self._warned
+            self._warned = unknown
+        for stack, wanted in sorted(news, key=str):
+            logger.warning(
+                f"{stack} depends on {wanted}, and there is no such stack.",
+                action="discover",
+                stack=str(stack),
+            )
 
     def _fetch(self, repository: str) -> None:
         try:
@@ -222,14 +295,15 @@ class Inventory:
     ) -> dict[StackId, Subject]:
         """The stacks of a commit, with what the repository's own file says at `words_of`, else there."""
         source, settings = self._sources[repository], self._settings.repositories[repository]
-        options_of = self._options(repository, source.read(words_of or commit, REPOSITORY_FILE))
+        spoken = self._words(repository, source.read(words_of or commit, REPOSITORY_FILE))
         found: dict[StackId, Subject] = {}
         for module in source.discover(commit, [options.path for options in settings.stacks]):
-            options = options_of(module)
+            options = spoken.options(module)
             reads = (*module.reads, *_var_files(module.path, options.var_files), *_pins(module.path))
             tree = source.tree(commit, reads)
             for workspace in options.workspaces:
                 stack = StackId(repository=repository, path=module.path, workspace=workspace)
+                state, states_read = spoken.states(stack, module)
                 found[stack] = Subject(
                     stack=stack,
                     commit=commit,
@@ -237,13 +311,15 @@ class Inventory:
                     reads=reads,
                     tree=tree,
                     submodules=settings.submodules,
+                    state=state,
+                    states_read=states_read,
                 )
         return found
 
-    def _options(self, repository: str, content: bytes | None) -> Callable[[RootModule], StackSettings]:
-        """The options of stacks as the configuration and the repository's own file say them together.
+    def _words(self, repository: str, content: bytes | None) -> _Spoken:
+        """What the configuration and the repository's own file say of its stacks together.
 
-        They are worked out once for each stack: most commits do not touch that file.
+        It is worked out once for each stack: most commits do not touch that file.
         """
         with self._lock:
             spoken = self._spoken.get(repository)
@@ -252,10 +328,12 @@ class Inventory:
                 content=content,
                 words=self._repository_file(repository, content),
                 stacks=self._settings.repositories[repository].stacks,
+                # Where states are kept is not for the repository's own file to say.
+                placed=spoken.placed if spoken and len(spoken.placed) < _PLACES_KEPT else {},
             )
             with self._lock:
                 self._spoken[repository] = spoken
-        return spoken.options
+        return spoken
 
     def _repository_file(self, repository: str, content: bytes | None) -> RepositoryFile:
         """The repository's own `.driftwatch.yaml`; a refused one is told and has no effect."""
@@ -279,6 +357,8 @@ class Inventory:
             self._failing[repository] = error.code if error else None
         if error and error.code != before:
             meanwhile = "the last good commit stays in use" if commit else "nothing of it can be checked"
+            if error.code == DependencyCycleError.code:
+                meanwhile = "these dependencies have no effect"
             logger.warning(
                 f"{error.message}; {meanwhile}.",
                 action="fetch",
@@ -303,6 +383,24 @@ class Inventory:
             )
         except DriftwatchError as problem:  # what the commit touches must not be lost for a line in a table
             logger.warning(problem.message, action="fetch", repository=repository, error=problem.code)
+
+
+def _state_of(stack: StackId, module: RootModule, options: StackSettings) -> StateAt | None:
+    return state_at(
+        module.backend or "local",  # terraform's own, where the code says nothing
+        module.backend_config,
+        workspace=stack.workspace,
+        repository=stack.repository,
+        directory=stack.path,
+        secretly={key: value.get_secret_value() for key, value in options.backend_config.items()},
+    )
+
+
+def _states_read(stack: StackId, module: RootModule) -> Iterator[StateRead]:
+    for read in module.remote_states:
+        at = state_read_by(read.state, stack=stack, module=read.module)
+        if at is not None:
+            yield StateRead(name=read.state.name, at=at)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -6,16 +6,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from driftwatch.config.settings import Settings
 from driftwatch.errors import RemoteUnreachableError, UnknownStackError
-from driftwatch.git import Mirror
+from driftwatch.git import Mirror, RootModule
 from driftwatch.model import StackId
 from driftwatch.pipeline.inventory import Inventory
 from tests.git.conftest import Upstream
-from tests.pipeline.conftest import DNS, FIRST, MORNING, SECOND, FakeLedger, Worlds, worlds
+from tests.pipeline.conftest import DNS, FIRST, MORNING, SECOND, FakeLedger, FakeSource, Worlds, worlds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 NETWORK = StackId(repository="platform", path="network")
@@ -237,3 +239,124 @@ def test_a_commit_beside_the_branch_is_compared_with_its_head(real: Real) -> Non
     assert [each.options.labels for each in touched.stacks] == [{}, {}]
     assert [each.path for each in touched.gone] == ["a"]
     assert [each.path for each in real.inventory.schedules()] == ["a", "b", "c"]
+
+
+def estate_of(
+    *entries: Mapping[str, object], also: str | None = None
+) -> tuple[Inventory, FakeSource, FakeLedger]:
+    """An inventory of the stacks `dns` and `network`, with these entries of the configuration."""
+    repositories: dict[str, object] = {
+        "platform": {"url": "https://git.example.com/x.git", "stacks": list(entries)}
+    }
+    if also is not None:
+        repositories[also] = {"url": "https://git.example.com/y.git"}
+    source, ledger = FakeSource(trees={FIRST: {"dns": "a", "network": "a"}}), FakeLedger()
+    settings = Settings.model_validate({"repositories": repositories})
+    away = FakeSource(failure=RemoteUnreachableError("no route"))
+    inventory = Inventory(settings, {"platform": source, "apps": away}, ledger, clock=lambda: MORNING)
+    return inventory, source, ledger
+
+
+def test_a_cycle_that_only_the_code_shows_is_the_repositorys_error_and_the_stacks_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is named, the commit is used all the same, and nothing waits for itself."""
+    inventory, source, ledger = estate_of({"path": "**", "depends_on": ["platform/*"]})
+    each_its_own(source, monkeypatch)
+    refreshed = inventory.refresh("platform")
+    assert refreshed.error is not None
+    assert refreshed.error.code == "dependency_cycle"
+    assert refreshed.error.message.endswith("platform/dns → platform/network → platform/dns")
+    assert ledger.fetches == [(FIRST, refreshed.error)]
+    assert inventory.subject(DNS).commit == FIRST
+    assert inventory.graph().upstream == {DNS: (), NETWORK: ()}
+    assert inventory.refresh("platform").error == refreshed.error, "it is not over by being looked at again"
+
+
+def each_its_own(source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has every stack match the first glob that names it, as the real thing does."""
+
+    def discover(commit: str, globs: Sequence[str]) -> tuple[RootModule, ...]:
+        return tuple(
+            RootModule(path=path, glob=next(glob for glob in globs if glob in (path, "**")), reads=(path,))
+            for path in source.trees[commit]
+        )
+
+    monkeypatch.setattr(source, "discover", discover)
+
+
+def test_a_dependency_on_nothing_is_warned_about_once_all_repositories_were_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entries = ({"path": "dns", "depends_on": ["platform/netwrok"]}, {"path": "**"})
+    inventory, source, _ = estate_of(*entries, also="apps")
+    each_its_own(source, monkeypatch)
+    with capture_logs() as said:
+        inventory.refresh("platform")
+    assert said == [], "it may be in the one that was not read yet"
+    inventory, source, _ = estate_of(*entries)
+    each_its_own(source, monkeypatch)
+    with capture_logs() as said:
+        assert [inventory.refresh("platform").error for _ in range(2)] == [None, None]
+    assert [each["event"] for each in said] == [
+        "platform/dns depends on platform/netwrok, and there is no such stack."
+    ]
+
+
+def test_a_stack_that_is_gone_may_still_come_before_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory, source, _ = estate_of({"path": "dns", "depends_on": ["platform/old"]}, {"path": "**"})
+    each_its_own(source, monkeypatch)
+    inventory.refresh("platform")
+    gone = StackId(repository="platform", path="old")
+    assert inventory.graph().upstream[DNS] == ()
+    assert inventory.graph([gone]).upstream[DNS] == (gone,)
+
+
+def test_whose_state_a_stack_reads_comes_before_it_over_repositories(tmp_path: Path) -> None:
+    """By the literal configuration on both sides, and by what `backend_config` adds to it."""
+    network, apps = Upstream(tmp_path / "network"), Upstream(tmp_path / "apps")
+    network.commit(
+        {
+            "vpc/main.tf": 'terraform {\n  backend "s3" {\n    key = "vpc.tfstate"\n  }\n}\n',
+            "dns/main.tf": LIVE,
+        }
+    )
+    reading = (
+        'data "terraform_remote_state" "vpc" {\n  backend = "s3"\n'
+        '  config = {\n    bucket = "states"\n    key = "vpc.tfstate"\n    region = var.region\n  }\n}\n'
+    )
+    computed = 'data "terraform_remote_state" "x" {\n  backend = "s3"\n  config = var.config\n}\n'
+    apps.commit(
+        {
+            "web/main.tf": LIVE + 'module "base" {\n  source = "../modules/base"\n}\n',
+            "modules/base/main.tf": reading,
+            "job/main.tf": LIVE + computed,
+        }
+    )
+    given = [{"path": "*", "backend_config": {"bucket": "states"}}]
+    settings = Settings.model_validate(
+        {"repositories": {"network": {"url": network.url, "stacks": given}, "apps": {"url": apps.url}}}
+    )
+    mirrors = {
+        name: Mirror(name, each, tmp_path / "mirrors" / name, clock=lambda: MORNING)
+        for name, each in settings.repositories.items()
+    }
+    inventory = Inventory(settings, mirrors, QuietRegister(), clock=lambda: MORNING)
+    assert [inventory.refresh(name).error for name in mirrors] == [None, None]
+    graph = inventory.graph()
+    assert [(str(edge.upstream), str(edge.downstream), edge.sentence) for edge in graph.edges] == [
+        ("network/vpc", "apps/web", "data.terraform_remote_state.vpc reads its state")
+    ]
+    vpc = inventory.subject(StackId(repository="network", path="vpc"))
+    assert vpc.state is not None
+    assert vpc.state.words == "s3: key vpc.tfstate"
+
+
+class QuietRegister:
+    """A register of any number of repositories, in which nobody looks."""
+
+    def record_fetch(self, repository: str, **_: object) -> None:
+        """Nobody asks for it."""
+
+    def sync_stacks(self, repository: str, declared: object, at: object, **_: object) -> None:
+        """Nobody asks for them."""
