@@ -12,6 +12,7 @@ DriftwatchError
 │   ├── UnsafeRepositoryError     a ref, a path, a link or a file that is refused
 │   ├── NotMergedError            a commit that is not on the branch
 │   ├── SignatureMissingError     a head that nobody who may has signed
+│   ├── SignersUnusableError      keys or programs without which no signature can be looked at
 │   ├── PullRequestMovedError · MergeConflictError
 │   ├── SubmoduleMissingError
 │   ├── DependencyCycleError      stacks that depend on each other in a circle
@@ -71,6 +72,11 @@ class Exit:
     DIFFERENCES = 2
     HELD = 3
     USAGE = 64
+
+
+def sentence(message: str) -> str:
+    """A message as it stands among others: with an end."""
+    return message if message.endswith((".", "!", "?")) else f"{message}."
 
 
 class Remedy(StrEnum):
@@ -226,6 +232,15 @@ class SignatureMissingError(RepositoryError):
     """A head without a valid signature of an allowed key: the last good commit stays in use."""
 
     code = "signature_missing"
+    default_advice = (
+        "Sign it with an allowed key and push it again, or add the key to `signers` of the repository."
+    )
+
+
+class SignersUnusableError(RepositoryError):
+    """No signature can be looked at: a program or a file with keys is missing. The last good stays in use."""
+
+    code = "signers_unusable"
 
 
 class MirrorDamagedError(RepositoryError):

@@ -16,6 +16,7 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ from driftwatch.errors import (
     PullRequestMovedError,
     RepositoryError,
     RepositoryTooLargeError,
+    SignatureMissingError,
+    SignersUnusableError,
     UnsafeRepositoryError,
 )
 from driftwatch.git import discovery, listing, pulls
@@ -39,6 +42,7 @@ from driftwatch.git.lock import locked
 from driftwatch.git.pulls import Merged
 from driftwatch.git.remote import Remote
 from driftwatch.git.reverting import Reverter
+from driftwatch.git.trust import Trust, signature_of
 from driftwatch.git.worktrees import Worktrees
 from driftwatch.model import KEPT_COMMITS, Commit
 
@@ -72,6 +76,12 @@ _DRAFTS, _PULLS = "refs/driftwatch/drafts", "refs/driftwatch/pulls"
 """Where commits that only this machine knows are kept from being tidied away, each under its own hash."""
 _LOCAL_COMMITS_KEPT = 100
 """Of either. What is checked out stays anyway; of the others the oldest go, and are made again if asked."""
+_SIGNED = "refs/driftwatch/signed"
+"""Where the good head is kept that was found to be signed, by the keys that it was judged with."""
+_TAGS = "refs/driftwatch/tags"
+_MOST_TAGS = 1000
+"""Tags of a branch that are looked at, the newest first; of those that are signed, fewer yet are verified."""
+_MOST_VERIFIED = 50
 _PULL = "refs/driftwatch/pull"
 """Where a pull request's head is fetched to, for as long as it is looked at."""
 
@@ -138,6 +148,11 @@ class Mirror:
         """The commit that did not fit. It is not fetched again and again at every poll."""
         self._large_heads: tuple[str, ...] = ()
         """The same of pull requests."""
+        self._trust = (
+            None
+            if settings.signatures == "off"
+            else Trust(name, settings.signers, self._directory / "signers", clock=clock)
+        )
         self._worktrees = Worktrees(
             self._directory / "worktrees", build=self._build, prune=self._prune, stop=self._stop
         )
@@ -146,7 +161,8 @@ class Mirror:
         """Brings the branch's newest commit, verifies it and makes it the head.
 
         Raises RemoteUnreachableError, RemoteRefusedError, BranchMissingError, UnsafeRepositoryError,
-        RepositoryTooLargeError and others of RepositoryError; the head is then what it was.
+        RepositoryTooLargeError, SignatureMissingError and others of RepositoryError; the head is then what it
+        was, or with signatures the last one that is good by them.
         """
         remote = Remote.of(self.name, self._settings)
         with translated():
@@ -169,7 +185,8 @@ class Mirror:
             ref = Remote.of(self.name, self._settings).branch
         except UnsafeRepositoryError:
             return None
-        return self._resolve(_good(ref))
+        good = self._good(ref)
+        return self._resolve(good) if good else None
 
     def discover(self, commit: str, globs: Sequence[str]) -> tuple[RootModule, ...]:
         """The root modules of a commit, by the rules of `driftwatch.git.discovery`, ordered by path."""
@@ -433,13 +450,142 @@ class Mirror:
         commit = self._resolve(_fetched(remote.branch))
         if commit is None:
             raise MirrorDamagedError(f"the mirror of {self.name} does not know what it has just fetched")
-        previous = self._resolve(_good(remote.branch))
+        good = self._expect_good(remote.branch)
+        previous = self._resolve(good)
+        problem = None
+        if self._trust and self._settings.signatures == "tags":
+            commit, problem = self._tagged(self._trust, commit, previous)
+        elif self._trust and commit != previous:
+            self._expect_signed(self._trust, remote.branch, commit, previous)
         if commit == previous:
-            return Fetched(commit=commit, previous=previous, changed=False, rewritten=False)
-        self.listing(commit)
-        rewritten = previous is not None and not self._is_ancestor(previous, commit)
-        self._git().ask("update-ref", _good(remote.branch), commit)
-        return Fetched(commit=commit, previous=previous, changed=True, rewritten=rewritten)
+            fetched = Fetched(commit=commit, previous=previous, changed=False, rewritten=False)
+        else:
+            self.listing(commit)
+            rewritten = previous is not None and not self._is_ancestor(previous, commit)
+            self._make_good(remote.branch, commit)
+            fetched = Fetched(commit=commit, previous=previous, changed=True, rewritten=rewritten)
+        if problem:
+            raise problem
+        return fetched
+
+    # ---- which commit counts
+
+    def _good(self, branch: str) -> str | None:
+        """The ref of the good head, by the keys as they are, or were when they could be read."""
+        try:
+            return self._expect_good(branch)
+        except SignersUnusableError:
+            digest = self._trust.last_digest() if self._trust else None
+            return self._signed(branch, digest) if digest else None
+
+    def _expect_good(self, branch: str) -> str:
+        return self._signed(branch, self._trust.digest()) if self._trust else _good(branch)
+
+    def _signed(self, branch: str, digest: str) -> str:
+        # Another way of asking is another trust: what a tag made good is not good as a head.
+        return f"{_SIGNED}/{self._settings.signatures}-{digest}/{_as_one_part(branch)}"
+
+    def _make_good(self, branch: str, commit: str) -> None:
+        good = self._expect_good(branch)
+        self._git().ask("update-ref", good, commit)
+        if self._trust:
+            # Beside the mirror, too: a damaged one can be fetched again, and what was good in it cannot.
+            _write_if_other(self._directory / "signed", f"{good} {commit}\n")
+            for ref in self._signed_before(branch):
+                if ref != good:
+                    self._git().ask("update-ref", "-d", ref)
+
+    def _signed_beside(self, ref: str) -> str | None:
+        with suppress(FileNotFoundError):
+            of, _, commit = (self._directory / "signed").read_text().strip().partition(" ")
+            return commit if of == ref and _COMMIT.fullmatch(commit) else None
+        return None
+
+    def _signed_before(self, branch: str) -> list[str]:
+        printed = self._git().ask("for-each-ref", "--format=%(refname)", f"{_SIGNED}/")
+        return [ref for ref in printed.decode().split() if ref.endswith(f"/{_as_one_part(branch)}")]
+
+    def _expect_signed(self, trust: Trust, branch: str, commit: str, previous: str | None) -> None:
+        """Raises SignatureMissingError for a head that does not count.
+
+        Where the allowed keys are others than they were, what was good by those is good again if it is by
+        these: whoever adds a key must not lose the commit in use.
+        """
+        refusal = self._refusal(trust, commit)
+        if refusal is None:
+            return
+        for ref in self._signed_before(branch) if previous is None else ():
+            earlier = self._resolve(ref)
+            if earlier and self._is_ancestor(earlier, commit) and self._refusal(trust, earlier) is None:
+                self.listing(earlier)
+                self._make_good(branch, earlier)
+                break
+        raise SignatureMissingError(f"the head of {self.name}, {self._shown(commit)}, is not used: {refusal}")
+
+    def _refusal(self, trust: Trust, commit: str) -> str | None:
+        return trust.refusal(self._git(), commit, self._git().ask("cat-file", "commit", commit))
+
+    def _tagged(
+        self, trust: Trust, head: str, previous: str | None
+    ) -> tuple[str, SignatureMissingError | None]:
+        """The newest commit of the branch that a good tag points at, and what is wrong with newer ones.
+
+        It goes forward only, as long as the branch does: that a key has expired, or that a tag was withdrawn,
+        brings no older commit back. Raises SignatureMissingError where there is none.
+        """
+        refused: list[str] = []
+        for commit, name, shown in self._signed_tags(head):
+            if commit == previous:
+                break
+            content = self._blobs([name])[name]
+            why = trust.refusal(self._git(), name, content, of="tag")
+            if why is None:
+                if previous and self._is_ancestor(commit, previous) and self._is_ancestor(previous, head):
+                    break
+                return commit, self._of_tags(refused)
+            refused.append(f"the tag {shown} of {self.name} at {self._shown(commit)} is not used: {why}")
+        if previous and self._is_ancestor(previous, head):
+            return previous, self._of_tags(refused)
+        raise self._of_tags(refused) or SignatureMissingError(
+            f"no commit of the branch {self._settings.branch} of {self.name} has a tag with a valid signature"
+        )
+
+    def _of_tags(self, refused: Sequence[str]) -> SignatureMissingError | None:
+        return SignatureMissingError(refused[0]) if refused else None
+
+    def _signed_tags(self, head: str) -> Iterator[tuple[str, str, str]]:
+        """Annotated tags with a signature, of whatever worth: commit, tag object, name; the newest first."""
+        printed = self._git().ask(
+            *("for-each-ref", f"--merged={head}", "--sort=-creatordate", f"--count={_MOST_TAGS}"),
+            *("--format=%(objecttype) %(*objecttype) %(*objectname) %(objectname) %(refname)", f"{_TAGS}/"),
+            seconds=self._seconds,
+        )
+        tags: dict[str, list[tuple[str, str]]] = {}
+        for line in printed.decode(errors="replace").splitlines():
+            kind, of, commit, name, ref = line.split(" ", 4)
+            if (kind, of) == ("tag", "commit"):
+                shown = listing.printable(ref.removeprefix(f"{_TAGS}/"))[:_LONGEST_WORDS]
+                tags.setdefault(commit, []).append((name, shown))
+        if not tags:
+            return
+        contents = self._blobs(name for each in tags.values() for name, _ in each)
+        ordered = self._git().ask(
+            *("log", "--topo-order", "--simplify-by-decoration", f"--decorate-refs={_TAGS}/*"),
+            *("--format=%H", head, "--"),
+            seconds=self._seconds,
+        )
+        found = (
+            (commit, name, shown)
+            for commit in ordered.decode().split()
+            for name, shown in tags.get(commit, ())
+            if signature_of(contents[name], of="tag") is not None
+        )
+        yield from islice(found, _MOST_VERIFIED)
+
+    def _shown(self, commit: str) -> str:
+        """A commit as people know it: its beginning, and by whom it says that it is."""
+        author = self._git().ask("log", "-1", "--format=%an", commit).decode(errors="replace").strip()
+        return f"{commit[:10]} by {_words(listing.printable(author)) or 'nobody'}"
 
     def _ready(self, git_dir: Path) -> None:
         if not (git_dir / "HEAD").exists():
@@ -456,8 +602,10 @@ class Mirror:
             remote,
             git_dir,
             lock,
-            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow", "--"),
-            *(remote.url, f"+refs/heads/{remote.branch}:{_fetched(remote.branch)}"),
+            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow"),
+            *(("--prune",) if self._tags_too() else ()),
+            *("--", remote.url, f"+refs/heads/{remote.branch}:{_fetched(remote.branch)}"),
+            *self._tags_too(),
             over_the_cap=arrival.is_too_large,
         )
         if output.succeeded and not self._fits(git_dir):
@@ -492,8 +640,15 @@ class Mirror:
 
     def _forget(self, remote: Remote, git_dir: Path) -> None:
         """Drops what came and is too large, so that the disk does not keep what nobody may use."""
-        self._git(git_dir).run("update-ref", "-d", _fetched(remote.branch))
+        git = self._git(git_dir)
+        git.run("update-ref", "-d", _fetched(remote.branch))
+        tags = git.ask("for-each-ref", "--format=delete %(refname)", f"{_TAGS}/")
+        git.ask("update-ref", "--stdin", stdin=tags)
         self._repack(git_dir)
+
+    def _tags_too(self) -> tuple[str, ...]:
+        """What is fetched beside the branch; a tag that is withdrawn goes here, too."""
+        return (f"+refs/tags/*:{_TAGS}/*",) if self._settings.signatures == "tags" else ()
 
     def _fits(self, git_dir: Path) -> bool:
         """True where the mirror is within its cap, if need be after what no ref leads to is dropped."""
@@ -515,11 +670,12 @@ class Mirror:
         shutil.rmtree(fresh, ignore_errors=True)
         self._ready(fresh)
         self._receive(remote, fresh, lock)
-        good = self._resolve(_good(remote.branch))
+        ref = self._good(remote.branch)
+        good = (self._resolve(ref) or self._signed_beside(ref)) if ref else None
         shutil.rmtree(self._git_dir)
         fresh.rename(self._git_dir)
-        if good and self._resolve(good):
-            self._git().ask("update-ref", _good(remote.branch), good)
+        if ref and good and self._resolve(good):
+            self._git().ask("update-ref", ref, good)
         logger.warning(
             "The mirror was damaged and has been fetched again.", action="fetch", repository=self.name
         )
