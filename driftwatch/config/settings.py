@@ -34,6 +34,7 @@ from driftwatch.config import values
 from driftwatch.config.dependencies import declared_cycles
 from driftwatch.config.durations import Duration, Interval, PositiveDuration  # noqa: TC001  (as above)
 from driftwatch.config.gitops import ForgeSettings, PreviewSettings, SigningSettings, names_signers
+from driftwatch.config.hooks import HooksSettings, unknown_repositories
 from driftwatch.config.notify import NotifySettings
 from driftwatch.config.places import LocalPath, resolved
 from driftwatch.config.releases import ReleasesSettings
@@ -189,10 +190,10 @@ class StackSettings(Section):
         description="Terraform workspaces; each is a stack of its own. "
         "Default [default]: the one that every root module has.",
     )
-    engine: Literal["auto", "terraform", "tofu"] = Field(
+    engine: Literal["auto", "terraform", "tofu", "terragrunt"] = Field(
         default="auto",
-        description="Which program plans. Default auto: what the stack's version files and "
-        "required_version ask for.",
+        description="Which program plans; `terragrunt` says that these are its units, each planned by itself "
+        "and never applied. Default auto: what the stack's version files and required_version ask for.",
     )
     var_files: tuple[VarFile, ...] = Field(
         default=(),
@@ -243,8 +244,8 @@ class StackSettings(Section):
     on_drift: Literal["notify", "propose", "apply", "adopt"] = Field(
         default="notify",
         description="What follows a drift: it is told; a repair is proposed; it is applied too, by the "
-        "guards and in the windows, where `repair.automatic` is true; or the code is brought to the cloud "
-        "(`adopt`, which does no more than notify in this version). Default notify: detection acts only "
+        "guards and in the windows, where `repair.automatic` is true; or the code is brought to the cloud, "
+        "by a pull request or a branch that people merge (`adopt`). Default notify: detection acts only "
         "where it is told to.",
     )
     on_commit: Literal["notify", "propose", "apply"] = Field(
@@ -738,6 +739,10 @@ class Settings(Section):
         "here may look at what is told, and do nothing.",
     )
     web: WebSettings = Field(default=WebSettings(), description="The HTTP server. Default: see each key.")
+    hooks: HooksSettings = Field(
+        default=HooksSettings(),
+        description="Webhooks of forges, CI jobs and scripts. Default none: polling finds what they tell.",
+    )
     service: ServiceSettings = Field(
         default=ServiceSettings(), description="The daemon itself. Default: see each key."
     )
@@ -765,6 +770,7 @@ class Settings(Section):
         for key in again_in(given, "windows", "name"):
             yield key, "is the name of an earlier window too"
         yield from _one_person_each(given.get("users"))
+        yield from unknown_repositories(given)
         yield from declared_cycles(given.get("repositories"))
         names = given.get("repositories")
         seen: dict[str, str] = {}

@@ -61,6 +61,7 @@ from driftwatch.terraform.plan import Planner, disk_faults
 from driftwatch.terraform.process import Lines
 from driftwatch.terraform.runs import Started
 from driftwatch.terraform.session import in_tree, message
+from driftwatch.terraform.terragrunt import refuse_apply
 from driftwatch.terraform.workdir import expect_space
 
 if TYPE_CHECKING:
@@ -192,10 +193,12 @@ class Applier:
     ) -> Prepared:
         """Plans under the state lock, with real providers, and keeps the plan file and the stack's workdir.
 
-        Raises as `Planner.plan` does, ApplyExistsError, and StateNotKeptError where the state would not last.
+        Raises as `Planner.plan` does, ApplyExistsError, StateNotKeptError where the state would not last, and
+        UnitUnsupportedError for units of terragrunt.
         """
         if request.personal:
             raise ValueError("nobody's own directory is applied")
+        refuse_apply(request)
         kept = Kept(self._applies, apply_id)
         with ExitStack() as held, disk_faults():
             kept.make()

@@ -99,10 +99,8 @@ class Command(Terraform):  # type: ignore[misc]
         ended = self._run(argv, out, err, limit)
         if isinstance(out, Lines):
             out.finish()
-        if ended.stopped is Stopped.REQUEST:
-            raise EngineInterruptedError(f"terraform {cmd} was stopped before it could say anything")
-        if ended.stopped is Stopped.DEADLINE:
-            raise _too_late(cmd, ended, limit, named, said=[out, err])
+        if ended.stopped in (Stopped.REQUEST, Stopped.DEADLINE):
+            raise ended_early(cmd, ended, limit, named, said=[out, err])
         return Finished(
             command=cmd,
             returncode=-1 if ended.returncode is None else ended.returncode,
@@ -217,6 +215,15 @@ class Command(Terraform):  # type: ignore[misc]
 def alone() -> Leash:
     """For a command that nobody stops."""
     return Leash(stop=threading.Event(), hurry=threading.Event())
+
+
+def ended_early(
+    command: str, ended: Ended, limit: float, named: str, *, said: Sequence[Sink]
+) -> EngineInterruptedError | EngineTimeoutError:
+    """Why a command was stopped: somebody asked for it, or its time was up. `named` is the setting."""
+    if ended.stopped is Stopped.REQUEST:
+        return EngineInterruptedError(f"terraform {command} was stopped before it could say anything")
+    return _too_late(command, ended, limit, named, said=said)
 
 
 def _too_late(

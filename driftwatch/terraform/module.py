@@ -94,10 +94,10 @@ def read_module(request: PlanRequest) -> Module:
     directory, checkout = request.module.resolve(), request.checkout.resolve()
     if not directory.is_relative_to(checkout):
         raise UnsafeRepositoryError(f"{request.module} leads out of the repository")
-    files = _files(directory)
+    files = files_in(directory)
     if not files:
         raise NotARootModuleError(f"{request.module} holds no Terraform or OpenTofu files")
-    var_files = tuple(_var_file(directory, checkout, name, request) for name in request.var_files)
+    var_files = tuple(var_file(directory, checkout, name, request) for name in request.var_files)
     _refuse_pointers([*(directory / name for name in files), *_automatic(directory), *var_files], checkout)
     facts = hcl.read_module(files)
     local = dict(_local_modules(directory, facts, None if request.personal else checkout))
@@ -132,7 +132,7 @@ def sources(place: Place) -> Sources:
     """Reads all modules of a plan at `place`. Raises InitFailedError where `init` left no list of them."""
     directories = {name: place.directory / name for name in _installed(place)}
     return Sources(
-        modules={name: _files(directory) for name, directory in directories.items()},
+        modules={name: files_in(directory) for name, directory in directories.items()},
         templates=lambda: (content for each in directories.values() for content in _contents(each)),
         leads_out=not all(
             each.resolve().is_relative_to(place.root.resolve()) for each in directories.values()
@@ -163,7 +163,8 @@ def _contents(directory: Path) -> Iterator[bytes]:
                 yield path.read_bytes()
 
 
-def _files(directory: Path) -> dict[str, bytes]:
+def files_in(directory: Path) -> dict[str, bytes]:
+    """The configuration files of a directory by name; {} where there is none."""
     if not directory.is_dir():
         return {}
     return {
@@ -185,7 +186,7 @@ def _local_modules(
             real = written.resolve()
             if written in seen or not real.is_dir() or (within and not real.is_relative_to(within)):
                 continue
-            found = hcl.read_module(_files(real))
+            found = hcl.read_module(files_in(real))
             seen |= {written, real}
             ahead.append((real, found))
             yield from {written: found, real: found}.items()
@@ -208,7 +209,8 @@ def _init_digest(
     return digest.hexdigest()
 
 
-def _var_file(directory: Path, checkout: Path, name: str, request: PlanRequest) -> Path:
+def var_file(directory: Path, checkout: Path, name: str, request: PlanRequest) -> Path:
+    """Where a var file of the request lies. Raises UnsafeRepositoryError or ConfigurationInvalidError."""
     path = (directory / name).resolve()
     if not (request.personal or path.is_relative_to(checkout)):
         raise UnsafeRepositoryError(

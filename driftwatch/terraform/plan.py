@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 from driftwatch.errors import DiskFullError, EngineError, StateUnreadableError
 from driftwatch.model import DEFAULT_WORKSPACE
 from driftwatch.terraform import runs as records
+from driftwatch.terraform import terragrunt
 from driftwatch.terraform.command import Command, Setting, alone
 from driftwatch.terraform.engines import Binary, Engines, choose
 from driftwatch.terraform.environment import cli_configuration, of_stack
@@ -85,6 +86,10 @@ class Planner:
         """The engines on this machine, the preferred one first; raises NoBinaryError where there is none."""
         return self._engines.found(Path.cwd())
 
+    def unit_runner(self) -> terragrunt.Terragrunt:
+        """The terragrunt on this machine; raises TerragruntMissingError where there is none."""
+        return terragrunt.find(self._environment.get("PATH", os.defpath), self._environment)
+
     def plan(
         self,
         request: PlanRequest,
@@ -94,15 +99,19 @@ class Planner:
     ) -> Planned:
         """Plans, and returns only a complete plan; `progress` hears what goes on, line by line.
 
-        With `attach` somebody else runs the providers; what it raises comes through.
+        With `attach` somebody else runs the providers; what it raises comes through. A unit of terragrunt
+        runs its own all the same.
         `stop` ends it early, with EngineInterruptedError. All else that can go wrong is one of the
         EngineErrors, or DiskFullError, UnsafeRepositoryError for paths that leave the checkout.
         """
+        program = self.unit_runner() if request.engine == terragrunt.ENGINE else None
         with (
             disk_faults(),
             self.holding(request, stop) as (workdir, _),
             self.working(request, workdir, stop, progress, attach=attach) as work,
         ):
+            if program is not None:
+                return terragrunt.UnitPlan(work=work, terragrunt=program).plan()
             return plan_for_person(work) if request.personal else in_tree(work).initialise_and_plan()
 
     @contextmanager
@@ -129,14 +138,15 @@ class Planner:
         kept: Kept | None = None,
     ) -> Iterator[Work]:
         """One plan, ready to begin; `kept` is where a plan that will be applied leaves what that needs."""
-        module = read_module(request)
+        unit = request.engine == terragrunt.ENGINE
+        module = terragrunt.read_unit_module(request) if unit else read_module(request)
         with records.begin(self._runs, workdir.root) as run:
             found = self._engines.found(module.directory)
             yield Work(
                 settings=self._settings,
                 request=request,
                 module=module,
-                binary=choose(found, request.engine, module),
+                binary=choose(found, "auto" if unit else request.engine, module),
                 workdir=workdir,
                 run=run,
                 leash=self._leash(stop, run),
@@ -152,8 +162,10 @@ class Planner:
     def standing(self, request: PlanRequest) -> Place | None:
         """Where the last plan of this stack stands initialised, without looking at its code; None if nowhere.
 
-        For a daemon's stacks. Raises NoBinaryError.
+        For a daemon's stacks. Raises NoBinaryError. A unit of terragrunt stands nowhere: it is planned.
         """
+        if request.engine == terragrunt.ENGINE:
+            return None
         workdir = existing(request.workdir.absolute())
         directory = workdir.tree / request.module.relative_to(request.checkout)
         if not directory.is_dir():

@@ -27,7 +27,7 @@ class PlanRequest:
     checkout: Path
     workdir: Path
     workspace: str = DEFAULT_WORKSPACE
-    engine: Literal["auto", "terraform", "tofu"] = "auto"
+    engine: Literal["auto", "terraform", "tofu", "terragrunt"] = "auto"
     var_files: tuple[str, ...] = ()
     variables: Mapping[str, JsonValue] = field(default_factory=dict)
     backend_config: Mapping[str, str] = field(default_factory=dict)

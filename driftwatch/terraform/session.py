@@ -281,7 +281,7 @@ class Session:
             self._plan(plan_file, attached)
             document = self._document(plan_file, attached)
         self._expect_declared(document)
-        lineage, serial = _state_identity(plan_file)
+        lineage, serial = state_identity(plan_file)
         lock_file = self.place / LOCK_FILE
         return Planned(
             document=document,
@@ -452,7 +452,7 @@ class Session:
             )
         if shown.returncode != 0:
             raise self._not_shown(shown)
-        return self._complete(dict(parse_document(bytes(content.content))))
+        return complete(dict(parse_document(bytes(content.content))), self.work.binary)
 
     def _not_shown(self, shown: Finished) -> Exception:
         """Why `show` could not read the plan that has just been made: most likely it is not whole."""
@@ -465,14 +465,15 @@ class Session:
             detail=redact(shown.output).strip()[-2000:],
         )
 
-    def _complete(self, document: Any) -> dict[str, Any]:
-        if not isinstance(document, dict) or document.get("errored", False) is not False:
-            raise PlanUnreadableError("the plan says of itself that it failed")
-        binary = self.work.binary
-        says = binary.name == "terraform" and Version.parse(binary.version).compare(_SAYS_COMPLETE) >= 0
-        if document.get("complete", not says) is not True:
-            raise PlanUnreadableError("the plan says of itself that it is not complete")
-        return document
+
+def complete(document: Any, binary: Binary) -> dict[str, Any]:
+    """A plan's document that says of itself that it is whole. Raises PlanUnreadableError."""
+    if not isinstance(document, dict) or document.get("errored", False) is not False:
+        raise PlanUnreadableError("the plan says of itself that it failed")
+    says = binary.name == "terraform" and Version.parse(binary.version).compare(_SAYS_COMPLETE) >= 0
+    if document.get("complete", not says) is not True:
+        raise PlanUnreadableError("the plan says of itself that it is not complete")
+    return document
 
 
 def message(line: bytes) -> str | None:
@@ -483,7 +484,7 @@ def message(line: bytes) -> str | None:
         return None
 
 
-def _state_identity(plan_file: Path) -> tuple[str | None, int | None]:
+def state_identity(plan_file: Path) -> tuple[str | None, int | None]:
     """Lineage and serial of the state that the plan was made against, from the plan file.
 
     It is a zip; its `tfstate` is the refreshed state under the header of the one that was read, so that an
