@@ -118,7 +118,11 @@ class GitlabPulls:
             self._api.ask("POST", path, body={"body": text})
 
     def set_status(self, commit: str, status: CommitStatus) -> None:
-        """Sets one status of a commit. One that is pending already stays as it is: GitLab sets none twice."""
+        """Sets one status of a commit. One that is pending already stays as it is: GitLab sets none twice.
+
+        A fork's commit has no status here, as GitLab keeps them with the project that has the branch; the
+        comment says what there is to say.
+        """
         state = _STATES[status.state]
         asked = {
             "state": state,
@@ -131,8 +135,12 @@ class GitlabPulls:
                 self._api.ask("POST", f"{self._root}/statuses/{quote(commit, safe='')}", body=asked)
             except ForgeRefusedError as refusal:
                 # "Cannot transition status", in whatever language.
-                doubted = refusal.status == HTTPStatus.BAD_REQUEST and state in _UNDER_WAY
-                if not doubted or not self._is_under_way(commit, status.context):
+                if refusal.status == HTTPStatus.BAD_REQUEST and state in _UNDER_WAY:
+                    done = self._is_under_way(commit, status.context)
+                else:
+                    # "References for commit Not Found", where the commit itself is.
+                    done = refusal.status == HTTPStatus.NOT_FOUND and self._is_on_no_branch(commit)
+                if not done:
                     raise
 
     def offer(self, *, branch: str, base: str, title: str, body: str) -> str:
@@ -166,6 +174,10 @@ class GitlabPulls:
             else:
                 answer, _ = self._api.ask("PUT", f"{path}/{known:d}", body=asked)
             return address_of(answer, "web_url")
+
+    def _is_on_no_branch(self, commit: str) -> bool:
+        path = f"{self._root}/repository/commits/{quote(commit, safe='')}/refs"
+        return not self._api.ask("GET", path, parameters={"type": "branch", "per_page": 1})[0]
 
     def _is_under_way(self, commit: str, context: str) -> bool:
         path = f"{self._root}/repository/commits/{quote(commit, safe='')}/statuses"

@@ -550,8 +550,8 @@ class _Gitlab:
                 return self._within_issues(call, rest)
             case ["POST", "statuses", commit]:
                 return self._status(commit, call.body)
-            case ["GET", "repository", "commits", commit, "statuses"]:
-                return self._statuses(commit, call)
+            case ["GET", "repository", "commits", commit, what]:
+                return forge.page(self._of_commit(commit, what, call.query), call)
         return forge.no(404, "Not found")
 
     def _within_requests(self, call: Call, path: Sequence[str]) -> Reply:
@@ -615,6 +615,8 @@ class _Gitlab:
                 status=400, body={"message": {"description": ["is too long (maximum is 255 characters)"]}}
             )
         assert asked["state"] in ("pending", "running", "success", "failed", "canceled")
+        if self._is_of_a_fork(commit):
+            return self._forge.no(404, "References for commit Not Found")
         known = self._forge.statuses.setdefault(commit, {})
         before = known.get(asked["name"])
         if asked["state"] == "pending" and before is not None and before.state in ("pending", "running"):
@@ -626,13 +628,18 @@ class _Gitlab:
             status=201, body={"id": next(self._forge._ids), "sha": commit, **asked, "status": asked["state"]}
         )
 
-    def _statuses(self, commit: str, call: Call) -> Reply:
-        shown = [
+    def _is_of_a_fork(self, commit: str) -> bool:
+        proposed = [pull.fork for pull in self._forge.pulls.values() if pull.head == commit]
+        return bool(proposed) and all(proposed)
+
+    def _of_commit(self, commit: str, what: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        if what == "refs":
+            return [] if self._is_of_a_fork(commit) else [{"type": "branch", "name": "change"}]
+        return [
             {"sha": commit, "name": name, "status": status.state, "description": status.description}
             for name, status in self._forge.statuses.get(commit, {}).items()
-            if call.query.get("name", name) == name
+            if query.get("name", name) == name
         ]
-        return self._forge.page(shown, call)
 
     def _notes(self, number: int, call: Call, rest: Sequence[str]) -> Reply:
         forge = self._forge

@@ -114,6 +114,27 @@ def test_a_status_that_is_refused_and_not_as_wanted_is_told(
         asks.set_status(HEAD, CommitStatus(context="driftwatch/net", state=state, description="d"))
 
 
+def test_a_forks_commit_has_no_status_and_that_is_no_failure(
+    on_gitlab: PlayedForge, asks: GitlabPulls
+) -> None:
+    on_gitlab.pulls[8] = PlayedPull("From afar", "mallory", "d" * 40, "main", fork=True)
+
+    asks.set_status("d" * 40, PENDING)
+
+    assert on_gitlab.statuses == {}
+    assert [call.verb for call in on_gitlab.calls] == ["POST", "GET"]
+
+
+@pytest.mark.parametrize("then", [Reply(body=[{"type": "branch", "name": "x"}]), Reply(status=404, body={})])
+def test_a_commit_that_is_none_or_not_a_forks_is_told(
+    on_gitlab: PlayedForge, asks: GitlabPulls, then: Reply
+) -> None:
+    on_gitlab.then(on_gitlab.no(404, "Commit Not Found"), then)
+
+    with pytest.raises(ForgeRefusedError, match="answered 404"):
+        asks.set_status(HEAD, PENDING)
+
+
 def test_a_status_may_go_back_from_done_to_pending(on_gitlab: PlayedForge, asks: GitlabPulls) -> None:
     done = CommitStatus(context="driftwatch/net", state=CommitState.FAILURE, description="Destroys")
 
