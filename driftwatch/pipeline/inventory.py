@@ -132,6 +132,16 @@ class _Spoken:
         return self.known[asked]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    """A graph, and what it was drawn from: how often stock had been taken by then, and what that came to."""
+
+    stock: int
+    also: frozenset[StackId]
+    nodes: Mapping[StackId, Node]
+    graph: Graph
+
+
 class Inventory:
     """All stacks of all repositories. Thread-safe: pollers refresh while workers look stacks up."""
 
@@ -149,7 +159,8 @@ class Inventory:
         self._clock = clock
         self._lock = threading.Lock()
         self._spoken: dict[str, _Spoken] = {}
-        self._drawn: tuple[dict[StackId, Node], Graph] | None = None
+        self._stock = 0
+        self._drawn: _Drawn | None = None
         self._warned: set[tuple[StackId, str]] = set()
         self._failing: dict[str, str | None] = {}
         self._shelves = {name: _Shelf() for name in settings.repositories}
@@ -212,15 +223,18 @@ class Inventory:
 
         `also` are stacks that are gone from the code, and that others may still name.
         """
-        nodes = {subject.stack: subject.node for subject in self.subjects()}
-        nodes |= {stack: Node(stack=stack) for stack in sorted(also, key=str) if stack not in nodes}
         with self._lock:
-            drawn = self._drawn
-        if drawn is None or drawn[0] != nodes:  # most commits change nothing of it
-            drawn = nodes, graph_of(nodes.values())
-            with self._lock:
-                self._drawn = drawn
-        return drawn[1]
+            stock, drawn = self._stock, self._drawn
+        gone = frozenset(also)
+        if drawn is not None and drawn.stock == stock and drawn.also == gone:
+            return drawn.graph
+        nodes = {subject.stack: subject.node for subject in self.subjects()}
+        nodes |= {stack: Node(stack=stack) for stack in sorted(gone, key=str) if stack not in nodes}
+        # Most commits change nothing of it.
+        graph = drawn.graph if drawn and drawn.nodes == nodes else graph_of(nodes.values())
+        with self._lock:
+            self._drawn = _Drawn(stock=stock, also=gone, nodes=nodes, graph=graph)
+        return graph
 
     def schedules(self) -> Mapping[StackId, Schedule]:
         return {subject.stack: subject.options.schedule for subject in self.subjects()}
@@ -286,6 +300,7 @@ class Inventory:
         )
         with self._lock:
             self._shelves[repository] = _Shelf(commit=commit, subjects=subjects)
+            self._stock += 1
         if first and not before:
             return ()  # new to us: the schedule finds them due
         return tuple(stack for stack, now in subjects.items() if _moved(before.get(stack), now))

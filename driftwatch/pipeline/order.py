@@ -2,10 +2,9 @@
 
     what does its stack depend on, all the way up? → canaries → are they under way? → do they stand? → go
 
-A stack that others depend on comes before them, and a canary before all of its repository. What people have
-approved waits for what is under way, and for nothing else; what goes by itself also waits until the others
-have been looked at at the same commit, and does not follow what has ended badly. Of two stacks that depend on
-each other, the older proposal does not wait.
+A stack that others depend on comes before them, in whatever repository, and a canary before all of its own
+one. What people have approved waits for what is under way, and for nothing else; what goes by itself also
+waits until the others have been looked at at the same commit, and does not follow what has ended badly.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from driftwatch.model import Proposal, StackId, StackStatus
+    from driftwatch.policy.graph import Graph
     from driftwatch.store import Page
 
 UNDER_WAY = tuple(state for state in ProposalState if state.is_open)
@@ -47,23 +47,23 @@ class Order:
     """Knows the stacks, and by whom each wants to be preceded."""
 
     book: Book
-    depends_on: Callable[[], Mapping[StackId, Sequence[str]]]
-    """All stacks that are known, each with the ids or globs of those that come before it."""
+    graph: Callable[[Collection[StackId]], Graph]
+    """Draws the graph of all stacks that are known, and of those that it is given."""
     canary: Sequence[str]
     clock: Callable[[], datetime]
 
     def first(self, proposal: Proposal) -> Held | None:
         """Why something else comes before it; None where nothing does."""
-        stack, declared = proposal.draft.stack, self.depends_on()
-        if not declared.get(stack) and not self.canary:
+        stack, graph = proposal.draft.stack, self.graph(())
+        if not self.canary and not graph.upstream.get(stack) and stack not in graph.in_the_dark:
             return None
-        others = self.book.proposals(states=UNDER_WAY, limit=MOST).items
+        others, there = self.book.proposals(states=UNDER_WAY, limit=MOST).items, graph.upstream.keys()
         # One that was taken out of the code depends on nothing, and what is applied to it still comes first.
-        known = {**{other.draft.stack: () for other in others}, **declared}
+        known = self.graph({other.draft.stack for other in others} - there).upstream
         upstream = _above(stack, known)
         canaries = set() if self.is_canary(stack) else self._canaries(stack, known) - upstream
         for other in sorted(filter(_is_wanted, others), key=lambda each: each.id):
-            if other.draft.stack in upstream and not _is_below(other, proposal, known):
+            if other.draft.stack in upstream:
                 why = f"{stack} depends on that stack."
                 return _held(
                     "upstream_first", f"Proposal {other.id} of {other.draft.stack} comes first: {why}"
@@ -73,7 +73,6 @@ class Order:
                 return _held("canary_first", f"Proposal {other.id} of {other.draft.stack} comes first: {why}")
         if not is_automatic(proposal):
             return None
-        there = declared.keys()
         return self._unsound(proposal, upstream & there, "upstream", "depends on it") or self._unsound(
             proposal, canaries & there, "canary", "follows it as its canary"
         )
@@ -106,21 +105,15 @@ class Order:
         return None
 
 
-def _above(stack: StackId, known: Mapping[StackId, Sequence[str]]) -> set[StackId]:
+def _above(stack: StackId, known: Mapping[StackId, Collection[StackId]]) -> set[StackId]:
     """All that a stack depends on, directly or by others."""
     found: set[StackId] = set()
-    wanted = [stack]
-    while wanted:
-        globs = known.get(wanted.pop(), ())
-        more = {each for each in known if each != stack and is_among(str(each), globs)} - found
+    ahead = [stack]
+    while ahead:
+        more = set(known.get(ahead.pop(), ())) - found
         found |= more
-        wanted += more
+        ahead += more
     return found
-
-
-def _is_below(other: Proposal, proposal: Proposal, known: Mapping[StackId, Sequence[str]]) -> bool:
-    """Whether the other one waits for this one: they depend on each other, and this one is older."""
-    return proposal.id < other.id and proposal.draft.stack in _above(other.draft.stack, known)
 
 
 def _is_wanted(proposal: Proposal) -> bool:

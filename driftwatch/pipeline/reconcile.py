@@ -156,7 +156,9 @@ class Journal(Protocol):
         exit_code: int | None,
         output: str | None,
         outcome: str,
-    ) -> bool: ...
+        downstream: Sequence[StackId] = (),
+    ) -> bool:
+        """`downstream` are checked after it, too."""
 
 
 class Ends(Protocol):
@@ -271,7 +273,7 @@ class Reconciler:
         self._book = tools.book
         self._order = Order(
             book=tools.book,
-            depends_on=self._depends_on,
+            graph=tools.proposer.workshop.inventory.graph,
             canary=tools.settings.canary,
             clock=tools.clock,
         )
@@ -501,10 +503,9 @@ class Reconciler:
                 self._book.enqueue(stack, Trigger.COMMIT, requested_by=None, at=self._tools.clock())
         return self._subject(proposal).commit != subject.commit
 
-    def _depends_on(self) -> dict[StackId, Sequence[str]]:
-        """All stacks, with those that each one depends on."""
-        subjects = self._tools.proposer.workshop.inventory.subjects()
-        return {each.stack: each.options.depends_on for each in subjects}
+    def _downstream(self, stack: StackId) -> Sequence[StackId]:
+        """The stacks that read from this one directly: what it gives them may be another by now."""
+        return self._tools.proposer.workshop.inventory.graph().downstream.get(stack, ())
 
     def _was_tried(self, proposal: Proposal) -> bool:
         """Whether it was looked at just now, and nobody has decided anything since.
@@ -686,7 +687,13 @@ class Reconciler:
     ) -> None:
         at = self._tools.clock()
         if self._book.end_apply(
-            proposal.id, state, at=at, exit_code=exit_code, output=output, outcome=outcome
+            proposal.id,
+            state,
+            at=at,
+            exit_code=exit_code,
+            output=output,
+            outcome=outcome,
+            downstream=self._downstream(proposal.draft.stack) if state is ProposalState.APPLIED else (),
         ):
             self._audit(proposal, "apply", state, outcome)
             self._say(proposal)

@@ -117,6 +117,11 @@ class Graph:
     downstream: Mapping[StackId, tuple[StackId, ...]] = field(default_factory=dict)
     order: tuple[StackId, ...] = ()
 
+    @property
+    def in_the_dark(self) -> frozenset[StackId]:
+        """The stacks that name others which are not known: gone, or never there."""
+        return frozenset(each.stack for each in self.unknown)
+
     def cycle_of(self, repository: str) -> str | None:
         """The first cycle that a stack of this repository is in, spelt out; None where there is none."""
         mine = (way for way in self.cycles if any(each.repository == repository for each in way))

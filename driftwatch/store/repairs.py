@@ -26,11 +26,12 @@ from driftwatch.store.tables import JobRow, StackRow
 from driftwatch.store.values import ProposalEventKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
 
-    from driftwatch.model import Cancellation, Decision, Proposal, ProposalDraft
+    from driftwatch.model import Cancellation, Decision, Proposal, ProposalDraft, StackId
     from driftwatch.store.engine import AnyRow
 
 _ENDS_OF_APPLY = (ProposalState.APPLIED, ProposalState.FAILED, ProposalState.INTERRUPTED)
@@ -260,6 +261,7 @@ def end_apply(
     exit_code: int | None,
     output: str | None,
     outcome: str,
+    downstream: Sequence[StackId] = (),
 ) -> bool:
     """Writes how an apply ended, once. See `Store.end_apply`."""
     if state not in _ENDS_OF_APPLY:
@@ -285,6 +287,8 @@ def end_apply(
         proposals.close(connection, row.id, state, outcome=outcome, at=at, **ended)
     _fence_off(connection, stack.id, at)
     jobs.enqueue(connection, id_of(stack), Trigger.POST_APPLY, requested_by=None, at=at)
+    for each in downstream:
+        jobs.enqueue(connection, each, Trigger.UPSTREAM, requested_by=None, at=at)
     return True
 
 

@@ -172,7 +172,10 @@ class Store:
         error: ErrorReport | None,
         at: datetime,
     ) -> None:
-        """Notes a fetch; with an `error`, or no `commit`, what was last good stays."""
+        """Notes a fetch; with an `error`, or no `commit`, what was last good stays.
+
+        That a head is refused, and that a good one is used again, people are told.
+        """
         self._database.write(
             partial(
                 stacks.record_fetch,
@@ -182,6 +185,7 @@ class Store:
                 commit=commit,
                 error=error,
                 at=at,
+                voice=self._voice,
             )
         )
 
@@ -600,11 +604,12 @@ class Store:
         exit_code: int | None,
         output: str | None,
         outcome: str,
+        downstream: Sequence[StackId] = (),
     ) -> bool:
         """Writes how an apply ended: applied, failed or interrupted. False where that was written before.
 
-        However it ended, the check after it is queued in the same transaction, and what was claimed while
-        it ran is fenced off.
+        However it ended, the check after it is queued in the same transaction, as are those of the stacks
+        `downstream`, and what was claimed while it ran is fenced off.
         """
         return self._database.write(
             partial(
@@ -615,6 +620,7 @@ class Store:
                 exit_code=exit_code,
                 output=output,
                 outcome=outcome,
+                downstream=downstream,
             )
         )
 

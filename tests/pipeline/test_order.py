@@ -21,6 +21,7 @@ from driftwatch.model import (
     StackId,
 )
 from driftwatch.pipeline.order import Order
+from driftwatch.policy.graph import Graph, Node, graph_of
 from driftwatch.store import Page
 
 if TYPE_CHECKING:
@@ -93,12 +94,17 @@ def proposal(
     return Proposal(id=number, state=state, draft=draft, decisions=(yes,) if approved else ())
 
 
+def drawn(known: dict[StackId, tuple[str, ...]], gone: Collection[StackId]) -> Graph:
+    declared = [Node(stack=each, depends_on=names) for each, names in known.items()]
+    return graph_of([*declared, *(Node(stack=each) for each in gone)])
+
+
 def held(
     mine: Proposal, *others: Proposal, canary: tuple[str, ...] = (), known: Any = CHAIN, **book: Any
 ) -> Held | None:
     order = Order(
         book=cast("Any", FakeBook(made=[mine, *others], **book)),
-        depends_on=lambda: known,
+        graph=lambda gone: drawn(known, gone),
         canary=canary,
         clock=lambda: NOW,
     )
@@ -165,16 +171,27 @@ def test_a_canary_is_proved_before_the_others_of_its_repository_follow(state: Pr
     assert reason(proposal(NET, 1), canary=canary, commits={DNS: OTHER}) == "canary_unseen"
 
 
-def test_of_two_that_depend_on_each_other_the_older_goes_first() -> None:
-    known = {NET: ("p/app",), APP: ("p/net",)}
+def test_what_goes_in_a_circle_waits_for_nothing_in_it() -> None:
+    """It is told where stock is taken; a fleet must not wait for itself for ever."""
+    known = {NET: ("p/app",), APP: ("p/net", "p/dns"), DNS: ()}
     first, second = proposal(NET, 1), proposal(APP, 2)
     assert reason(first, second, known=known) is None
-    assert reason(second, first, known=known) == "upstream_first"
-    decided = [replace(each, state=State.APPROVED) for each in (first, second)]
-    assert sentence(*decided, known=known) is None
-    assert sentence(*reversed(decided), known=known) == (
-        "Proposal 1 of p/net comes first: p/app depends on that stack."
-    )
+    assert reason(second, first, known=known) is None
+    assert reason(second, proposal(DNS, 3), known=known) == "upstream_first"
+    assert reason(first, proposal(DNS, 3), known=known) is None, "the way there is through the circle"
+
+
+def test_order_holds_over_repositories() -> None:
+    known = {WEB: ("q/app",), FAR: ("p/net",), NET: ()}
+    assert reason(proposal(WEB, 1), proposal(NET, 2), known=known) == "upstream_first"
+    assert reason(proposal(WEB, 1), proposal(FAR, 2), known=known) == "upstream_first"
+
+
+def test_a_chain_of_a_thousand_is_followed_to_its_end() -> None:
+    many = [stack(f"s{number}") for number in range(1000)]
+    known = {each: (f"p/s{number - 1}",) if number else () for number, each in enumerate(many)}
+    mine, first = proposal(many[-1], 1, approved=True), proposal(many[0], 2)
+    assert reason(replace(mine, state=State.APPROVED), first, known=known) == "upstream_first"
 
 
 def test_it_says_what_comes_first_and_why_whatever_that_waits_for_itself() -> None:

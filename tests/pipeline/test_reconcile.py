@@ -57,6 +57,7 @@ from driftwatch.model import (
 from driftwatch.pipeline import reconcile
 from driftwatch.pipeline.reconcile import AGAIN, AT_ONCE, LONG, REST, Reconciler, Tools, words
 from driftwatch.policy.admission import Admitted, Held
+from driftwatch.policy.graph import Node, graph_of
 from driftwatch.store import Proof, Store, Voice
 from driftwatch.store.sqlite import DATABASE_FILE
 from driftwatch.terraform import ApplyState, Look, Outcome, Unsaved
@@ -1049,6 +1050,29 @@ def test_a_rollback_stays_at_its_commit_and_a_deploy_takes_the_pin_out(site: Sit
         assert list(site.store.pins()) == pins
         site.check()
         site.round()
+
+
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_what_reads_from_a_stack_is_checked_after_it_was_applied_and_not_otherwise(
+    site: Site, monkeypatch: pytest.MonkeyPatch, exit_code: int
+) -> None:
+    far = StackId(repository="platform", path="web")
+    site.store.sync_stacks("platform", [StackDeclaration(id=each) for each in (DNS, NETWORK, far)], site.now)
+    nodes = [
+        Node(stack=DNS),
+        Node(stack=NETWORK, depends_on=("platform/dns",)),
+        Node(stack=far, depends_on=("platform/network",)),
+    ]
+    monkeypatch.setattr(site.worlds.inventory, "graph", lambda _also=(): graph_of(nodes))
+    site.propose()
+    site.round()
+    site.applier.end(replace(ENDED_WELL, exit_code=exit_code))
+    site.round()
+    queued = [site.store.claim("x", at=site.now, lease=timedelta(minutes=5)) for _ in range(3)]
+    assert [(job.stack, job.trigger) for job in queued if job] == [
+        (DNS, Trigger.POST_APPLY),
+        *([] if exit_code else [(NETWORK, Trigger.UPSTREAM)]),
+    ]
 
 
 def test_the_end_of_a_rollback_is_written_though_its_stack_is_gone(site: Site) -> None:

@@ -721,6 +721,17 @@ def test_a_check_from_before_an_apply_is_not_told_after_it(fleet: Store) -> None
     assert fleet.findings().items == []
 
 
+def test_who_reads_from_what_was_applied_is_checked_after_it(fleet: Store) -> None:
+    """In the transaction in which it ends; a stack that nobody declares any more is passed over."""
+    found = reach(fleet, State.APPLYING)
+    assert end_apply(fleet, found, downstream=[stack_id(2), stack_id(77)])
+    queued = [fleet.claim("one", at=after(13), lease=LEASE) for _ in range(3)]
+    assert [(job.stack, job.trigger) for job in queued if job] == [
+        (stack_id(1), Trigger.POST_APPLY),
+        (stack_id(2), Trigger.UPSTREAM),
+    ]
+
+
 @pytest.mark.parametrize("state", [State.APPLIED, State.FAILED, State.INTERRUPTED])
 def test_after_every_apply_comes_a_check_that_saw_nothing_of_its_middle(fleet: Store, state: State) -> None:
     found = reach(fleet, State.APPLYING)
