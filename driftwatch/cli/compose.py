@@ -88,6 +88,8 @@ class Application:
     store: Store
     spool: Spool
     inventory: Inventory
+    mirrors: Mapping[str, Mirror]
+    """The repositories, by name; the workshop's checkouts are theirs."""
     workshop: Workshop
     house: House
     planner: Planner
@@ -258,6 +260,7 @@ def application(
             channels=speakers,
             ending=ending,
             haste=haste,
+            mirrors=mirrors,
             workshop=Workshop(
                 inventory=inventory,
                 checkouts=mirrors,

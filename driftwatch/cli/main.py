@@ -93,6 +93,8 @@ ScopeArgument = Annotated[
     str, typer.Argument(metavar="SCOPE", help="A stack id, a repository's name, or '*' for everything.")
 ]
 DEFAULT_CONFIG = Path("driftwatch.yaml")
+ADOPT_SECONDS = 180.0
+"""How long `adopt` waits: it is two plans, and more where not all holds."""
 
 
 def _version(show: bool) -> None:
@@ -244,6 +246,52 @@ def rollback(
 
     raise typer.Exit(
         command(config, stack, to=to, revert=revert, reason=reason, name=name, wait=wait, form=output)
+    )
+
+
+@app.command()
+def adopt(
+    findings: Annotated[
+        Optional[list[int]],  # noqa: UP045  (Typer evaluates it)
+        typer.Argument(metavar="FINDING…", help="Findings by their ids.", show_default=False),
+    ] = None,
+    *,
+    imports: Annotated[
+        Optional[list[str]],  # noqa: UP045  (Typer evaluates it)
+        typer.Option(
+            "--import",
+            metavar="ADDRESS=ID",
+            help="Also write code for what was made by hand: the address that it shall have, and its id.",
+            show_default=False,
+        ),
+    ] = None,
+    stack: Annotated[
+        Optional[str],  # noqa: UP045  (Typer evaluates it)
+        typer.Option("--stack", "-s", help="The stack that an import is for.", show_default=False),
+    ] = None,
+    reason: ReasonOption = None,
+    name: AsOption = None,
+    wait: proposal_commands.WaitOption = ADOPT_SECONDS,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: ListingOption = Listing.TABLE,
+) -> None:
+    """Have the daemon bring the code to the cloud: a pull request, or a branch, that a plan has proved.
+
+    Exit codes: 0 all of it is there to be merged, 1 not all, or not yet, 64 wrong usage.
+    """
+    from driftwatch.cli.adopt import adopt as command
+
+    raise typer.Exit(
+        command(
+            config,
+            findings or [],
+            imports=imports or [],
+            stack=stack,
+            reason=reason,
+            name=name,
+            wait=wait,
+            form=output,
+        )
     )
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from driftwatch import log
+from driftwatch.cli.adopting import adopter_of
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import LeadersOutbox, application, read_settings
 from driftwatch.config.rule_files import shipped
@@ -202,6 +203,7 @@ def _tools(app: Application, node: str) -> Tools:
         clerk=clerk,
         settings=settings.repair,
         node=node,
+        adopter=adopter_of(app),
         alone=settings.database is None,
         leads=app.store.leads,
         clock=now,

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from driftwatch.config.document import Document
     from driftwatch.config.settings import RepositorySettings, Settings, StackSettings
 
-_NO_EFFECT = "is accepted but does nothing in this version"
-
 
 def remarks(settings: Settings, document: Document) -> Iterator[Problem]:
     """One warning for each such setting."""
@@ -50,8 +48,6 @@ def _repair_remarks(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _what_follows(then: str, path: KeyPath, settings: Settings) -> Iterator[tuple[KeyPath, str]]:
-    if then == "adopt":
-        yield path, f"{_NO_EFFECT} where it is `adopt`: drift is told, and no pull request is made"
     if then == "apply" and not settings.repair.automatic:
         yield path, "is no more than `propose` while `repair.automatic` is false"
 

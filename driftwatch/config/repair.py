@@ -208,8 +208,7 @@ class CourseSettings(Section):
         default="info", description="Only findings that are at least this severe. Default info: all."
     )
     then: Then = Field(
-        description="`notify`, `propose`, `apply` or `adopt`, which does no more than notify in this "
-        "version. No default.",
+        description="`notify`, `propose`, `apply`, or `adopt`: the code is brought there. No default.",
     )
 
 

@@ -168,6 +168,18 @@ def text_at(files: Mapping[str, bytes], labels: tuple[str, ...], name: str) -> s
     return values[0] if len(values) == 1 and isinstance(values[0], str) else None
 
 
+def module_sources(files: Mapping[str, bytes]) -> list[str]:
+    """The sources of all `module` blocks, as often as they stand there, where they are plain strings."""
+    found = []
+    for file in sorted(files):
+        root = parse(files[file].removeprefix(_BOM)) if _is_native(file) else None
+        for block in blocks_of(root) if root is not None else ():
+            if labels_of(block)[:1] == ["module"]:
+                values = [_literal(_value(each)) for each in _attributes(block) if _name_of(each) == "source"]
+                found += [each for each in values if isinstance(each, str)]
+    return found
+
+
 def shown(value: JsonValue) -> str:
     """A value as it would be written, cut short where it is long."""
     text = " ".join(_rendered(value, "", "\n").split())
@@ -578,6 +590,8 @@ class _Edit:
                 self._expression(value, below, now, wanted)
             elif _literal(value) is _UNLIKE:
                 self._foreign(value, below, now, wanted)
+            elif len(members) == 1 and node.start_point[0] == node.end_point[0]:
+                self.splice(node.start_byte, node.end_byte, "{}")
             else:
                 self._cut_item(places[0])
             return

@@ -19,6 +19,7 @@ from driftwatch.hcl.editing import (
     Target,
     Through,
     forget,
+    module_sources,
     repeated,
     set_value,
     sets,
@@ -27,7 +28,7 @@ from driftwatch.hcl.editing import (
     text_at,
     uses_of,
 )
-from driftwatch.hcl.reading import is_configuration, read_module
+from driftwatch.hcl.reading import is_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -171,10 +172,8 @@ class StackCode:
         """How often a module is called in the stack, on whatever way."""
         if depth > _DEEPEST:
             return 0
-        bases = [posixpath.basename(path) for path in self.files(call.directory)]
-        named = dict(zip(bases, self.files(call.directory).values(), strict=True))
         found = 0
-        for source in read_module(named).module_sources:
+        for source in module_sources(self.files(call.directory)):
             if source.startswith(("./", "../")):
                 below = posixpath.normpath(posixpath.join(call.directory, source))
                 found += below == directory

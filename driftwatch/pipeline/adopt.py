@@ -65,8 +65,8 @@ if TYPE_CHECKING:
 IMPORTED = "imported.tf"
 """Where imports are written in a stack's directory."""
 
-MOST_ALONE = 10
-"""Findings that are tried one by one where all of them together do not hold: each is a plan."""
+MOST_PLANS = 24
+"""Plans of drafts that one adoption may take to find out which of its edits do not hold."""
 
 _KINDS = frozenset({FindingKind.MODIFIED, FindingKind.REPLACED, FindingKind.DELETED})
 _LARGEST_FILE = 1 << 20
@@ -136,6 +136,7 @@ class _Outcome:
     """What has come of it so far."""
 
     refused: list[NotAdopted] = field(default_factory=list)
+    plans: int = 0
     draft: str | None = None
     files: dict[str, bytes] = field(default_factory=dict)
     done: list[tuple[_Unit, list[Done]]] = field(default_factory=list)
@@ -383,46 +384,33 @@ class Adopter:
     # ---- trying ----------------------------------------------------------------------------------------
 
     def _settle(self, trial: _Trial, units: Sequence[_Unit]) -> None:
-        """Finds what holds: all of it, else all but what speaks against itself, else what holds alone."""
+        """Finds what holds: all of it, else all but what speaks against itself, else the halves that do."""
         left = trial.writable(units)
         while left:
             against = trial.attempt(left)
             if not against:
                 return
-            named = {each.address: each.sentence for each in against if each.address is not None}
-            others = [each.sentence for each in against if each.address is None]
-            if len(left) == 1 or (not named and len(left) > MOST_ALONE):
-                for unit in left:
-                    sentence = named.get(unit.address) or "; ".join(others)
-                    trial.outcome.refuse(unit, "not_proved", f"with the edit, {sentence}")
-                return
-            if named and len(named) < len(left):
-                for unit in left:
-                    if unit.address in named:
-                        trial.outcome.refuse(unit, "not_proved", f"with the edit, {named[unit.address]}")
-                left = [unit for unit in left if unit.address not in named]
-                continue
-            left = self._alone(trial, left[:MOST_ALONE], left[MOST_ALONE:])
-
-    def _alone(self, trial: _Trial, units: Sequence[_Unit], rest: Sequence[_Unit]) -> list[_Unit]:
-        """Those that hold without the others."""
-        good = []
-        for unit in units:
-            against = trial.attempt([unit])
-            if against:
-                said = "; ".join(each.sentence for each in against)
-                trial.outcome.refuse(unit, "not_proved", f"with the edit, {said}")
+            said = {each.address: each.sentence for each in against}
+            named = [unit for unit in left if unit.address in said]
+            if len(left) == 1 or named:
+                trial.refuse(named or left, against)
+                left = [unit for unit in left if unit not in named] if named else []
             else:
-                good.append(unit)
-        for unit in rest:
-            trial.outcome.refuse(
-                unit, "not_proved", "it was not tried alone, and not all of them hold together"
-            )
-        if len(good) == len(units) and not rest:  # each for itself, and not together
-            for unit in good[1:]:
-                trial.outcome.refuse(unit, "not_proved", "it does not hold together with the others")
-            return good[:1]
-        return good
+                good = [*self._holding(trial, left[::2]), *self._holding(trial, left[1::2])]
+                if len(good) == len(left):  # each half for itself, and not together
+                    trial.refuse(left[1::2], against)
+                    good = left[::2]
+                left = good
+
+    def _holding(self, trial: _Trial, units: Sequence[_Unit]) -> Sequence[_Unit]:
+        """Those that hold without the others, as far as there is patience to find out."""
+        against = trial.attempt(units)
+        if not against:
+            return units
+        if len(units) == 1 or trial.outcome.plans >= MOST_PLANS:
+            trial.refuse(units, against)
+            return []
+        return [*self._holding(trial, units[::2]), *self._holding(trial, units[1::2])]
 
     # ---- offering --------------------------------------------------------------------------------------
 
@@ -549,9 +537,17 @@ class _Trial:
                 found.append(unit)
         return found
 
+    def refuse(self, units: Sequence[_Unit], against: Sequence[_Against]) -> None:
+        """Says of each what speaks against it, or else what does against all of them."""
+        said = {each.address: each.sentence for each in against}
+        others = "; ".join(each.sentence for each in against if each.address is None)
+        for unit in units:
+            self.outcome.refuse(unit, "not_proved", f"with the edit, {said.get(unit.address) or others}")
+
     def attempt(self, units: Sequence[_Unit]) -> Sequence[_Against]:
         """Edits, drafts and plans; keeps what holds. Returns what speaks against it."""
         self.outcome.draft, self.outcome.files, self.outcome.done = None, {}, []
+        self.outcome.plans += 1
         code, done = self.code.copy(), []
         for unit in units:
             written = unit.write(code)

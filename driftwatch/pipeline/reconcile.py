@@ -31,6 +31,7 @@ from driftwatch.errors import (
     ProviderCrashedError,
     StoreError,
     UnknownStackError,
+    sentence,
 )
 from driftwatch.model import (
     DRIFTWATCH,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from driftwatch.config.repair import RepairSettings
     from driftwatch.model import Cancellation, Decision, StackId, StackStatus, Wish
     from driftwatch.pipeline.admissions import Clerk
+    from driftwatch.pipeline.adopt import Adopter
     from driftwatch.pipeline.inventory import Subject
     from driftwatch.pipeline.propose import Proposer
     from driftwatch.store import Page, Proof, ProposalEvent
@@ -259,6 +261,8 @@ class Tools:
     clerk: Clerk
     settings: RepairSettings
     node: str
+    adopter: Adopter | None = None
+    """Brings code to the cloud; None where nobody does."""
     alone: bool
     """Whether no other daemon can be there: then every apply is ours, whatever this machine was called."""
     leads: Callable[[], bool]
@@ -341,6 +345,7 @@ class Reconciler:
             self._take_up(pool, wish.stack, partial(self._grant, number, wish), task="wish")
         for stack in self._to_look_at(now):
             self._take_up(pool, stack, partial(self._follow_up, stack))
+        self._take_up_adoptions(pool)
         if len(mine) >= AT_ONCE:
             return
         taken = {each.draft.stack for each in running}
@@ -385,7 +390,19 @@ class Reconciler:
                 with suppress(UnknownStackError, DriftwatchError):
                     if self._tools.proposer.due(stack) is not None:
                         found.append(stack)
+            if self._tools.adopter is not None:
+                with suppress(UnknownStackError):
+                    self._tools.adopter.follow_up(stack)
         return found
+
+    def _take_up_adoptions(self, pool: ThreadPoolExecutor) -> None:
+        """Has drift brought into code, where somebody asked for it or a stack's course says so."""
+        adopter = self._tools.adopter
+        if adopter is None:
+            return
+        for number, wish in adopter.asked().items():
+            work = partial(adopter.carry_out, number, wish, self._stop)
+            self._take_up(pool, wish.stack, work, task=f"adopt {number}")
 
     # ---- one stack at a time ---------------------------------------------------------------------------
 
@@ -490,7 +507,7 @@ class Reconciler:
             logger.warning(
                 problem.message, action="repair", stack=str(proposal.draft.stack), error=problem.code
             )
-            self._held(proposal, Held(reason=problem.code, sentence=_sentence(problem.message)), REST)
+            self._held(proposal, Held(reason=problem.code, sentence=sentence(problem.message)), REST)
 
     def _has_moved(self, proposal: Proposal, subject: Subject) -> bool:
         """Whether the remote branch has moved since it was last asked; then what it touches is checked.
@@ -648,7 +665,7 @@ class Reconciler:
         if self._tools.applier.cancel(run.id):
             self._audit(proposal, "cancel", "terraform was interrupted", cancel.reason, actor=cancel.by)
             said = (
-                f"{cancel.by} has the apply of proposal {proposal.id} interrupted: {_sentence(cancel.reason)}"
+                f"{cancel.by} has the apply of proposal {proposal.id} interrupted: {sentence(cancel.reason)}"
             )
             now = self._tools.clock()
             self._book.tell_repair(proposal.id, said=said, at=now, topic="cancel")
@@ -849,15 +866,15 @@ def words(proposal: Proposal) -> str | None:
         when = f" Until {until:%Y-%m-%d %H:%M} UTC, as far as is known." if until else ""
         return f"{name} waits. {proposal.held.sentence}{when}"
     if state is ProposalState.SUPERSEDED and proposal.superseded_by is None:
-        return f"{name} is void: {_sentence(outcome)} What follows is proposed anew."
+        return f"{name} is void: {sentence(outcome)} What follows is proposed anew."
     if state is ProposalState.FAILED and proposal.run is not None and proposal.run.exit_code == 0:
-        return f"{name} was applied, but {_sentence(outcome)}"
+        return f"{name} was applied, but {sentence(outcome)}"
     return {
         ProposalState.APPLYING: f"{name} is being applied ({counted(proposal.draft.summary)}).",
         ProposalState.APPLIED: f"{name} is applied; the check after it says whether it helped.",
-        ProposalState.VERIFIED: f"{name} was applied and is proved by a check: {_sentence(outcome)}",
-        ProposalState.FAILED: f"{name} failed: {_sentence(outcome)}",
-        ProposalState.INTERRUPTED: f"{name} was interrupted: {_sentence(outcome)} Nothing is applied to this "
+        ProposalState.VERIFIED: f"{name} was applied and is proved by a check: {sentence(outcome)}",
+        ProposalState.FAILED: f"{name} failed: {sentence(outcome)}",
+        ProposalState.INTERRUPTED: f"{name} was interrupted: {sentence(outcome)} Nothing is applied to this "
         "stack until somebody has looked at its state and resumes it.",
         ProposalState.EXPIRED: f"{name} has expired: nobody decided on it in time.",
     }.get(state)
@@ -867,10 +884,6 @@ def _number_of(apply_id: str) -> int | None:
     """The proposal that an apply is of, by the name that we gave it; None where it is none of ours."""
     number = apply_id.partition("-")[0].removeprefix("p")
     return int(number) if number.isdecimal() else None
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _proved(draft: ProposalDraft, proof: Proof) -> tuple[bool, str]:

@@ -250,20 +250,12 @@ def test_a_duplicate_key_is_told_at_every_level(
     ("text", "warning"),
     [
         (
-            BASE + "    stacks: [{path: a, on_drift: adopt}]\n",
-            "on_drift: is accepted but does nothing in this version where it is `adopt`: drift is told",
-        ),
-        (
             BASE + "    stacks: [{path: a, on_commit: apply}]\n",
             "4: repositories.p.stacks[0].on_commit: is no more than `propose` while `repair.automatic` is",
         ),
         (
             BASE + "repair: {courses: [{then: apply}]}\n",
             "4: repair.courses[0].then: is no more than `propose` while",
-        ),
-        (
-            BASE + "repair: {courses: [{then: adopt}]}\n",
-            "repair.courses[0].then: is accepted but does nothing",
         ),
         (
             BASE + "repair: {automatic: true}\n",

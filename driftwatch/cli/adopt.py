@@ -1,0 +1,217 @@
+"""`driftwatch adopt`: drift that a person wants in the code.
+
+    findings → a wish for each stack → (the daemon edits, proves, offers) → where it is, and what was refused
+
+Nothing is planned or edited here: a daemon has the state directory, as with proposals.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from driftwatch.cli import terminal
+from driftwatch.cli.clock import now
+from driftwatch.cli.compose import opened_store, read_settings
+from driftwatch.cli.formats import Listing, plain
+from driftwatch.cli.people import VIA, actor, reason_of
+from driftwatch.cli.stacks import nobody_works, one_stack, print_json
+from driftwatch.config.values import plain_text
+from driftwatch.errors import Exit, UsageError
+from driftwatch.model import AdoptionWish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from driftwatch.config.settings import Settings
+    from driftwatch.model import Adopted, StackId
+    from driftwatch.store import Store
+
+ROUND_SECONDS = 0.25
+"""Between two looks for an answer; the daemon looks for what we wrote every two seconds."""
+
+MOST_FINDINGS = 200
+"""In one pull request. Whoever has more wants to look at some of them."""
+
+
+def adopt(
+    config: Path,
+    findings: Sequence[int],
+    *,
+    imports: Sequence[str],
+    stack: str | None,
+    reason: str | None,
+    name: str | None,
+    wait: float,
+    form: Listing,
+) -> int:
+    """Asks the daemon to bring the code to the cloud, one pull request for each stack, and waits for it."""
+    by, why, settings = actor(name), reason_of(reason), read_settings(config, os.environ)
+    with opened_store(settings) as store:
+        wishes = list(_wishes(store, settings, findings, _imports(imports), stack, by=by, why=why))
+        at = now()
+        numbers = {store.ask_adoption(wish, at): wish for wish in wishes}
+        for number, wish in numbers.items():
+            store.note(
+                at=at,
+                actor=by,
+                via=VIA,
+                action="adopt",
+                subject=_subject(wish),
+                outcome=f"asked for, adoption {number}",
+                reason=why,
+            )
+        alone = nobody_works(settings)
+        answers = _answers(store, list(numbers), 0.0 if alone else wait)
+    _print(numbers, answers, form)
+    if len(answers) < len(numbers):
+        terminal.stderr.print(_unanswered(alone=alone, wait=wait))
+        return Exit.OK if wait == 0 else Exit.ERROR
+    good = all(each.branch and not each.refused and not each.error for each in answers.values())
+    return Exit.OK if good else Exit.ERROR
+
+
+def _wishes(
+    store: Store,
+    settings: Settings,
+    findings: Sequence[int],
+    imports: Mapping[str, str],
+    stack: str | None,
+    *,
+    by: str,
+    why: str | None,
+) -> Iterator[AdoptionWish]:
+    """One for each stack. Raises UsageError."""
+    if not findings and not imports:
+        raise UsageError("adopt what?", advice="Name findings by their ids, or give --import ADDRESS=ID.")
+    if len(findings) > MOST_FINDINGS:
+        raise UsageError(f"{len(findings)} findings are too many at once", advice=f"At most {MOST_FINDINGS}.")
+    if bool(imports) != (stack is not None):
+        raise UsageError(
+            "--import and --stack belong together",
+            advice="--stack says whose code the import is to be in.",
+        )
+    wanted: dict[StackId, list[str]] = {}
+    if stack is not None:
+        wanted[one_stack(store, stack, settings).id] = []
+    home = next(iter(wanted), None)
+    for number in dict.fromkeys(findings):
+        found = store.finding(number)
+        if found is None:
+            raise UsageError(f"no finding {number}", advice="`driftwatch findings list` shows their ids.")
+        if not found.status.is_active:
+            raise UsageError(
+                f"finding {number} is resolved", advice="There is nothing of it left to bring into code."
+            )
+        wanted.setdefault(found.stack, []).append(found.finding.fingerprint)
+    for each, fingerprints in wanted.items():
+        yield AdoptionWish(
+            stack=each,
+            by=by,
+            findings=tuple(fingerprints),
+            imports=imports if each == home else {},
+            reason=why,
+        )
+
+
+def _imports(given: Sequence[str]) -> dict[str, str]:
+    """`ADDRESS=ID`, by address. Raises UsageError."""
+    found: dict[str, str] = {}
+    for each in given:
+        address, sign, name = each.partition("=")
+        try:
+            address, name = plain_text(address.strip()), plain_text(name.strip())
+        except ValueError as exc:
+            raise UsageError(f"--import: {exc}") from exc
+        if not (sign and address and name):
+            raise UsageError(
+                f"--import: {each!r} names no resource",
+                advice="ADDRESS=ID, for example aws_s3_bucket.logs=acme-logs.",
+            )
+        if address in found:
+            raise UsageError(f"--import: {address} is given twice")
+        found[address] = name
+    return found
+
+
+def _subject(wish: AdoptionWish) -> str:
+    parts = [f"{len(wish.findings)} findings"] if wish.findings else []
+    parts += [f"import of {address}" for address in wish.imports]
+    return f"{wish.stack} ({', '.join(parts)})"
+
+
+def _answers(store: Store, numbers: Sequence[int], seconds: float) -> dict[int, Adopted]:
+    deadline, found = time.monotonic() + seconds, {}
+    while True:
+        for number in numbers:
+            if number not in found and (answer := store.adopted(number)) is not None:
+                found[number] = answer
+        if len(found) == len(numbers) or time.monotonic() >= deadline:
+            return found
+        time.sleep(ROUND_SECONDS)
+
+
+def _print(wishes: Mapping[int, AdoptionWish], answers: Mapping[int, Adopted], form: Listing) -> None:
+    if form is Listing.JSON:
+        documents = [document(number, wish, answers.get(number)) for number, wish in sorted(wishes.items())]
+        print_json({"adoptions": documents})
+        return
+    for number, answer in sorted(answers.items()):
+        for line in _lines(wishes[number], answer):
+            terminal.stdout.print(Text(line))
+
+
+def document(number: int, wish: AdoptionWish, answer: Adopted | None) -> dict[str, object]:
+    """One adoption in JSON; `done` is false while nobody has answered."""
+    refused = [
+        {
+            "address": each.address,
+            "path": each.path or None,
+            "reason": each.reason,
+            "sentence": each.sentence,
+            "place": each.place or None,
+            "wanted": each.wanted or None,
+        }
+        for each in (answer.refused if answer else ())
+    ]
+    return {
+        "adoption": number,
+        "stack": str(wish.stack),
+        "done": answer is not None,
+        "branch": answer.branch if answer else None,
+        "url": answer.url if answer else None,
+        "issue": answer.issue if answer else None,
+        "edits": list(answer.edits) if answer else [],
+        "refused": refused,
+        "error": answer.error if answer else None,
+    }
+
+
+def _lines(wish: AdoptionWish, answer: Adopted) -> Iterator[str]:
+    if answer.url:
+        yield f"{wish.stack}: {plain(answer.url)}"
+    elif answer.branch:
+        yield f"{wish.stack}: merge the branch {plain(answer.branch)}."
+    else:
+        yield f"{wish.stack}: nothing is adopted."
+    for edit in answer.edits:
+        yield f"  {plain(edit)}"
+    for each in answer.refused:
+        where = f" ({plain(each.place)})" if each.place else ""
+        wanted = f" The cloud has {plain(each.wanted)}." if each.wanted else ""
+        yield f"  not edited: {plain(each.address)}{plain(each.path)}{where}: {plain(each.sentence)}.{wanted}"
+    if answer.issue:
+        yield f"  told in {plain(answer.issue)}"
+    if answer.error:
+        yield f"  {plain(answer.error)}"
+
+
+def _unanswered(*, alone: bool, wait: float) -> str:
+    if alone:
+        return "No daemon is running here: it is adopted when `driftwatch run` is started."
+    waited = f"No answer within {wait:g} s. " if wait else ""
+    return f"{waited}It is asked for; the daemon opens a branch when a plan of it holds."
