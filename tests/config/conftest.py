@@ -31,6 +31,10 @@ SHIPPED_ENVIRONMENT = {
     "SMTP_PASSWORD": "smtp-password-canary",
     "GITHUB_ISSUES_TOKEN": "github-token-canary",
     "GITLAB_ISSUES_TOKEN": "gitlab-token-canary",
+    "GITHUB_HOOK_SECRET": "github-hook-canary",
+    "GITLAB_HOOK_TOKEN": "gitlab-hook-canary",
+    "GITLAB_HOOK_SIGNING_TOKEN": "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5LTAxMjM=",
+    "GENERIC_HOOK_SECRET": "generic-hook-canary",
     "APPRISE_TEAMS_URL": "apprise-url-canary",
 }
 
