@@ -18,11 +18,12 @@ from driftwatch.config.values import plain_text
 from driftwatch.documents.drift import event_document, findings_document, life_document, stored
 from driftwatch.drift import Accept, Acknowledge, Press, Refused, Reopen, Snooze
 from driftwatch.drift.explain import explain
+from driftwatch.drift.lifecycle import ACTION_NAMES
 from driftwatch.errors import Exit, UsageError
 from driftwatch.model import FindingStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -36,14 +37,6 @@ GROUPS = {
     "all": tuple(FindingStatus),
 }
 """What `--status` takes beside the statuses themselves."""
-
-_ACTIONS: Mapping[type[Action], str] = {
-    Acknowledge: "acknowledge",
-    Snooze: "snooze",
-    Accept: "accept",
-    Reopen: "reopen",
-}
-"""How the audit names what is asked for, at the terminal as elsewhere."""
 
 
 def list_findings(
@@ -168,7 +161,7 @@ def _note(store: Store, number: int, press: Press, acted: Acted | Refused | None
         at=press.at,
         actor=press.actor,
         via="terminal",
-        action=_ACTIONS[type(press.action)],
+        action=ACTION_NAMES[type(press.action)],
         subject=f"finding {number}",
         outcome=f"refused: {refusal}" if refusal else "done",
         reason=press.reason,

@@ -44,7 +44,7 @@ from driftwatch.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
 SEEN: Literal["seen"] = "seen"
@@ -122,6 +122,14 @@ class Reopen:
 
 
 Action: TypeAlias = Acknowledge | Snooze | Accept | Reopen
+
+ACTION_NAMES: Mapping[type[Action], str] = {
+    Acknowledge: "acknowledge",
+    Snooze: "snooze",
+    Accept: "accept",
+    Reopen: "reopen",
+}
+"""How the audit names what is asked for, wherever it is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,8 +39,8 @@ from driftwatch.documents.repair import (
 )
 from driftwatch.documents.work import kept_check, kept_checks, kept_job
 from driftwatch.drift import Accept, Acknowledge, Press, Refused, Reopen, Snooze
-from driftwatch.drift.lifecycle import Action
-from driftwatch.errors import StoreError, UnknownStackError
+from driftwatch.drift.lifecycle import ACTION_NAMES, Action
+from driftwatch.errors import StoreError, UnknownStackError, sentence
 from driftwatch.log import redact
 from driftwatch.model import (
     FindingStatus,
@@ -54,25 +54,26 @@ from driftwatch.model import (
 )
 from driftwatch.pipeline.votes import Vote
 from driftwatch.policy.rights import Person
+from driftwatch.web.bodies import bounded_body
 from driftwatch.web.door import Door, Refusal
 
 PREFIX = "/api/v1"
 VIA = "api"
 
 LARGEST_BODY = 64 * 1024
+BODY_SECONDS = 10.0
 MOST = 500
 """Items of a page."""
 
 _COMMIT = "^([0-9a-f]{40}|[0-9a-f]{64})$"
 _STATUS_OF_REFUSAL = {"no_right": HTTPStatus.FORBIDDEN, "gone": HTTPStatus.NOT_FOUND}
 
-_WORDS: dict[type, str] = {
-    Acknowledge: "acknowledge",
-    Snooze: "snooze",
-    Accept: "accept",
-    Reopen: "reopen",
+_NOT_READ = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("too_large", f"A request has at most {LARGEST_BODY} bytes."),
+    HTTPStatus.REQUEST_TIMEOUT: ("too_slow", f"A request is all there within {BODY_SECONDS:g} seconds."),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("packed", "A request is sent as it is, without Content-Encoding."),
+    HTTPStatus.BAD_REQUEST: ("invalid", "The request ended before its end."),
 }
-"""What the audit calls them."""
 
 router = APIRouter(prefix=PREFIX)
 
@@ -313,7 +314,7 @@ def _press(door: Door, caller: Person, number: int, action: Action, body: Findin
         door,
         caller,
         at,
-        action=_WORDS[type(action)],
+        action=ACTION_NAMES[type(action)],
         subject=f"finding {number}",
         outcome=outcome,
         reason=body.reason,
@@ -321,7 +322,7 @@ def _press(door: Door, caller: Person, number: int, action: Action, body: Findin
     if not allowed:
         raise _no_right(right, str(found.stack))
     if isinstance(acted, Refused):
-        raise Refusal(HTTPStatus.CONFLICT, acted.reason, _sentence(acted.sentence))
+        raise Refusal(HTTPStatus.CONFLICT, acted.reason, sentence(acted.sentence))
     return show_finding(door, caller, number)
 
 
@@ -419,7 +420,7 @@ def _vote(door: Door, caller: Person, number: int, body: VoteBody, *, approves: 
     refusal = counted.outcome.removeprefix("refused: ")
     if refusal != counted.outcome:
         status = _STATUS_OF_REFUSAL.get(refusal, HTTPStatus.CONFLICT)
-        raise Refusal(status, refusal, _sentence(counted.sentence))
+        raise Refusal(status, refusal, sentence(counted.sentence))
     shown = _shown(door, _seen(door, caller, number))
     return {"outcome": counted.outcome, "sentence": counted.sentence, "proposal": shown}
 
@@ -503,10 +504,6 @@ def _no_right(right: Right, what: str) -> Refusal:
     return Refusal(HTTPStatus.FORBIDDEN, "no_right", f"You have no right to {right} for {what}.")
 
 
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
 def _note(
     door: Door,
     caller: Person,
@@ -523,7 +520,7 @@ def _note(
 
 
 class _Bounded:
-    """Refuses a body that is too large: by what it says of itself, or as soon as too much has come."""
+    """Refuses a body that is too large or too slow before anything looks at it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -532,10 +529,9 @@ class _Bounded:
         if scope["type"] != "http" or not scope["path"].startswith(f"{PREFIX}/"):
             await self._app(scope, receive, send)
             return
-        declared = dict(scope["headers"]).get(b"content-length", b"")
-        body = None if declared.isdigit() and int(declared[:20]) > LARGEST_BODY else await _read(receive)
-        if body is None:
-            await _too_large()(scope, receive, send)
+        body = await bounded_body(scope, receive, most=LARGEST_BODY, seconds=BODY_SECONDS)
+        if isinstance(body, HTTPStatus):
+            await _answer(body, *_NOT_READ[body])(scope, receive, send)
             return
         whole: Message = {"type": "http.request", "body": body, "more_body": False}
         messages = iter((whole,))
@@ -544,20 +540,3 @@ class _Bounded:
             return next(messages, None) or await receive()
 
         await self._app(scope, replay, send)
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """The body, as far as its sender was there to send it; None as soon as it is too large."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
-            return None
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-def _too_large() -> JSONResponse:
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    return _answer(status, "too_large", f"A request has at most {LARGEST_BODY} bytes.")

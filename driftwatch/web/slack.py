@@ -1,15 +1,15 @@
 """`/hooks/slack`: where Slack says that somebody pressed a button. What it says is read elsewhere.
 
-Anybody may knock here. So the body is bounded in size and in time before anybody looks at it, and looking at
-it has threads of its own: those that other requests share may all hang on a database, and Slack waits three
-seconds for its answer.
+Looking at it has threads of its own: those that other requests share may all hang on a database, and Slack
+waits three seconds for its answer.
 """
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
+
+from driftwatch.web.bodies import bounded_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ def add_slack_hook(app: FastAPI, slack: SlackReceiver) -> None:
     limiter = anyio.CapacityLimiter(THREADS)
 
     async def hook(request: Request) -> Response:
-        body = await _body_in_time(request)
+        body = await bounded_body(request.scope, request.receive, most=LARGEST_BODY, seconds=BODY_SECONDS)
         if isinstance(body, HTTPStatus):
             return Response(status_code=body)
         headers = dict(request.headers)
@@ -51,30 +51,3 @@ def add_slack_hook(app: FastAPI, slack: SlackReceiver) -> None:
         return Response(answer, status_code=status, media_type="application/json" if answer else None)
 
     app.router.add_route(PATH, hook, methods=["POST"])
-
-
-async def _body_in_time(request: Request) -> bytes | HTTPStatus:
-    """The body, or what to answer where it is too large, too slow, or its sender has gone."""
-    from starlette.requests import ClientDisconnect
-
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            body = await _body(request)
-    except TimeoutError:
-        return HTTPStatus.REQUEST_TIMEOUT
-    except ClientDisconnect:
-        return HTTPStatus.BAD_REQUEST
-    return HTTPStatus.REQUEST_ENTITY_TOO_LARGE if body is None else body
-
-
-async def _body(request: Request) -> bytes | None:
-    """The body, None as soon as it is seen to be too large: by what it says of itself, or by what comes."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > LARGEST_BODY:
-        return None
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            return None
-    return bytes(body)
