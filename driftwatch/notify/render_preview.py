@@ -173,7 +173,7 @@ def render(preview: Preview, mark: str) -> str:
     parts = [mark, f"**driftwatch**: {preview.said}"]
     parts += [*_standing(preview), *_list_of_stacks(preview), *_gone(preview), *_approval(preview)]
     parts += [f"- {code(each, SENTENCE_LIMIT)}" for each in preview.answers]
-    footer = _footer(preview)
+    footer = list(_footer(preview))
     room = BODY_LIMIT - sum(len(each) + 2 for each in (*parts, *footer)) - SENTENCE_LIMIT
     return _joined([*parts, *_details(preview.stacks, room), *footer])
 
