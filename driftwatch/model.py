@@ -221,6 +221,12 @@ class TransitionKind(StrEnum):
     """A person said something of it: acknowledged, snoozed, accepted, re-opened."""
     REPAIR = "repair"
     """Something became of a proposal to repair it: made, approved, held, applied, given up."""
+    STACK_REMOVED = "stack_removed"
+    """It is gone from the code, or from what is watched; what it made is not."""
+    HEAD_REFUSED = "head_refused"
+    """The newest commit of a whole repository is not used: nobody who may has signed it."""
+    HEAD_ACCEPTED = "head_accepted"
+    """And one is used again."""
 
     @property
     def is_aside(self) -> bool:
@@ -235,12 +241,20 @@ class TransitionKind(StrEnum):
             TransitionKind.RECOVERED,
             TransitionKind.REPLAY_DISAGREED,
             TransitionKind.STALE,
+            TransitionKind.STACK_REMOVED,
+            TransitionKind.HEAD_REFUSED,
+            TransitionKind.HEAD_ACCEPTED,
         )
 
     @property
     def is_end(self) -> bool:
         """True where the story that it belongs to is over with it."""
-        return self in (TransitionKind.RESOLVED, TransitionKind.RECOVERED, TransitionKind.REPLAY_DISAGREED)
+        return self in (
+            TransitionKind.RESOLVED,
+            TransitionKind.RECOVERED,
+            TransitionKind.REPLAY_DISAGREED,
+            TransitionKind.HEAD_ACCEPTED,
+        )
 
 
 class Right(StrEnum):

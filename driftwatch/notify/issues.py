@@ -33,7 +33,7 @@ _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _OF_ONE_MESSAGE = frozenset(
     {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
 )
-_BEGINNINGS = (TransitionKind.DRIFT_FOUND, TransitionKind.CHECK_FAILING)
+_BEGINNINGS = (TransitionKind.DRIFT_FOUND, TransitionKind.CHECK_FAILING, TransitionKind.HEAD_REFUSED)
 _GENERAL_ADVICE = "Check the settings of this channel under `notify`."
 
 

@@ -74,6 +74,9 @@ _TYPES = {
     TransitionKind.REMINDER: "warning",
     TransitionKind.HANDLED: "info",
     TransitionKind.REPAIR: "info",
+    TransitionKind.STACK_REMOVED: "warning",
+    TransitionKind.HEAD_REFUSED: "failure",
+    TransitionKind.HEAD_ACCEPTED: "success",
 }
 _CALLS = re.compile(r"(?<![\w.+-])@|@(?=everyone|here|channel|all|room)|<(?=[!@#])", re.IGNORECASE)
 """How chats write that somebody is called: `@name`, and Slack's and Discord's `<!here>` and `<@id>`."""

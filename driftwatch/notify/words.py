@@ -52,10 +52,16 @@ ICONS = {
     TransitionKind.REMINDER: RED,
     TransitionKind.HANDLED: RED,
     TransitionKind.REPAIR: RED,
+    TransitionKind.STACK_REMOVED: YELLOW,
+    TransitionKind.HEAD_REFUSED: YELLOW,
+    TransitionKind.HEAD_ACCEPTED: GREEN,
 }
 OUTCOMES = {
     TransitionKind.REPLAY_DISAGREED: "a replay was wrong",
     TransitionKind.STALE: "nobody watches it any more",
+    TransitionKind.STACK_REMOVED: "the stack is gone, its resources are not",
+    TransitionKind.HEAD_REFUSED: "the newest commit is not used",
+    TransitionKind.HEAD_ACCEPTED: "the newest commit is used again",
 }
 
 

@@ -42,7 +42,7 @@ def put(
     announcement: Announcement,
     *,
     episode: str,
-    part: Part,
+    part: Part | None,
     outlets: Sequence[Outlet],
     now: datetime,
     gather: timedelta,
@@ -50,15 +50,16 @@ def put(
 ) -> None:
     """Writes one message per channel; `key` names the check, so that a message is known by it for ever.
 
-    The first message of what may concern several stacks waits for the others for as long as `gather`, from
-    `now` on, when the check that it tells of is over.
+    What has no `part` in an incident has the thread of its episode. The first message of what may concern
+    several stacks waits for the others for as long as `gather`, from `now` on, when the check that it tells
+    of is over.
     """
     document = writable(dump(announcement))
-    own = incidents.thread_of(part.incident_id)
+    own = incidents.thread_of(part.incident_id) if part else episode
     rows = []
     for outlet in outlets:
         at_once = outlet.not_before <= announcement.at
-        waits = bool(gather) and part.gathers and outlet.thread is None and at_once
+        waits = bool(gather) and part is not None and part.gathers and outlet.thread is None and at_once
         thread = outlet.thread or own
         rows.append(
             {
@@ -67,7 +68,7 @@ def put(
                 "stack": announcement.stack,
                 "episode": episode,
                 "thread": thread,
-                "incident_id": part.incident_id,
+                "incident_id": part.incident_id if part else None,
                 "state": MessageState.WAITING,
                 "announcement": document,
                 "attempts": 0,

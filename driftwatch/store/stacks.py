@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from driftwatch.config.durations import format_duration
 from driftwatch.log import redact
 from driftwatch.model import ErrorReport, Health, StackId, StackStatus, Verdict
-from driftwatch.store import findings, incidents, jobs, proposals, suspensions
+from driftwatch.store import findings, heads, incidents, jobs, proposals, suspensions
 from driftwatch.store.codec import dump_error, load_optional, writable
 from driftwatch.store.names import id_of, is_stack, matching
 from driftwatch.store.tables import RepositoryRow, StackRow, ToldRow
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from driftwatch.model import CheckResult, StackDeclaration
     from driftwatch.store.engine import AnyRow
+    from driftwatch.store.values import Voice
 
 NEVER_CHECKED = "not checked yet"
 
@@ -37,9 +38,14 @@ def record_fetch(
     commit: str | None,
     error: ErrorReport | None,
     at: datetime,
+    voice: Voice | None = None,
 ) -> None:
-    """Notes a fetch; what was last good stays where this one brought nothing."""
+    """Notes a fetch, and tells it where that is news; what was last good stays where this brought nothing."""
     _hold_repository(connection, repository)
+    mine = RepositoryRow.name == repository
+    before = connection.scalar(select(RepositoryRow.error).where(mine))
+    if voice is not None and (error is not None or before is not None):
+        heads.tell(connection, repository, commit=commit, error=error, at=at, voice=voice)
     seen: dict[str, Any] = {
         "url": redact(url),
         "branch": branch,
@@ -50,7 +56,7 @@ def record_fetch(
         seen["commit_sha"] = commit
     if error is None:
         seen["last_good_at"] = at
-    connection.execute(update(RepositoryRow).where(RepositoryRow.name == repository).values(**seen))
+    connection.execute(update(RepositoryRow).where(mine).values(**seen))
 
 
 def repositories(connection: Connection) -> list[RepositoryStatus]:

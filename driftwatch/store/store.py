@@ -25,6 +25,7 @@ from driftwatch.store import (
     lives,
     outbox,
     proposals,
+    removed,
     repair_news,
     repairs,
     schema,
@@ -193,10 +194,27 @@ class Store:
         return self._database.read(stacks.repositories)
 
     def sync_stacks(
-        self, repository: str, declared: Sequence[StackDeclaration], at: datetime
+        self,
+        repository: str,
+        declared: Sequence[StackDeclaration],
+        at: datetime,
+        *,
+        gone: Mapping[StackId, str] | None = None,
     ) -> SyncedStacks:
-        """Makes the repository's stacks those declared; findings of the others end as "stack_removed"."""
-        return self._database.write(partial(stacks.sync, repository=repository, declared=declared, at=at))
+        """Makes the repository's stacks those declared; findings of the others end as "stack_removed".
+
+        Of each that is not any more people are told, with the sentence that `gone` has for it.
+        """
+        return self._database.write(
+            partial(
+                removed.sync,
+                repository=repository,
+                declared=declared,
+                at=at,
+                gone=gone or {},
+                voice=self._voice,
+            )
+        )
 
     def stacks(
         self,
