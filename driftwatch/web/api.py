@@ -44,6 +44,7 @@ from driftwatch.errors import StoreError, UnknownStackError, sentence
 from driftwatch.log import redact
 from driftwatch.model import (
     FindingStatus,
+    Hint,
     Proposal,
     ProposalKind,
     ProposalState,
@@ -91,9 +92,13 @@ class Body(BaseModel):
 
 
 class TriggerBody(Body):
-    """Which stacks are to be checked now: an id, or a glob."""
+    """Which stacks are to be checked now, by an id or a glob; or which repository is to be fetched first.
 
-    stack: Line = Field(examples=["platform/envs/prod/*"])
+    After a fetch, what its new commits touch is checked.
+    """
+
+    stack: Annotated[Line | None, Field(examples=["platform/envs/prod/*"])] = None
+    repository: Annotated[Line | None, Field(examples=["platform"])] = None
 
 
 class ProposalBody(Body):
@@ -202,10 +207,15 @@ def show_stack(door: TheDoor, caller: Caller, stack: str) -> dict[str, Any]:
 
 @router.post("/trigger", status_code=HTTPStatus.ACCEPTED)
 def trigger(door: TheDoor, caller: Caller, body: TriggerBody) -> dict[str, Any]:
-    """Have stacks checked now.
+    """Have stacks checked now, or a repository fetched and what its new commits touch checked.
 
-    Answers with a job for each; `/jobs/{id}` says what became of it. A queued job is not doubled.
+    Answers with a job for each stack; `/jobs/{id}` says what became of it. A queued job is not doubled. For a
+    repository there are no jobs yet: `/checks` tells by their `commit` when they are done.
     """
+    if body.repository is not None and body.stack is None:
+        return _fetch(door, caller, body.repository)
+    if body.stack is None or body.repository is not None:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "invalid", "Give a stack or a repository, and not both.")
     at = door.clock()
     known = [each.id for each in door.store.stacks([body.stack], now=at)]
     mine = [each for each in known if caller.may(Right.VIEW, str(each))]
@@ -221,6 +231,23 @@ def trigger(door: TheDoor, caller: Caller, body: TriggerBody) -> dict[str, Any]:
     ]
     jobs = [{"stack": str(each), "job": job.job_id, "created": job.created} for each, job in queued]
     return {"queued": jobs, "at": timestamp(at)}
+
+
+def _fetch(door: Door, caller: Person, repository: str) -> dict[str, Any]:
+    """Has a repository fetched, for whoever may have a stack of it checked, or any that it may come to have."""
+    at = door.clock()
+    stacks = [str(each.id) for each in door.store.stacks([f"{escape(repository)}/*"], now=at)]
+    stacks.append(f"{repository}/*")
+    is_visible = repository in door.repositories and any(caller.may(Right.VIEW, each) for each in stacks)
+    if door.hints is None or not is_visible:
+        raise _not_found()
+    allowed = any(caller.may(Right.CHECK, each) for each in stacks)
+    outcome = "asked to fetch" if allowed else "refused: no_right"
+    _note(door, caller, at, action="trigger", subject=repository, outcome=outcome)
+    if not allowed:
+        raise _no_right(Right.CHECK, repository)
+    door.hints.take(Hint(repository=repository), VIA)
+    return {"queued": [], "repository": repository, "at": timestamp(at)}
 
 
 @router.get("/jobs/{job}")

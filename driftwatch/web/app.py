@@ -1,8 +1,8 @@
-"""What is served over HTTP: `/healthz`, `/readyz` and `/metrics`, `/hooks/slack`, and `/api/v1`.
+"""What is served over HTTP: `/healthz`, `/readyz` and `/metrics`, `/hooks/…`, and `/api/v1`.
 
-Nothing of the health is secret and nothing of it can be changed, so nobody is asked who they are; Slack's
-requests carry a signature, and those of the API a token. Answers are JSON, errors too; every one forbids a
-browser to make a page of it.
+Nothing of the health is secret and nothing of it can be changed, so nobody is asked who they are; what Slack
+and forges send carries a signature, and requests to the API a token. Answers are JSON, errors too; every one
+forbids a browser to make a page of it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from driftwatch import log
 from driftwatch.log import redact
+from driftwatch.web.hooks import add_hooks
 from driftwatch.web.slack import add_slack_hook
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from driftwatch.model import JsonValue
     from driftwatch.web.door import Door
+    from driftwatch.web.hooks import Hooks
     from driftwatch.web.slack import SlackReceiver
 
 HEADERS = {
@@ -48,11 +50,15 @@ class HealthSource(Protocol):
 
 
 def create_app(
-    health: HealthSource, *, slack: SlackReceiver | None = None, door: Door | None = None
+    health: HealthSource,
+    *,
+    slack: SlackReceiver | None = None,
+    door: Door | None = None,
+    hooks: Hooks | None = None,
 ) -> FastAPI:
     """The application; with `/hooks/slack` where `slack` can tell Slack's requests from forged ones.
 
-    With `door`, it has the API.
+    With `door`, it has the API; with `hooks`, the other webhooks that are configured.
 
     FastAPI is imported here, so that commands without a server do without it.
     """
@@ -83,6 +89,8 @@ def create_app(
 
     if slack is not None and slack.takes_http:
         add_slack_hook(app, slack)
+    if hooks is not None:
+        add_hooks(app, hooks)
     if door is not None:
         from driftwatch.web.api import add_api
 

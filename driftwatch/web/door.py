@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from driftwatch.model import StackId
+    from driftwatch.pipeline.hints import Hints
     from driftwatch.pipeline.votes import Votes
     from driftwatch.policy.rights import People, Person
     from driftwatch.store import Store
@@ -59,7 +60,11 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, and nothing went wron
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """What the API works with. `needed` is how many people have to approve a proposal."""
+    """What the API works with.
+
+    `needed` is how many people have to approve a proposal; `hints` take what is said of `repositories`, None
+    where nobody does.
+    """
 
     store: Store
     people: People
@@ -67,6 +72,8 @@ class Door:
     needed: int
     allowed_age: Callable[[StackId], timedelta]
     clock: Callable[[], datetime]
+    hints: Hints | None = None
+    repositories: frozenset[str] = frozenset()
     attempts: Attempts = field(default_factory=Attempts)
 
     def let_in(self, authorization: str, address: str) -> Person:
