@@ -84,7 +84,8 @@ def outlook(clerk: Clerk, subject: Subject, rehearsal: Rehearsal, *, protected: 
     records = cast("Any", _AsMerged(clerk.book, tuple(_stored(each, subject.stack, at) for each in findings)))
     asked = replace(clerk, book=records, course=lambda _proposal, _subject: course)
     held = [each for each in asked.explain(proposal, subject) if each.reason not in _OF_PEOPLE]
-    if clerk.book.status_of(subject.stack, at) is None:  # a new stack: its first check follows the merge
+    status = clerk.book.status_of(subject.stack, at)
+    if status is None or status.last_good_at is None:  # a new stack: its first check follows the merge
         held = [each for each in held if not each.reason.startswith("detector_")]
     denial = clerk.opa(proposal, subject, rehearsal) if clerk.opa else None
     return Outlook(

@@ -807,7 +807,8 @@ def test_what_would_hold_a_deploy_is_said(tmp_path: Path) -> None:
     house.planner.outcomes["dns"] = "pending"
     house.look()
     assert "freeze" in house.forge.body
-    assert "on_commit says notify" in house.forge.body
+    assert "It is told, and nothing is applied" in house.forge.body
+    assert "detector_" not in house.forge.body
     assert house.forge.state() == "success"
     house.store.close()
 
