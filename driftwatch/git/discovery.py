@@ -6,13 +6,16 @@ and what lies in hidden directories (`.terraform`, `.github`) is none, unless de
 
 Globs are relative to the repository's root. `*`, `?` and `[…]` stay within one segment; `**` as a whole
 segment takes any number of them, none too: `envs/**` matches `envs`; `**` the root as well, written `.`.
+
+Globs of units match units of terragrunt (`driftwatch.git.units`) and nothing else, all others no unit that is
+not a root module besides.
 """
 
 from __future__ import annotations
 
 import posixpath
 import threading
-from collections.abc import Iterator, Mapping, Sequence  # noqa: TC003  (dataclass fields are read at run time)
+from collections.abc import Collection, Iterator, Mapping, Sequence  # noqa: TC003  (dataclass fields are read at run time)
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,11 +23,13 @@ from driftwatch import hcl, log
 from driftwatch.config.globs import matches
 from driftwatch.errors import RepositoryTooLargeError
 from driftwatch.git.listing import LINK, LeavesCheckoutError, Listing, printable
+from driftwatch.git.units import units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from driftwatch.git.listing import Entry
+    from driftwatch.hcl.terragrunt import Unit
 
 _Content: TypeAlias = "tuple[tuple[str, str], ...]"
 """A directory's configuration files: names with blobs."""
@@ -53,7 +58,8 @@ class RootModule:
 
     `reads` are the directory itself, the local modules that it uses, straight or through another, and files
     beside these that they read. `backend` and `backend_config` are what the directory says of its state,
-    `remote_states` whose outputs it and its modules read.
+    `remote_states` whose outputs it and its modules read, `units` the directories of units whose outputs it
+    reads, where it is one.
     """
 
     path: str
@@ -62,6 +68,7 @@ class RootModule:
     backend: str | None = None
     backend_config: hcl.Given = ()
     remote_states: tuple[ReadState, ...] = ()
+    units: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -150,15 +157,47 @@ def discover(
     listing: Listing,
     globs: Sequence[str],
     read_blobs: Callable[[Iterable[str]], Mapping[str, bytes]],
+    *,
+    unit_globs: Collection[str] = (),
 ) -> tuple[RootModule, ...]:
-    """The root modules that `globs` name, ordered by path. `read_blobs` gives contents by object hash."""
+    """The root modules that `globs` name, ordered by path. `read_blobs` gives contents by object hash.
+
+    `unit_globs` are those of `globs` that name units of terragrunt.
+    """
     directories = _read(listing, read_blobs)
+    known = units(listing, read_blobs) if unit_globs else {}
+    directories.used |= {unit.module for unit in known.values() if unit.module and unit.module not in known}
     found = []
-    for path in sorted(directories.facts):
-        glob = _first_match(path, globs, root=directories.is_root(path))
-        if glob is not None and _is_expressible(path, listing.commit):
+    for path in sorted({*directories.facts, *known}):
+        is_module = path in directories.facts
+        glob = _first_match(
+            path,
+            globs,
+            root=is_module and directories.is_root(path),
+            module=is_module,
+            unit=path in known,
+            unit_globs=unit_globs,
+        )
+        if glob is None or not _is_expressible(path, listing.commit):
+            continue
+        if glob in unit_globs:
+            found.append(_unit_module(known[path], glob, directories, listing))
+        else:
             found.append(directories.root_module(path, glob, listing))
     return tuple(found)
+
+
+def _unit_module(unit: Unit, glob: str, directories: _Directories, listing: Listing) -> RootModule:
+    """A unit reads what its code reads, too."""
+    module = unit.module if unit.module in directories.facts else None
+    code = directories.root_module(module, glob, listing) if module is not None else None
+    return RootModule(
+        path=unit.directory,
+        glob=glob,
+        reads=tuple(dict.fromkeys((*unit.reads, *(code.reads if code else ())))),
+        remote_states=code.remote_states if code else (),
+        units=unit.dependencies,
+    )
 
 
 def _read(listing: Listing, read_blobs: Callable[[Iterable[str]], Mapping[str, bytes]]) -> _Directories:
@@ -201,14 +240,19 @@ def _resolved(listing: Listing, path: str) -> str | None:
         return None
 
 
-def _first_match(path: str, globs: Sequence[str], *, root: bool) -> str | None:
+def _first_match(
+    path: str, globs: Sequence[str], *, root: bool, module: bool, unit: bool, unit_globs: Collection[str]
+) -> str | None:
+    """The first glob that takes the directory, for what it is: a module at least, a root module, a unit."""
     hidden = any(part.startswith(".") for part in path.split("/") if path != ".")
     if ".terraform" in path.split("/"):
         return None
     for glob in globs:
         tidy = glob.removeprefix("./").rstrip("/") or "."
         declared = not any(character in tidy for character in "*?[")
-        if tidy == path if declared else root and not hidden and matches(tidy, path):
+        of_module = module if declared else root
+        fits = unit if glob in unit_globs else of_module
+        if fits and (tidy == path if declared else not hidden and matches(tidy, path)):
             return glob
     return None
 

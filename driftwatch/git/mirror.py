@@ -190,7 +190,8 @@ class Mirror:
 
     def discover(self, commit: str, globs: Sequence[str]) -> tuple[RootModule, ...]:
         """The root modules of a commit, by the rules of `driftwatch.git.discovery`, ordered by path."""
-        return discovery.discover(self.listing(commit), globs, self._blobs)
+        of_units = {stack.path for stack in self._settings.stacks if stack.engine == "terragrunt"}
+        return discovery.discover(self.listing(commit), globs, self._blobs, unit_globs=of_units)
 
     def read(self, commit: str, path: str) -> bytes | None:
         """The content of one file, through symlinks; None where there is none.

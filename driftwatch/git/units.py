@@ -19,8 +19,10 @@ from driftwatch.hcl.terragrunt import STACK_FILE, UNIT_FILE, Unit, read_unit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from driftwatch.git.listing import Entry
+
 _LARGEST_READ = 1 << 20
-_SUFFIX = ".hcl"
+_SUFFIX, _LOCK_FILE = ".hcl", ".lock.hcl"
 
 logger = log.get("git")
 
@@ -30,7 +32,7 @@ def units(listing: Listing, read_blobs: Callable[[Iterable[str]], Mapping[str, b
     blobs = {
         path: entry.object
         for path, entry in listing.entries.items()
-        if path.endswith(_SUFFIX) and entry.is_file and entry.mode != LINK and entry.size <= _LARGEST_READ
+        if path.endswith(_SUFFIX) and not path.endswith(_LOCK_FILE) and _is_read(entry)
     }
     contents = read_blobs(set(blobs.values())) if blobs else {}
     names: dict[str, list[str]] = {}
@@ -55,6 +57,10 @@ def units(listing: Listing, read_blobs: Callable[[Iterable[str]], Mapping[str, b
     included = {posixpath.dirname(path) or "." for unit in found.values() for path in unit.includes}
     _tell_of_stacks(listing, names)
     return {directory: unit for directory, unit in found.items() if directory not in included}
+
+
+def _is_read(entry: Entry) -> bool:
+    return entry.is_file and entry.mode != LINK and entry.size <= _LARGEST_READ
 
 
 def _tell_of_stacks(listing: Listing, names: Mapping[str, list[str]]) -> None:

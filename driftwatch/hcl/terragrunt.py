@@ -217,20 +217,27 @@ class _Gathered:
             certain=self.certain,
         )
 
-    def take(self, path: str, said: UnitFile, depth: int = 0) -> None:
-        """Adds what the file at `path` says, and what it includes and reads in turn."""
+    def take(self, path: str, said: UnitFile, depth: int = 0, *, merged: bool = True) -> None:
+        """Adds what the file at `path` says, and what it includes and reads in turn.
+
+        One that is `merged` speaks for the unit, and of its paths as the unit would. One that is only read has
+        nothing of its own but files, and is where it is.
+        """
         self.certain &= not said.broken and depth < _DEEPEST
-        self.versions |= dict.fromkeys(said.versions)
+        here = posixpath.dirname(path)
         place = _Place(
-            unit=self.directory, file=posixpath.dirname(path), read=self.read, locals=dict(said.locals)
+            unit=self.directory if merged else here, file=here, read=self.read, locals=dict(said.locals)
         )
-        for expression in said.sources:
-            self._source(place.value(expression), place)
-        for expression in said.dependencies:
-            if (target := self._certain(place.path(place.value(expression)))) is not None:
-                self.dependencies[posixpath.dirname(target) if target.endswith(".hcl") else target] = None
+        if merged:
+            self.versions |= dict.fromkeys(said.versions)
+            for expression in said.sources:
+                self._source(place.value(expression), place)
+            for expression in said.dependencies:
+                if (target := self._certain(place.path(place.value(expression)))) is not None:
+                    unit = posixpath.dirname(target) if target.endswith(".hcl") else target
+                    self.dependencies[unit] = None
         for expression in said.includes:
-            self._follow(place.path(place.value(expression)), depth, included=True)
+            self._follow(place.path(place.value(expression)), depth, included=merged)
         for expression in said.files:
             self._follow(place.path(place.value(expression)), depth, included=False)
 
@@ -244,12 +251,9 @@ class _Gathered:
             self.elsewhere = True
             return
         base, _, below = plain.partition("//")
-        for start in dict.fromkeys(
-            (place.unit, place.file)
-        ):  # a relative one in an included file means either
-            if (where := place.path(base, start=start)) is not None:
-                self.code[where] = None
-                self.modules.setdefault(_joined(where, below) if below else where)
+        if (where := place.path(base)) is not None:  # from the unit, wherever it is written
+            self.code[where] = None
+            self.modules.setdefault(_joined(where, below) if below else where)
 
     def _follow(self, path: str | None, depth: int, *, included: bool) -> None:
         if self._certain(path) is None or path in self.files:
@@ -258,7 +262,7 @@ class _Gathered:
         if included:
             self.includes[str(path)] = None
         if str(path).endswith(".hcl") and depth < _DEEPEST and (content := self.read(str(path))) is not None:
-            self.take(str(path), read_unit_file(content), depth + 1)
+            self.take(str(path), read_unit_file(content), depth + 1, merged=included)
 
     def _certain(self, path: str | None) -> str | None:
         self.certain &= path is not None
@@ -274,14 +278,14 @@ class _Place:
     read: Read
     locals: dict[str, str]
 
-    def path(self, value: str | None, *, start: str | None = None) -> str | None:
+    def path(self, value: str | None) -> str | None:
         """A value as a path from the repository's root; None where it is none, or leads out."""
         if value is None or not value:
             return None
         if not value.startswith(_ROOT):
             if value.startswith("/"):
                 return None
-            value = f"{_ROOT}/{self.unit if start is None else start}/{value}"
+            value = f"{_ROOT}/{self.unit}/{value}"
         tidy = posixpath.normpath(value.removeprefix(_ROOT).lstrip("/") or ".")
         return None if tidy == ".." or tidy.startswith("../") else tidy
 

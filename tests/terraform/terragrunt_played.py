@@ -53,7 +53,7 @@ def terraform(place: Path, environment: dict[str, str], *arguments: str) -> int:
 
 
 def dependencies(text: str) -> dict[str, str]:
-    """What the outputs of the units are that this one depends on, as inputs with the unit's name before them."""
+    """The outputs of the units that this one depends on, as inputs with the unit's name before them."""
     found = {}
     for name, path in re.findall(r'dependency\s+"(\w+)"\s*{\s*config_path\s*=\s*"([^"]+)"', text):
         place, environment, _ = prepare((Path.cwd() / path).resolve())
