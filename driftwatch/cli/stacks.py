@@ -40,6 +40,7 @@ def list_stacks(config: Path, patterns: Sequence[str], form: Listing) -> int:
     with opened_store(settings) as store:
         stacks = matching(store, patterns, settings)
         notes = standing_orders(store, stacks)
+        repositories = store.repositories()
     if form is Listing.JSON:
         print_json(stacks_document(stacks))
     elif stacks:
@@ -49,6 +50,11 @@ def list_stacks(config: Path, patterns: Sequence[str], form: Listing) -> int:
             "No stacks yet: they are found when `driftwatch run` or `driftwatch check --config` "
             "reads a repository."
         )
+    concerned = {status.id.repository for status in stacks} if patterns else settings.repositories
+    for each in repositories:
+        if each.error and each.name in concerned:
+            # Beside what was asked for: what is listed is not of the repository's newest commit.
+            terminal.stderr.print(plain(f"{each.name}: {each.error.message}"))
     return Exit.OK
 
 

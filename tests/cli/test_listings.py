@@ -10,8 +10,17 @@ import pytest
 from driftwatch.cli import stacks as commands
 from driftwatch.cli.clock import now
 from driftwatch.errors import Exit
-from driftwatch.model import AttributeChange, Cause, Finding, FindingKind, Severity, Verdict
+from driftwatch.model import (
+    AttributeChange,
+    Cause,
+    ErrorReport,
+    Finding,
+    FindingKind,
+    Severity,
+    Verdict,
+)
 from driftwatch.service import StateLock
+from driftwatch.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +109,23 @@ def test_a_stack_that_nobody_knows_is_an_error(cli: Callable[..., Ran], estate: 
         ran = cli(*command, "-c", estate.config)
         assert (ran.code, ran.out) == (Exit.USAGE, "")
         assert "no stack matches platform/dnz" in ran.err
+
+
+def test_a_repository_whose_newest_commit_is_not_used_is_named_beside_the_list(
+    cli: Callable[..., Ran], estate: Estate
+) -> None:
+    """Also before there is any stack of it; on stderr, as programs read the list."""
+    error = ErrorReport(code="signature_missing", message="the head of [bold]platform[/bold] is not used")
+    store = Store.open(state_dir=estate.state, database=None)
+    store.record_fetch("platform", url="u", branch="main", commit=None, error=error, at=now())
+    store.close()
+    for form in ("table", "json"):
+        ran = cli("stacks", "list", "-c", estate.config, "-f", form)
+        assert ran.code == Exit.OK
+        assert "platform: the head of [bold]platform[/bold] is not used" in ran.err
+        assert "not used" not in ran.out
+    estate.record("dns")
+    assert "is not used" in cli("stacks", "list", "platform/dns", "-c", estate.config).err
 
 
 def test_show_takes_one_stack(cli: Callable[..., Ran], estate: Estate) -> None:
