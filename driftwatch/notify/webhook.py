@@ -6,7 +6,8 @@ appear):
     {"version": 1,
      "id": "<dedupe key, the same in every attempt>",
      "event": "drift_found | drift_changed | resolved | check_failing | recovered | replay_disagreed |
-               stale | reminder | handled | repair | head_refused | head_accepted",
+               stale | reminder | handled | repair | head_refused | head_accepted |
+               stack_removed",
      "episode": "<the same from found to resolved, and from failing to recovered>",
      "stack": "platform/envs/prod/network", "verdict": "drifted", "commit": "<sha> | null",
      "trigger": "schedule", "at": "2026-01-02T03:04:05Z", "check_id": 42, "owners": ["@platform"],
@@ -17,8 +18,9 @@ appear):
      "set_aside": 2,                   # beside those: somebody snoozed or accepted them
      "opened": ["<address>"], "changed": [], "resolved": [],      # since the last announcement
      "flapping": [],                   # from now on these come and go without a word
-     "said": "<sentence>" | null,      # what somebody did (handled), became of a proposal (repair), or of a
-                                       # repository's newest commit (head_…, whose stack is "<repository>/*")
+     "said": "<sentence>" | null,      # what somebody did (handled), became of a proposal (repair), of a
+                                       # repository's newest commit (head_…, whose stack is "<repository>/*"),
+                                       # or of stacks (stack_removed; of many at once, "<repository>/*")
      "error": {"code", "message", "advice"} | null,
      "mass_deletion": "<sentence>" | null,
      "truncated": false}               # true: the body was too large, and `attributes` are left out

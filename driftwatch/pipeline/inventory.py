@@ -296,7 +296,10 @@ class Inventory:
             before = self._discover(repository, str(previous))
         subjects = self._discover(repository, commit)
         self._register.sync_stacks(
-            repository, [item.declaration for item in subjects.values()], self._clock()
+            repository,
+            [item.declaration for item in subjects.values()],
+            self._clock(),
+            gone=_farewells(before, subjects, commit),
         )
         with self._lock:
             self._shelves[repository] = _Shelf(commit=commit, subjects=subjects)
@@ -443,6 +446,29 @@ def _normal(path: PurePosixPath) -> PurePosixPath | None:
         elif part != ".":
             parts.append(part)
     return PurePosixPath(*parts)
+
+
+def _farewells(
+    before: Mapping[StackId, Subject], now: Mapping[StackId, Subject], commit: str
+) -> dict[StackId, str]:
+    """What people are told of the stacks that a commit has taken out of the code: nothing is destroyed."""
+    heirs = {each.state.address: each.stack for each in now.values() if each.state is not None}
+    return {stack: _farewell(subject, commit, heirs) for stack, subject in before.items() if stack not in now}
+
+
+def _farewell(subject: Subject, commit: str, heirs: Mapping[str, StackId]) -> str:
+    state = subject.state
+    since = f"It is no stack in the code any more since commit {commit[:10]}."
+    if state is not None and state.address in heirs:
+        return (
+            f"{since} {heirs[state.address]} has its state now ({state.words}): what it made goes on as "
+            "that stack's."
+        )
+    where = f"in its state ({state.words})" if state is not None else "in its state, wherever that is kept"
+    return (
+        f"{since} Nothing was destroyed: what it made is still there, and {where}, and nobody watches it. "
+        "Bring the code back to go on with it, or to destroy it."
+    )
 
 
 def _moved(before: Subject | None, now: Subject) -> bool:

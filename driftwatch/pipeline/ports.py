@@ -246,4 +246,12 @@ class Register(Protocol):
         at: datetime,
     ) -> None: ...
 
-    def sync_stacks(self, repository: str, declared: Sequence[StackDeclaration], at: datetime) -> Any: ...
+    def sync_stacks(
+        self,
+        repository: str,
+        declared: Sequence[StackDeclaration],
+        at: datetime,
+        *,
+        gone: Mapping[StackId, str] | None = None,
+    ) -> Any:
+        """`gone` has a sentence for people on each of the stacks that were there and are not any more."""

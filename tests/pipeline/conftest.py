@@ -176,6 +176,7 @@ class FakeLedger:
     spooled: list[CheckResult] = field(default_factory=list)
     fetches: list[tuple[str | None, ErrorReport | None]] = field(default_factory=list)
     stacks: list[StackDeclaration] = field(default_factory=list)
+    gone: dict[StackId, str] = field(default_factory=dict)
     failure: Exception | None = None
     is_away: bool = False
     last_in_sync: Inputs | None = None
@@ -207,9 +208,16 @@ class FakeLedger:
         assert repository == "platform"
         self.fetches.append((commit, error))
 
-    def sync_stacks(self, repository: str, declared: Sequence[StackDeclaration], at: datetime) -> None:
+    def sync_stacks(
+        self,
+        repository: str,
+        declared: Sequence[StackDeclaration],
+        at: datetime,
+        *,
+        gone: Mapping[StackId, str] | None = None,
+    ) -> None:
         assert (repository, at) == ("platform", MORNING)
-        self.stacks = list(declared)
+        self.stacks, self.gone = list(declared), dict(gone or {})
 
 
 @dataclass

@@ -360,3 +360,31 @@ class QuietRegister:
 
     def sync_stacks(self, repository: str, declared: object, at: object, **_: object) -> None:
         """Nobody asks for them."""
+
+
+def test_of_a_stack_that_is_gone_people_read_that_its_resources_are_not_and_in_whose_state(
+    real: Real,
+) -> None:
+    (real.upstream.path / "a/main.tf").unlink()
+    assert real.touched() == []
+    commit = real.upstream.head()[:10]
+    assert {stack.path: said for stack, said in real.register.gone.items()} == {
+        "a": f"It is no stack in the code any more since commit {commit}. Nothing was destroyed: what it made "
+        "is still there, and in its state (local: path platform/a/terraform.tfstate), and nobody watches it. "
+        "Bring the code back to go on with it, or to destroy it."
+    }
+    real.upstream.write({"new/main.tf": LIVE})
+    real.touched()
+    assert real.register.gone == {}, "it is told once"
+
+
+def test_a_stack_that_was_renamed_with_its_state_is_told_as_that(real: Real) -> None:
+    s3 = 'terraform {\n  backend "s3" {\n    bucket = "states"\n    key = "c"\n  }\n}\n'
+    real.upstream.write({"c/main.tf": s3})
+    assert real.touched() == ["c"]
+    (real.upstream.path / "c").rename(real.upstream.path / "d")
+    assert real.touched() == ["d"]
+    (said,) = real.register.gone.values()
+    assert said.endswith(
+        "platform/d has its state now (s3: bucket states, key c): what it made goes on as that stack's."
+    )
