@@ -711,8 +711,8 @@ class _Edit:
         siblings = _blocks_named(parent, name)
         if siblings:
             after = siblings[-1].end_byte
-            apart = self.found.text[: siblings[-1].start_byte].rstrip(b" \t")
-            gap = newline * (2 if apart.endswith((b"\n\n", b"\n\r\n")) or len(siblings) == 1 else 1)
+            dense = len(siblings) > 1 and siblings[-1].start_point[0] == siblings[-2].end_point[0] + 1
+            gap = newline if dense else newline * 2
             self.splice(self._line_end(after), self._line_end(after), f"{gap}{indent}{text}")
             return
         self._insert(parent, text, apart=True)
@@ -721,7 +721,8 @@ class _Edit:
         attributes = _attributes(block)
         text = _rendered(value, f"{self._indent(block.start_byte)}  ", self.found.newline)
         if not attributes or not self._stands_alone(attributes[-1], block):
-            self._insert(block, f"{name} = {text}")
+            width = max((len(_name_of(each)) for each in attributes), default=0)
+            self._insert(block, f"{name:<{width}} = {text}", width=len(name))
             return
         last, newline = attributes[-1], self.found.newline
         indent = self._indent(last.start_byte)
@@ -733,8 +734,8 @@ class _Edit:
         gap = newline if fits else newline * 2
         self.splice(end, end, f"{gap}{indent}{name}{pad}= {text}")
 
-    def _insert(self, block: Node, text: str, *, apart: bool = False) -> None:
-        """Writes something at the end of a block."""
+    def _insert(self, block: Node, text: str, *, apart: bool = False, width: int = 0) -> None:
+        """Writes something at the end of a block; `width` is that of a name to align with on one line."""
         newline = self.found.newline
         end = next(children_of(block, "block_end"), None)
         start = next(children_of(block, "block_start"), None)
@@ -746,6 +747,7 @@ class _Edit:
         outer = self._indent(block.start_byte)
         if start.start_point[0] == end.start_point[0]:
             inner = self.found.text[start.end_byte : end.start_byte].decode().strip()
+            inner = re.sub(r"^([\w-]+) *=", lambda name: f"{name[1]:<{width}} =", inner)
             kept = f"{newline}{outer}  {inner}" if inner else ""
             gap = newline if apart and inner else ""
             self.splice(

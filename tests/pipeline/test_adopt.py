@@ -1,0 +1,541 @@
+"""Adoptions with real Git, terraform and the sandbox's cloud: what becomes of the code, proved by plans."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from driftwatch.config.repair import RepairSettings
+from driftwatch.config.rule_files import shipped
+from driftwatch.config.settings import Settings
+from driftwatch.drift import Accept, Digester, Press
+from driftwatch.drift.rules import Rules
+from driftwatch.errors import ForgeUnavailableError
+from driftwatch.git import Mirror
+from driftwatch.model import DRIFTWATCH, AdoptionWish, FindingKind, StackId, Suspension, Trigger, Verdict
+from driftwatch.pipeline.adopt import Adopter, Host
+from driftwatch.pipeline.check import Workshop, check
+from driftwatch.pipeline.inventory import Inventory
+from driftwatch.pipeline.method import Examiner
+from driftwatch.sandbox import colleague
+from driftwatch.sandbox.cloud import Cloud, Kind
+from driftwatch.sandbox.mirror import lock_file
+from driftwatch.store import Store
+from driftwatch.terraform import Planner
+from tests.pipeline import adopt_corpus as corpus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from driftwatch.model import Adopted, StoredFinding
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+STACK = StackId(repository="platform", path=corpus.STACK)
+OPTIONS = {
+    "path": corpus.STACK,
+    "var_files": ["vars/extra.tfvars"],
+    "variables": {"configured": False},
+}
+
+
+@dataclass
+class PlayedForge:
+    """What a forge is asked to do here; the adapters have tests of their own."""
+
+    offered: list[dict[str, str]] = field(default_factory=list)
+    reported: list[dict[str, str]] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def offer(self, **asked: str) -> str:
+        if self.failure:
+            raise self.failure
+        self.offered.append(asked)
+        return f"https://forge.example/pulls/{len({each['branch'] for each in self.offered})}"
+
+    def report(self, **asked: str) -> str:
+        self.reported.append(asked)
+        return "https://forge.example/issues/1"
+
+
+@dataclass
+class Site:
+    """A repository with one stack, its bare remote, a cloud, and what adopts."""
+
+    directory: Path
+    binary: Path
+    cli_config: Path
+    settings: Settings
+    cloud: Cloud
+    store: Store
+    mirror: Mirror
+    adopter: Adopter
+    forge: PlayedForge
+
+    @property
+    def remote(self) -> Path:
+        return self.directory / "remote.git"
+
+    def git(self, *arguments: str) -> bytes:
+        return subprocess.run(
+            ["git", *arguments], cwd=self.remote, check=True, capture_output=True, env={"PATH": PATH}
+        ).stdout
+
+    def branches(self) -> list[str]:
+        return self.git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads").decode().split()
+
+    def changed(self, branch: str) -> dict[str, bytes]:
+        """The files that a branch has otherwise than `main`."""
+        names = self.git("diff", "--name-only", "-z", "main", branch).decode().split("\0")
+        return {name: self.git("show", f"{branch}:{name}") for name in names if name}
+
+    def check(self) -> Verdict:
+        return check(STACK, Trigger.MANUAL, self.adopter.workshop, threading.Event()).verdict
+
+    def findings(self) -> dict[str, StoredFinding]:
+        return {each.finding.address: each for each in self.store.findings_of(STACK)}
+
+    def adopt(self, *addresses: str, **more: Any) -> Adopted:
+        known = self.findings()
+        wish = AdoptionWish(
+            stack=STACK,
+            by="anna",
+            findings=tuple(known[address].finding.fingerprint for address in addresses),
+            **more,
+        )
+        number = self.store.ask_adoption(wish, NOW)
+        self.adopter.carry_out(number, wish, threading.Event())
+        answer = self.store.adopted(number)
+        assert answer is not None
+        return answer
+
+
+PATH = "/usr/bin:/bin:/usr/local/bin"
+
+
+@dataclass
+class Builder:
+    """Makes sites; most of the time goes into the first `apply`."""
+
+    directory: Path
+    binary: Path
+    cli_config: Path
+    provider: Path
+    opened: list[Site] = field(default_factory=list)
+
+    def build(self, files: Mapping[str, bytes], **options: Any) -> Site:
+        cloud = Cloud(self.directory / "cloud")
+        places = {"@CLOUD@": str(cloud.directory), "@STATE@": str(self.directory / "state" / "it.tfstate")}
+        main = corpus.MAIN
+        for place, path in places.items():
+            main = main.replace(place, path)
+        own = {
+            f"{corpus.STACK}/main.tf": main.encode(),
+            f"{corpus.STACK}/.terraform.lock.hcl": lock_file().encode(),
+        }
+        work = self.directory / "repository"
+        for name, content in {**own, **files}.items():
+            path = work / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        self._git(work, "init", "-q", "-b", "main")
+        self._git(work, "add", "-A")
+        self._git(work, "commit", "-q", "-m", "Lay it out")
+        self._git(work, "clone", "-q", "--bare", ".", str(self.directory / "remote.git"))
+        return self._site(cloud, {**OPTIONS, **options})
+
+    def _site(self, cloud: Cloud, options: Mapping[str, Any]) -> Site:
+        settings = Settings.model_validate(
+            {
+                "repositories": {
+                    "platform": {"url": str(self.directory / "remote.git"), "stacks": [dict(options)]}
+                },
+                "terraform": {"binary": str(self.binary), "provider_mirrors": [str(self.provider)]},
+            }
+        )
+        state = self.directory / "driftwatch"
+        state.mkdir(mode=0o700)
+        store = Store.open(state_dir=state, database=None)
+        repository = settings.repositories["platform"]
+        mirror = Mirror("platform", repository, self.directory / "mirror", clock=lambda: NOW)
+        inventory = Inventory(settings, {"platform": mirror}, store, clock=lambda: NOW)
+        assert inventory.refresh("platform").error is None
+        planner = Planner(
+            settings.terraform,
+            cache=self.directory / "cache",
+            runs=self.directory / "runs",
+            environment={"PATH": PATH},
+        )
+        digester = Digester(b"k" * 32)
+        workshop = Workshop(
+            inventory=inventory,
+            checkouts={"platform": mirror},
+            examiner=Examiner(planner, None, settings.warm, digest=digester, clock=lambda: NOW),
+            identities=_Anybody(),
+            ledger=store,
+            spool=_Nowhere(),
+            rules=Rules.compile(settings.rules, shipped()),
+            work=self.directory / "work",
+            inherited={},
+            channels=[],
+            clock=lambda: NOW,
+        )
+        forge = PlayedForge()
+        adopter = Adopter(
+            workshop=workshop,
+            book=store,
+            planner=planner,
+            digester=digester,
+            settings=RepairSettings(),
+            hosts={"platform": Host(drafts=mirror, branch="main", offers=forge)},
+            work=self.directory / "adopting",
+            clock=lambda: NOW,
+        )
+        site = Site(
+            self.directory, self.binary, self.cli_config, settings, cloud, store, mirror, adopter, forge
+        )
+        self.opened.append(site)
+        return site
+
+    def apply(self) -> None:
+        colleague.apply(
+            self.binary,
+            self.directory / "repository" / corpus.STACK,
+            cli_config=self.cli_config,
+            scratch=self.directory / "scratch",
+            environment={"TF_CLI_ARGS_apply": "-var-file=vars/extra.tfvars"}
+            if (self.directory / "repository" / corpus.STACK / "vars").exists()
+            else {},
+        )
+
+    def close(self) -> None:
+        for site in self.opened:
+            site.store.close()
+            site.mirror.close()
+
+    @staticmethod
+    def _git(directory: Path, *arguments: str) -> None:
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *arguments],
+            cwd=directory,
+            check=True,
+            capture_output=True,
+            env={"PATH": PATH, "HOME": str(directory), "GIT_CONFIG_NOSYSTEM": "1"},
+        )
+
+
+class _Anybody:
+    def expect(self, environment: Mapping[str, str], account: str) -> None:
+        raise AssertionError(f"nobody is expected: {account}, {len(environment)}")
+
+
+class _Nowhere:
+    def save(self, *_: object, **__: object) -> None:
+        raise AssertionError("the store is there")
+
+
+@pytest.fixture(scope="module")
+def adopted_corpus(
+    tmp_path_factory: pytest.TempPathFactory,
+    terraform_binary: Path,
+    sandbox_cli_config: Path,
+    sandbox_mirror: Path,
+) -> Iterator[tuple[Site, Adopted]]:
+    """All snippets in one root module, all of them changed by hand, and adopted at once."""
+    directory = tmp_path_factory.mktemp("corpus")
+    builder = Builder(directory, terraform_binary, sandbox_cli_config, sandbox_mirror)
+    everything = (*corpus.EDITED, *corpus.REFUSED)
+    site = builder.build(corpus.sources(everything))
+    builder.apply()
+    for snippet in everything:
+        snippet.drift(site.cloud)
+    assert site.check() is Verdict.DRIFTED
+    addresses = [snippet.finding for snippet in everything]
+    assert set(addresses) == {each for each in site.findings() if not each.startswith("output.")}
+    yield site, site.adopt(*addresses)
+    builder.close()
+
+
+def test_the_corpus_is_large_enough() -> None:
+    assert len(corpus.EDITED) >= 40
+    assert len(corpus.REFUSED) >= 15
+
+
+def test_every_edit_is_just_what_it_has_to_be_and_all_else_stays_byte_for_byte(
+    adopted_corpus: tuple[Site, Adopted],
+) -> None:
+    """The branch is there only because a plan of it shows none of these differences any more."""
+    site, adopted = adopted_corpus
+    assert adopted.error is None
+    assert adopted.branch is not None
+    assert {each.address for each in adopted.refused} == {each.finding for each in corpus.REFUSED}
+    files = corpus.sources((*corpus.EDITED, *corpus.REFUSED))
+    assert site.changed(adopted.branch) == corpus.wanted(corpus.EDITED, files)
+    assert len(adopted.edits) >= len(corpus.EDITED)
+
+
+@pytest.mark.parametrize("snippet", corpus.REFUSED, ids=lambda each: each.name)
+def test_every_refusal_says_why_and_where(
+    adopted_corpus: tuple[Site, Adopted], snippet: corpus.Snippet
+) -> None:
+    _, adopted = adopted_corpus
+    refused = next(each for each in adopted.refused if each.address == snippet.finding)
+    assert refused.reason == snippet.refused
+    assert refused.sentence
+    if snippet.at:
+        file, _, line = refused.place.rpartition(":")
+        assert snippet.at in snippet.sources()[file].decode().splitlines()[int(line) - 1]
+        assert refused.wanted or snippet.change is None
+
+
+def test_what_was_refused_is_told_in_an_issue_with_the_value_and_no_secret(
+    adopted_corpus: tuple[Site, Adopted],
+) -> None:
+    site, adopted = adopted_corpus
+    assert adopted.url == "https://forge.example/pulls/1"
+    assert adopted.issue == "https://forge.example/issues/1"
+    body = site.forge.reported[-1]["body"]
+    assert body.startswith(site.forge.reported[-1]["mark"])
+    assert (
+        "`sandbox_firewall.local` `/description` (`adopt/local.tf:4`): it is taken from local.owner. " in body
+    )
+    assert 'The cloud has `"us"`.' in body
+    everything = repr((site.forge.offered, site.forge.reported, adopted))
+    assert "canary" not in everything
+    assert "changed-by-hand" not in everything
+    assert "hmac" not in everything
+
+
+def test_what_was_formatted_before_is_formatted_after(
+    adopted_corpus: tuple[Site, Adopted], tmp_path: Path
+) -> None:
+    """What is added is aligned as `terraform fmt` does it.
+
+    Not where the longest name is removed: the others would move, and they stay byte for byte.
+    """
+    site, adopted = adopted_corpus
+    assert adopted.branch is not None
+    left = {}
+    for branch in ("main", adopted.branch):
+        place = tmp_path / branch.replace("/", "-")
+        place.mkdir()
+        archive = site.git("archive", branch)
+        subprocess.run(["tar", "-x"], cwd=place, input=archive, check=True)
+        done = subprocess.run(
+            [site.binary, "fmt", "-check", "-recursive"],
+            cwd=place,
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        left[branch] = set(done.stdout.splitlines())
+    assert len({each.place for each in corpus.EDITED} - left["main"]) > len(corpus.EDITED) / 3
+    assert left[adopted.branch] - left["main"] == {"adopt/tag_removed.tf"}
+
+
+# ---- beside the corpus ---------------------------------------------------------------------------------
+
+BUCKETS = tuple(
+    corpus.bucket(name, "  versioning = false\n", {"versioning": True}, edits=(("false", "true"),))
+    for name in ("one", "two", "three")
+)
+DEPENDENT = corpus.bucket("source", '  tags = { size = "30" }\n', {"tags": {"size": "31"}})
+READER = corpus.firewall("reader", '  description = sandbox_bucket.source.tags["size"]\n', None)
+
+
+@pytest.fixture
+def builder(
+    tmp_path: Path, terraform_binary: Path, sandbox_cli_config: Path, sandbox_mirror: Path
+) -> Iterator[Builder]:
+    made = Builder(tmp_path, terraform_binary, sandbox_cli_config, sandbox_mirror)
+    yield made
+    made.close()
+
+
+def drifted(builder: Builder, *snippets: corpus.Snippet, **options: Any) -> Site:
+    """A site of these, applied, drifted and checked."""
+    site = builder.build(corpus.sources(snippets), **{"var_files": [], "variables": {}, **options})
+    builder.apply()
+    for snippet in snippets:
+        if snippet is not READER:
+            snippet.drift(site.cloud)
+    assert site.check() is Verdict.DRIFTED
+    return site
+
+
+def test_an_edit_that_would_change_another_resource_is_left_out_and_the_others_are_offered(
+    builder: Builder,
+) -> None:
+    site = drifted(builder, *BUCKETS[:2], DEPENDENT, READER)
+    addresses = [each.finding for each in (*BUCKETS[:2], DEPENDENT)]
+    adopted = site.adopt(*addresses)
+    assert [(each.address, each.reason) for each in adopted.refused] == [
+        ("sandbox_bucket.source", "not_proved")
+    ]
+    assert "sandbox_firewall.reader would be touched then (update)" in adopted.refused[0].sentence
+    assert adopted.branch is not None
+    assert set(site.changed(adopted.branch)) == {"adopt/one.tf", "adopt/two.tf"}
+
+
+def test_the_same_edits_come_to_the_same_branch_and_others_to_another(builder: Builder) -> None:
+    """Also where somebody has taken the name for something else: theirs is not touched."""
+    site = drifted(builder, *BUCKETS)
+    first = site.adopt("sandbox_bucket.one", "sandbox_bucket.two")
+    again = site.adopt("sandbox_bucket.two", "sandbox_bucket.one")
+    other = site.adopt("sandbox_bucket.three")
+    assert first.branch is not None
+    assert again.branch == first.branch
+    assert again.url == first.url
+    assert other.branch not in (None, first.branch)
+    assert site.branches() == sorted(["main", first.branch, str(other.branch)])
+    site.git("update-ref", f"refs/heads/{other.branch}", "main")
+    third = site.adopt("sandbox_bucket.three")
+    assert third.branch == f"{other.branch}-2"
+    assert site.git("rev-parse", str(other.branch)) == site.git("rev-parse", "main")
+
+
+def test_a_difference_that_is_another_by_now_is_not_adopted(builder: Builder) -> None:
+    site = drifted(builder, *BUCKETS[:2])
+    known = {address: each.finding.fingerprint for address, each in site.findings().items()}
+    site.cloud.update(Kind.BUCKET, "one", {"tags": {"new": "1"}})
+    site.cloud.update(Kind.BUCKET, "two", {"versioning": False})
+    changed = site.adopt("sandbox_bucket.one", "sandbox_bucket.two")
+    assert {(each.address, each.reason) for each in changed.refused} == {
+        ("sandbox_bucket.one", "changed"),
+        ("sandbox_bucket.two", "changed"),
+    }
+    assert changed.branch is None
+    site.check()
+    wish = AdoptionWish(stack=STACK, by="anna", findings=tuple(known.values()))
+    assert {each.reason for each in site.adopter.adopt(wish, threading.Event()).refused} == {"gone"}
+    assert site.branches() == ["main"]
+
+
+def test_what_was_made_by_hand_is_imported_with_generated_code_but_no_secret(builder: Builder) -> None:
+    site = drifted(builder, BUCKETS[0])
+    site.cloud.create(Kind.BUCKET, {"name": "by-hand", "versioning": True, "tags": {"who": "ada"}})
+    site.cloud.create(
+        Kind.DATABASE, {"name": "secret", "engine": "postgres", "version": "16", "password": "canary-4d2f"}
+    )
+    adopted = site.adopt(
+        imports={
+            "sandbox_bucket.by_hand": "by-hand",
+            "sandbox_database.secret": "secret",
+            "sandbox_bucket.nowhere": "not-there",
+            "module.x.sandbox_bucket.deep": "by-hand",
+        }
+    )
+    assert {each.address: each.reason for each in adopted.refused}.keys() == {
+        "sandbox_database.secret",
+        "sandbox_bucket.nowhere",
+        "module.x.sandbox_bucket.deep",
+    }
+    assert adopted.branch is not None
+    files = site.changed(adopted.branch)
+    assert list(files) == ["adopt/imported.tf"]
+    text = files["adopt/imported.tf"].decode()
+    assert text.startswith(
+        'import {\n  to = sandbox_bucket.by_hand\n  id = "by-hand"\n}\n\nresource "sandbox_bucket"'
+    )
+    assert 'who = "ada"' in text
+    assert "canary-4d2f" not in repr((text, adopted, site.forge))
+
+
+def test_code_that_another_workspace_has_too_is_not_edited(builder: Builder) -> None:
+    site = drifted(builder, BUCKETS[0], workspaces=["default", "other"])
+    adopted = site.adopt("sandbox_bucket.one")
+    assert adopted.refused[0].reason == "shared_file"
+    assert "platform/adopt@other" in adopted.refused[0].sentence
+    assert adopted.refused[0].place == "adopt/one.tf:3"
+
+
+def test_a_forge_that_fails_is_said_and_the_branch_is_there(builder: Builder) -> None:
+    """For a person; by itself, it is tried again: the branch that is there is offered then."""
+    site = drifted(builder, BUCKETS[0])
+    site.forge.failure = ForgeUnavailableError("the forge answered 500")
+    adopted = site.adopt("sandbox_bucket.one")
+    assert adopted.error == "the forge was not told: the forge answered 500"
+    assert site.branches() == sorted(["main", str(adopted.branch)])
+    alone = replace(AdoptionWish(stack=STACK, by=DRIFTWATCH), findings=fingerprints(site))
+    number = site.store.ask_adoption(alone, NOW)
+    with pytest.raises(ForgeUnavailableError):
+        site.adopter.carry_out(number, alone, threading.Event())
+    assert site.store.adopted(number) is None
+    site.forge.failure = None
+    site.adopter.carry_out(number, alone, threading.Event())
+    answer = site.store.adopted(number)
+    assert answer is not None
+    assert (answer.branch, answer.url) == (adopted.branch, "https://forge.example/pulls/1")
+    assert "changed between" in site.forge.offered[0]["body"] or "first seen" in site.forge.offered[0]["body"]
+    assert site.forge.offered[0]["base"] == "main"
+
+
+def fingerprints(site: Site) -> tuple[str, ...]:
+    return tuple(sorted(each.finding.fingerprint for each in site.findings().values()))
+
+
+def test_by_itself_each_set_of_findings_is_adopted_once_and_never_what_somebody_put_aside(
+    builder: Builder,
+) -> None:
+    site = drifted(builder, *BUCKETS, on_drift="adopt")
+    found = site.findings()
+    at = NOW + timedelta(minutes=1)
+    terms = Press(action=Accept(), actor="anna", at=at, reason="it is right")
+    assert site.store.act(found["sandbox_bucket.one"].id, terms)
+    site.store.suspend(Suspension(scope=str(STACK), by="anna", at=NOW, reason="an incident"))
+    site.adopter.follow_up(STACK)
+    assert site.adopter.asked() == {}
+    site.store.resume(str(STACK), by="anna", at=NOW)
+    site.adopter.follow_up(STACK)
+    site.adopter.follow_up(STACK)
+    ((number, wish),) = site.adopter.asked().items()
+    assert wish.by == DRIFTWATCH
+    assert set(wish.findings) == {
+        found[f"sandbox_bucket.{name}"].finding.fingerprint for name in ("two", "three")
+    }
+    site.adopter.carry_out(number, wish, threading.Event())
+    site.adopter.follow_up(STACK)
+    assert site.adopter.asked() == {}
+    site.cloud.update(Kind.BUCKET, "two", {"tags": {"x": "y"}})
+    site.check()
+    site.adopter.follow_up(STACK)
+    assert len(site.adopter.asked()) == 1
+
+
+def test_where_it_is_not_wanted_nothing_is_adopted_by_itself(builder: Builder) -> None:
+    site = drifted(builder, BUCKETS[0])
+    site.adopter.follow_up(STACK)
+    assert site.adopter.asked() == {}
+
+
+def test_so_many_deletions_that_the_account_may_be_wrong_are_not_brought_into_code(builder: Builder) -> None:
+    gone = tuple(corpus.bucket(f"gone{number}", "", None) for number in range(12))
+    site = drifted(builder, *gone)
+    assert {each.finding.kind for each in site.findings().values()} == {FindingKind.DELETED}
+    adopted = site.adopt(*(each.finding for each in gone))
+    assert adopted.error is not None
+    assert adopted.error.startswith("nothing is adopted: ")
+    assert site.branches() == ["main"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("snippet", corpus.EDITED, ids=lambda each: each.name)
+def test_each_snippet_is_adopted_alone(builder: Builder, snippet: corpus.Snippet) -> None:
+    """As in the corpus, where all are adopted at once; here no other edit can help."""
+    others = [each for each in corpus.EDITED if each.name == "in_module" and snippet.name == "argument"]
+    if snippet.name == "in_module":
+        others = [each for each in corpus.EDITED if each.name == "argument"]
+    files = corpus.sources((snippet, *others, *(each for each in corpus.EDITED if each.name == "by_file")))
+    site = builder.build(files)
+    builder.apply()
+    snippet.drift(site.cloud)
+    assert site.check() is Verdict.DRIFTED
+    adopted = site.adopt(snippet.finding)
+    assert adopted.refused == ()
+    assert adopted.branch is not None
+    assert site.changed(adopted.branch) == corpus.wanted((snippet,), files)
