@@ -83,7 +83,8 @@ def _of_many(repository: str, said: Mapping[StackId, str], at: datetime) -> Anno
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     sentence = (
         f"{len(names)} stacks are not among those that are watched any more: "
-        f"{', '.join(names[:_NAMED])}{more}. Nothing was destroyed: what they made is still there, and so are their states."
+        f"{', '.join(names[:_NAMED])}{more}. Nothing was destroyed: what they made is still there, and so "
+        "are their states."
     )
     return Announcement(
         kind=TransitionKind.STACK_REMOVED,

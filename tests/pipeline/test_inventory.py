@@ -369,9 +369,9 @@ def test_of_a_stack_that_is_gone_people_read_that_its_resources_are_not_and_in_w
     assert real.touched() == []
     commit = real.upstream.head()[:10]
     assert {stack.path: said for stack, said in real.register.gone.items()} == {
-        "a": f"It is no stack in the code any more since commit {commit}. Nothing was destroyed: what it made "
-        "is still there, and in its state (local: path platform/a/terraform.tfstate), and nobody watches it. "
-        "Bring the code back to go on with it, or to destroy it."
+        "a": f"It is no stack in the code any more since commit {commit}. Nothing was destroyed: what it "
+        "made is still there, and in its state (local: path platform/a/terraform.tfstate), and nobody "
+        "watches it. Bring the code back to go on with it, or to destroy it."
     }
     real.upstream.write({"new/main.tf": LIVE})
     real.touched()
