@@ -97,36 +97,70 @@ class OidcSettings(Section):
                 yield (key,), "must be https: whoever can change what http brings can sign as anybody"
 
 
-class HooksSettings(Section):
-    """Webhooks: what forges, CI jobs and scripts may tell."""
+class GithubHookSettings(Section):
+    """GitHub's webhooks, at /hooks/github."""
 
-    github_secret: HookSecret | None = Field(
-        default=None,
-        description="The secret of GitHub's webhooks, at least 16 characters, only as ${env:NAME} or "
-        "${file:PATH}. Default none: there is no /hooks/github.",
+    secret: HookSecret = Field(
+        description="The secret that its webhooks are signed with, at least 16 characters; only as "
+        "${env:NAME} or ${file:PATH}. No default.",
         json_schema_extra={BY_REFERENCE: True},
     )
-    gitlab_token: HookSecret | None = Field(
+
+
+class GitlabHookSettings(Section):
+    """GitLab's webhooks, at /hooks/gitlab: a secret token, a signing token, or both."""
+
+    token: HookSecret | None = Field(
         default=None,
-        description="The secret token of GitLab's webhooks, as for GitHub. Default none: without it and "
-        "`gitlab_signing_token` there is no /hooks/gitlab.",
+        description="Their secret token, as for GitHub. Default none, where there is a `signing_token`.",
         json_schema_extra={BY_REFERENCE: True},
     )
-    gitlab_signing_token: Annotated[Secret, AfterValidator(_signing_token)] | None = Field(
+    signing_token: Annotated[Secret, AfterValidator(_signing_token)] | None = Field(
         default=None,
-        description="The signing token of GitLab's webhooks, `whsec_…`, only by reference. Default none: not "
-        "every GitLab signs. Where it is given, what is not signed is refused, with the secret token too.",
+        description="Their signing token, `whsec_…`, only by reference. Default none: not every GitLab "
+        "signs. Where it is given, what is not signed is refused, with the secret token too.",
         json_schema_extra={BY_REFERENCE: True},
     )
-    generic_secret: HookSecret | None = Field(
+
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
+        if given.get("token") is None and given.get("signing_token") is None:
+            yield (), "must hold a `token`, a `signing_token`, or both"
+
+
+class GenericHookSettings(Section):
+    """Scripts that sign, and CI jobs with a token of their own, at /hooks/generic."""
+
+    secret: HookSecret | None = Field(
         default=None,
-        description="The secret of scripts that sign what they send, as for GitHub. Default none: without it "
-        "and `oidc` there is no /hooks/generic.",
+        description="The secret of scripts that sign what they send, as for GitHub. Default none, where "
+        "there is `oidc`.",
         json_schema_extra={BY_REFERENCE: True},
     )
     oidc: tuple[OidcSettings, ...] = Field(
         default=(),
-        description="CI jobs that may use /hooks/generic with a token of their own. Default none.",
+        description="CI jobs that may come with an OIDC token of their own instead. Default none.",
+    )
+
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
+        if given.get("secret") is None and not given.get("oidc"):
+            yield (), "must hold a `secret`, `oidc`, or both"
+        for key in again_in(given, "oidc", "name"):
+            yield key, "is the name of an earlier entry too"
+
+
+class HooksSettings(Section):
+    """Webhooks: what forges, CI jobs and scripts may tell."""
+
+    github: GithubHookSettings | None = Field(
+        default=None, description="GitHub's webhooks. Default none: there is no /hooks/github."
+    )
+    gitlab: GitlabHookSettings | None = Field(
+        default=None, description="GitLab's webhooks. Default none: there is no /hooks/gitlab."
+    )
+    generic: GenericHookSettings | None = Field(
+        default=None, description="Scripts and CI jobs. Default none: there is no /hooks/generic."
     )
     per_minute: Whole = Field(
         default=120,
@@ -137,18 +171,18 @@ class HooksSettings(Section):
         "pushes, and a flood costs next to nothing.",
     )
 
-    @classmethod
-    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
-        for key in again_in(given, "oidc", "name"):
-            yield key, "is the name of an earlier entry too"
-
 
 def unknown_repositories(given: Mapping[str, Any]) -> Iterator[Contradiction]:
-    """What entries of `hooks.oidc` may speak of, and the configuration does not know; of all of it."""
-    known, hooks = given.get("repositories"), given.get("hooks")
-    entries = hooks.get("oidc") if isinstance(hooks, dict) else getattr(hooks, "oidc", ())
+    """What jobs may speak of, and the configuration does not know; of all of it, not validated yet."""
+    known = given.get("repositories")
+    entries = _in(_in(given.get("hooks"), "generic"), "oidc")
     for place, entry in enumerate(entries if isinstance(entries, list | tuple) else ()):
-        names = entry.get("repositories") if isinstance(entry, dict) else getattr(entry, "repositories", ())
+        names = _in(entry, "repositories")
         for number, name in enumerate(names if isinstance(names, list | tuple) else ()):
             if isinstance(name, str) and isinstance(known, dict) and name not in known:
-                yield ("hooks", "oidc", place, "repositories", number), "is no name under `repositories`"
+                key = ("hooks", "generic", "oidc", place, "repositories", number)
+                yield key, "is no name under `repositories`"
+
+
+def _in(section: object, key: str) -> object:
+    return section.get(key) if isinstance(section, dict) else getattr(section, key, None)

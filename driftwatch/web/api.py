@@ -234,7 +234,7 @@ def trigger(door: TheDoor, caller: Caller, body: TriggerBody) -> dict[str, Any]:
 
 
 def _fetch(door: Door, caller: Person, repository: str) -> dict[str, Any]:
-    """Has a repository fetched, for whoever may have a stack of it checked, or any that it may come to have."""
+    """Has a repository fetched, for whoever may have any stack of it checked, also one to come."""
     at = door.clock()
     stacks = [str(each.id) for each in door.store.stacks([f"{escape(repository)}/*"], now=at)]
     stacks.append(f"{repository}/*")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from driftwatch.config.hooks import signing_key
+from driftwatch.log import register_secret
 from driftwatch.model import Hint
 from driftwatch.web.door import Refusal
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from driftwatch.config.hooks import GenericHookSettings, GithubHookSettings, GitlabHookSettings
     from driftwatch.config.settings import RepositorySettings
     from driftwatch.web.oidc import JobTokens
 
@@ -94,14 +96,14 @@ class Endpoint(Protocol):
 class Github:
     """Webhooks of GitHub: signed with a shared secret, `X-Hub-Signature-256`."""
 
-    def __init__(self, secret: SecretStr, watched: Watched) -> None:
-        self._secret, self._watched = secret.get_secret_value().encode(), watched
+    def __init__(self, settings: GithubHookSettings, watched: Watched) -> None:
+        self._secret, self._watched = _secret(settings.secret), watched
 
     def admit(self, headers: Mapping[str, str], body: bytes, at: datetime) -> Admitted:  # noqa: ARG002  (a port)
         expected = hmac.new(self._secret, body, hashlib.sha256).hexdigest()
         given = headers.get("x-hub-signature-256", "")
         # `X-Hub-Signature`, by SHA-1, counts for nothing, beside this one or alone.
-        if not _same(f"sha256={expected}", given):
+        if not _same(f"sha256={expected}".encode(), given):
             raise unsigned("X-Hub-Signature-256")
         # By the body, which is signed, and not by the id beside it, which anybody could change. GitHub's
         # repetitions have both the same.
@@ -141,9 +143,10 @@ class Github:
 class Gitlab:
     """Webhooks of GitLab: a secret token in a header, or signed after the Standard Webhooks, or both."""
 
-    def __init__(self, token: SecretStr | None, signing_token: SecretStr | None, watched: Watched) -> None:
-        self._token = token.get_secret_value() if token else None
-        self._key = signing_key(signing_token) if signing_token else None
+    def __init__(self, settings: GitlabHookSettings, watched: Watched) -> None:
+        token, signing = settings.token, settings.signing_token
+        self._token = _secret(token) if token else None
+        self._key = signing_key(signing) if signing else None
         self._watched = watched
 
     def admit(self, headers: Mapping[str, str], body: bytes, at: datetime) -> Admitted:
@@ -192,7 +195,9 @@ class Gitlab:
         signed = delivery.encode() + b"." + timestamp.encode() + b"." + body
         expected = "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
         # All are compared, so that the time does not tell which one was right.
-        good = [_same(expected, each) for each in headers.get("webhook-signature", "").split(" ")[:8]]
+        good = [
+            _same(expected.encode(), each) for each in headers.get("webhook-signature", "").split(" ")[:8]
+        ]
         if not delivery or not any(good):
             raise unsigned("webhook-signature")
         _in_time(timestamp, at)
@@ -202,8 +207,8 @@ class Gitlab:
 class Generic:
     """Scripts that sign, and CI jobs with a token of their own: what they say is the same."""
 
-    def __init__(self, secret: SecretStr | None, jobs: JobTokens | None, watched: Watched) -> None:
-        self._secret = secret.get_secret_value().encode() if secret else None
+    def __init__(self, settings: GenericHookSettings, jobs: JobTokens | None, watched: Watched) -> None:
+        self._secret = _secret(settings.secret) if settings.secret else None
         self._jobs, self._watched = jobs, watched
 
     def admit(self, headers: Mapping[str, str], body: bytes, at: datetime) -> Admitted:
@@ -226,7 +231,7 @@ class Generic:
         parts = {key.strip(): value.strip() for key, value in pairs}
         timestamp = parts.get("t", "")
         expected = hmac.new(self._secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-        if not _same(expected, parts.get("v1", "")):
+        if not _same(expected.encode(), parts.get("v1", "")):
             raise unsigned("X-Driftwatch-Signature")
         _in_time(timestamp, at)
         return Admitted(key=expected, lasts=TOLERANCE_SECONDS * 2.0, is_replay=True, by="generic")
@@ -315,7 +320,7 @@ class Watched:
 def same_place(url: str) -> str:
     """What is the same for a repository's URLs by https and ssh: host and path."""
     if url.startswith("/"):
-        return url.rstrip("/")
+        return _place("", None, url)
     if "://" not in url:
         host, _, path = url.rpartition("@")[2].partition(":")
         return _place(host, None, path)
@@ -360,8 +365,14 @@ def unsigned(header: str) -> Refusal:
     return Refusal(HTTPStatus.UNAUTHORIZED, "unauthorized", f"{header} is missing or not right.")
 
 
-def _same(expected: str, given: str) -> bool:
-    return hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
+def _secret(value: SecretStr) -> bytes:
+    text = value.get_secret_value()
+    register_secret(text)
+    return text.encode()
+
+
+def _same(expected: bytes, given: str) -> bool:
+    return hmac.compare_digest(expected, given.encode("utf-8", "replace"))
 
 
 def _in_time(timestamp: str, at: datetime) -> None:

@@ -227,17 +227,17 @@ def _endpoint(hooks: Hooks, name: str) -> Any:
 
 def _endpoints(settings: HooksSettings, watched: Watched) -> dict[str, Endpoint]:
     found: dict[str, Endpoint] = {}
-    if settings.github_secret is not None:
-        found["github"] = Github(settings.github_secret, watched)
-    if settings.gitlab_token is not None or settings.gitlab_signing_token is not None:
-        found["gitlab"] = Gitlab(settings.gitlab_token, settings.gitlab_signing_token, watched)
-    if settings.generic_secret is not None or settings.oidc:
+    if settings.github is not None:
+        found["github"] = Github(settings.github, watched)
+    if settings.gitlab is not None:
+        found["gitlab"] = Gitlab(settings.gitlab, watched)
+    if settings.generic is not None:
         jobs = None
-        if settings.oidc:
+        if settings.generic.oidc:
             from driftwatch.web.oidc import JobTokens
 
-            jobs = JobTokens(settings.oidc)
-        found["generic"] = Generic(settings.generic_secret, jobs, watched)
+            jobs = JobTokens(settings.generic.oidc)
+        found["generic"] = Generic(settings.generic, jobs, watched)
     return found
 
 

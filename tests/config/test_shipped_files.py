@@ -241,10 +241,10 @@ def test_the_secret_keys_are_marked() -> None:
         ("GitlabIssuesSettings", "token"),
         ("AppriseSettings", "url"),
         ("WebhookSettings", "secret"),
-        ("HooksSettings", "github_secret"),
-        ("HooksSettings", "gitlab_token"),
-        ("HooksSettings", "gitlab_signing_token"),
-        ("HooksSettings", "generic_secret"),
+        ("GithubHookSettings", "secret"),
+        ("GitlabHookSettings", "token"),
+        ("GitlabHookSettings", "signing_token"),
+        ("GenericHookSettings", "secret"),
     }
 
 
