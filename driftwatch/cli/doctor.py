@@ -7,8 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from driftwatch.git import Mirror
 from driftwatch.log import redact
 from driftwatch.store.sqlite import DATABASE_FILE
 from driftwatch.terraform import Planner
+from driftwatch.terraform.installed import installed, tools_in
 from driftwatch.warm.quarantine import Quarantine
 
 if TYPE_CHECKING:
@@ -106,21 +107,45 @@ def _machine() -> Iterator[Diagnosis]:
 
 
 def _engines(config: Path | None) -> Iterator[Diagnosis]:
-    settings = TerraformSettings()
+    whole: Settings | None = None
     if config:
-        try:
-            settings = read_settings(config, os.environ).terraform
-        except DriftwatchError:
-            settings = TerraformSettings()  # the configuration has a diagnosis of its own
-    scratch = Path(os.devnull)
-    planner = Planner(settings, cache=scratch, runs=scratch, environment=dict(os.environ))
+        with suppress(DriftwatchError):  # the configuration has a diagnosis of its own
+            whole = read_settings(config, os.environ)
+    settings = whole.terraform if whole else TerraformSettings()
+    scratch, tools = Path(os.devnull), tools_in(whole.state_dir) if whole else None
+    planner = Planner(settings, cache=scratch, runs=scratch, environment=dict(os.environ), tools=tools)
     try:
         binaries = planner.binaries()
     except DriftwatchError as problem:
         yield _of(problem, "terraform")
-        return
+        binaries = ()
     for binary in binaries:
         yield Diagnosis(subject=binary.name, state=State.OK, says=f"{binary.version} ({binary.path})")
+    for each in installed(tools) if tools else ():
+        if not each.is_intact():
+            yield Diagnosis(
+                subject=each.receipt.engine,
+                state=State.WARNING,
+                says=f"{each.program} is no longer what was verified: it is not used",
+                advice=f"Find out who changed it; install {each.receipt.version} again.",
+            )
+    if whole and any(_units(whole)):
+        yield _terragrunt(planner, list(_units(whole)))
+
+
+def _units(settings: Settings) -> Iterator[str]:
+    """The globs of stacks that are units of terragrunt."""
+    for name, repository in settings.repositories.items():
+        yield from (f"{name}/{stack.path}" for stack in repository.stacks if stack.engine == "terragrunt")
+
+
+def _terragrunt(planner: Planner, globs: list[str]) -> Diagnosis:
+    try:
+        found = planner.unit_runner()
+    except DriftwatchError as problem:
+        said = _of(problem, "terragrunt")
+        return replace(said, says=f"{said.says} ({', '.join(globs)})")
+    return Diagnosis(subject="terragrunt", state=State.OK, says=f"{found.version} ({found.path})")
 
 
 def _configuration(config: Path) -> Iterator[Diagnosis]:

@@ -220,8 +220,8 @@ class _Gathered:
     def take(self, path: str, said: UnitFile, depth: int = 0, *, merged: bool = True) -> None:
         """Adds what the file at `path` says, and what it includes and reads in turn.
 
-        One that is `merged` speaks for the unit, and of its paths as the unit would. One that is only read has
-        nothing of its own but files, and is where it is.
+        One that is `merged` speaks for the unit, and of its paths as the unit would. One that is only read
+        has nothing to say but files, and is where it is.
         """
         self.certain &= not said.broken and depth < _DEEPEST
         here = posixpath.dirname(path)
