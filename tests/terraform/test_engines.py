@@ -166,6 +166,52 @@ def test_whoever_asks_most_closely_is_heard(
     assert choose(ALL, engine, module(tmp_path, files)) == expected
 
 
+MIDDLE = Binary(name="terraform", version="1.9.8", path=Path("/tools/terraform"), source="tools")
+NEWEST = Binary(name="terraform", version="1.14.0", path=Path("/tools/newest/terraform"), source="tools")
+SAME = Binary(name="terraform", version="1.5.7", path=Path("/tools/old/terraform"), source="tools")
+PRE = Binary(name="terraform", version="1.12.0-beta1", path=Path("/tools/pre/terraform"), source="tools")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"envs/prod/main.tf": 'terraform { required_version = "< 1.11" }'}, MIDDLE),
+        ({"envs/prod/main.tf": 'terraform { required_version = ">= 1.5" }'}, NEWEST),
+        ({"envs/prod/main.tf": 'terraform { required_version = "~> 1.12.0" }'}, PRE),
+        ({".terraform-version": "1.5.7"}, OLD),
+        ({}, OLD),
+        ({"envs/prod/x.tofu": "", "envs/prod/main.tf": 'terraform { required_version = "> 1.6" }'}, TOFU),
+    ],
+)
+def test_the_newest_that_would_do_is_taken_where_anything_asks(
+    tmp_path: Path, files: dict[str, str], expected: Binary
+) -> None:
+    """Of the same version the one on PATH; where nothing asks, the first on PATH, whatever is installed."""
+    found = (OLD, TOFU, MIDDLE, NEWEST, SAME, PRE)
+    assert choose(found, "auto", module(tmp_path, files)) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "command"),
+    [
+        ({".terraform-version": "1.6.1"}, "driftwatch tools install 1.6.1`"),
+        ({".opentofu-version": "1.6.1"}, "driftwatch tools install 1.6.1 --engine tofu`"),
+        (
+            {"envs/prod/main.tf": 'terraform { required_version = "~> 1.6.2" }'},
+            "driftwatch tools install 1.6.2`",
+        ),
+        (
+            {"envs/prod/main.tf": 'terraform { required_version = "< 0.12" }'},
+            "driftwatch tools install VERSION`",
+        ),
+    ],
+)
+def test_a_mismatch_says_what_would_install_it(tmp_path: Path, files: dict[str, str], command: str) -> None:
+    with pytest.raises(VersionMismatchError) as raised:
+        choose(ALL, "auto", module(tmp_path, files))
+    assert command in str(raised.value.advice)
+
+
 def test_a_local_module_asks_too(tmp_path: Path) -> None:
     asking = module(
         tmp_path,
