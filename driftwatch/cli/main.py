@@ -347,6 +347,17 @@ def stacks_show(
     raise typer.Exit(command(config, stack, output))
 
 
+@stacks_app.command("graph")
+def stacks_graph(config: ConfigOption = DEFAULT_CONFIG, output: ListingOption = Listing.TABLE) -> None:
+    """Show which stacks come before which, and why.
+
+    Exit codes: 0 all is well, 1 some depend on each other in a circle, 64 wrong usage.
+    """
+    from driftwatch.cli.graph import show_graph as command
+
+    raise typer.Exit(command(config, output))
+
+
 @stacks_app.command("explain")
 def stacks_explain(
     stack: Annotated[str, typer.Argument(help="A stack id.")],

@@ -181,6 +181,23 @@ class Inventory:
         self._record(repository, commit, error)
         return Refreshed(repository=repository, commit=commit, touched=touched, error=error)
 
+    def recall(self) -> tuple[str, ...]:
+        """Takes stock of the last good commits: asks no remote, writes nothing, and tells nobody.
+
+        Returns the repositories of which nothing was ever fetched.
+        """
+        unread = []
+        for repository, source in self._sources.items():
+            commit = source.head()
+            if commit is None:
+                unread.append(repository)
+                continue
+            subjects = self._discover(repository, commit)
+            with self._lock:
+                self._shelves[repository] = _Shelf(commit=commit, subjects=subjects)
+                self._stock += 1
+        return tuple(unread)
+
     def subject(self, stack: StackId) -> Subject:
         """The stack as of the last refresh; raises UnknownStackError for one that is not there."""
         with self._lock:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from driftwatch import log
 from driftwatch.config.globs import matches
-from driftwatch.config.patterns import is_among
 from driftwatch.errors import DriftwatchError, NotMergedError, RepositoryError
 from driftwatch.model import (
     DRIFTWATCH,
@@ -275,11 +274,7 @@ class Proposer:
         touched = rehearsal.summary.total
         things = "resource" if touched == 1 else "resources"
         said = f"It touches {touched} {things}; the state knows {rehearsal.facts.known}."
-        below = sorted(
-            str(each.stack)
-            for each in self.workshop.inventory.subjects()
-            if each.stack != subject.stack and is_among(str(subject.stack), each.options.depends_on)
-        )
+        below = [str(each) for each in self.workshop.inventory.graph().downstream.get(subject.stack, ())]
         if not below:
             return said
         verb = "depends" if len(below) == 1 else "depend"

@@ -32,6 +32,7 @@ from driftwatch.model import (
     Wish,
 )
 from driftwatch.pipeline.propose import Proposer, announced
+from driftwatch.policy.graph import graph_of
 from driftwatch.store import Page
 
 if TYPE_CHECKING:
@@ -380,11 +381,8 @@ def test_how_far_it_reaches_is_said(
     assert made is not None
     assert made.draft.radius.startswith("It touches 1 resource; the state knows ")
     assert "depend" not in made.draft.radius
-    others = [
-        replace(each, options=each.options.model_copy(update={"depends_on": ("platform/d*",)}))
-        for each in estate.inventory.subjects()
-    ]
-    monkeypatch.setattr(estate.inventory, "subjects", lambda: others)
+    nodes = [replace(each.node, depends_on=("platform/d*",)) for each in estate.inventory.subjects()]
+    monkeypatch.setattr(estate.inventory, "graph", lambda: graph_of(nodes))
     subject = estate.inventory.subject(DNS)
     said = proposer._radius(subject, proposer.rehearse(subject, STOP))
     assert said.endswith("platform/network depends on this stack.")
