@@ -18,12 +18,13 @@ from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from driftwatch.hcl.reading import _ESCAPE as ESCAPE
 from driftwatch.hcl.reading import _blocks as blocks_of
 from driftwatch.hcl.reading import _children as children_of
 from driftwatch.hcl.reading import _labels as labels_of
 from driftwatch.hcl.reading import _parse as parse
 from driftwatch.hcl.reading import _text as text_of
-from driftwatch.hcl.reading import _unquote as unquote
+from driftwatch.hcl.reading import _unescape as unescape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,8 @@ _HEREDOC = re.compile(rb"<<(-?)([^\r\n]+)\r?\n(.*)", re.DOTALL)
 _WORDS = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 _LONGEST_SHOWN = 80
 _LAST_SHORT = 0xFFFF
+_BRACKETS = 2
+"""Nodes that an empty object or list has."""
 _UNLIKE = object()
 """Stands for a value that is no literal."""
 
@@ -368,7 +371,9 @@ def _literal(node: Node) -> Any:  # noqa: PLR0911  (one for each kind of literal
         case "string_lit" | "quoted_template":
             inner = [child.type for child in node.named_children]
             plain = all(kind.startswith(("template_literal", "quoted_template_")) for kind in inner)
-            return unquote(node) if plain else _UNLIKE
+            return (
+                ESCAPE.sub(unescape, text[1:-1]) if plain else _UNLIKE
+            )  # the grammar drops blanks at its ends
         case "numeric_lit":
             return _number(text)
         case "bool_lit":
@@ -551,8 +556,10 @@ class _Edit:
         raise self.refuse(*_kind(node), node)
 
     def _over(self, node: Node, wanted: JsonValue) -> None:
-        """Writes a literal over another."""
+        """Writes a literal over another; what was on one line with something in it stays on one."""
         text = None
+        if node.type in ("object", "tuple") and self._is_flat(node) and node.named_child_count > _BRACKETS:
+            text = _rendered(wanted, "", " ")
         if node.type == "heredoc_template" and isinstance(wanted, str) and "\r" not in self.found.newline:
             text = _as_heredoc(node, wanted)
         indent = self._indent(node.start_byte)
@@ -565,11 +572,26 @@ class _Edit:
             self._member(node, members, rest, now, wanted)
             return
         old, new = _as_dict(now), _as_dict(wanted)
-        for key in [*old, *(key for key in new if key not in old)]:
-            if key in old and key in new and _same(old[key], new[key]):
-                continue
-            if not (key not in keys and new.get(key) is None):
+        changed = [key for key in {**old, **new} if not _same(old.get(key), new.get(key))]
+        gone = [key for key in changed if new.get(key) is None and key in keys]
+        come = [key for key in changed if new.get(key) is not None and key not in keys]
+        if (gone or come) and self._is_flat(node):
+            order = [key for key in keys if key in new] + [key for key in new if key not in keys]
+            self._over(node, {key: new[key] for key in order if new[key] is not None})
+            return
+        left = [member for member, key in zip(members, keys, strict=True) if key not in gone]
+        if come and not left:
+            self._over(node, {key: each for key, each in new.items() if each is not None})
+            return
+        for key in changed:
+            if key in keys:
                 self._member(node, members, (key,), old.get(key), new.get(key))
+            elif key in come:
+                self._member(node, left, (key,), None, new[key])
+
+    def _is_flat(self, node: Node) -> bool:
+        """Whether it is a literal on one line, which is as good as its text."""
+        return node.start_point[0] == node.end_point[0] and _literal(node) is not _UNLIKE
 
     def _member(
         self,
@@ -607,6 +629,9 @@ class _Edit:
     def _tuple(self, node: Node, now: list[JsonValue], wanted: list[JsonValue]) -> None:
         items = _elements(node)
         said = [_literal(each) for each in items]
+        if len(said) != len(wanted) and self._is_flat(node):
+            self._over(node, _in_order_of(said, now, wanted))
+            return
         in_order = len(said) == len(now) and all(
             each is _UNLIKE or _same(each, value) for each, value in zip(said, now, strict=True)
         )
@@ -866,6 +891,8 @@ def _spliced(found: _Found, edit: _Edit, *, whole: bool = False) -> Edited:
         if end > bound:
             raise _Stop("entangled", "two edits of it overlap", file=found.file, line=_line(found.block))
         text, bound = text[:start] + new + text[end:], start
+    if text == found.text:
+        raise _Stop("nothing_to_edit", "the code says so already", file=found.file, line=_line(found.block))
     root = parse(text)
     if root is None or root.has_error or not _kept(found, root, whole=whole):
         raise _Stop(
@@ -912,6 +939,15 @@ def _canonical(value: JsonValue) -> str:
 
 def _same(left: JsonValue, right: JsonValue) -> bool:
     return _canonical(left) == _canonical(right)
+
+
+def _in_order_of(said: list[JsonValue], now: list[JsonValue], wanted: list[JsonValue]) -> list[JsonValue]:
+    """The elements that are wanted; where the code has an order of its own, that goes on."""
+    if [_canonical(each) for each in said] == [_canonical(each) for each in now]:
+        return wanted
+    left = list(wanted)
+    kept = [each for each in said if _take(left, each)]
+    return kept + left
 
 
 def _take(values: list[JsonValue], wanted: JsonValue) -> bool:
