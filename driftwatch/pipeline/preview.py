@@ -244,6 +244,7 @@ class _Look:
         self._desk = desk
         self._pull = pull
         self._kept = kept
+        kept.statuses = {key: each for key, each in kept.statuses.items() if key[0] == pull.head}
         self._base = base
         self._stop = stop
         self._sign = previews.speculator.digester.hex
@@ -278,7 +279,7 @@ class _Look:
         self._base = merged.base
         authors = self._authors(merged) if self._of.terms.not_by_author else frozenset()
         heard = self._hear(authors)
-        return self._of_merge(merged, self._selected(touched), heard, authors, again=again)
+        return self._of_merge(merged, self._selected(merged, touched), heard, authors, again=again)
 
     def _of_merge(
         self,
@@ -383,11 +384,17 @@ class _Look:
 
     # ---- may it be run -----------------------------------------------------------------------------------
 
-    def _selected(self, touched: Touched) -> Touched:
-        globs = self._desk.settings.stacks
+    def _selected(self, merged: Merged, touched: Touched) -> Touched:
+        """Those that are to be previewed, without what only the branch has changed since stock was taken."""
+        globs, known = self._desk.settings.stacks, {each.stack for each in self._of.inventory.subjects()}
         return replace(
             touched,
-            stacks=tuple(each for each in touched.stacks if is_among(str(each.stack), globs)),
+            stacks=tuple(
+                each
+                for each in touched.stacks
+                if is_among(str(each.stack), globs)
+                and not (each.stack in known and each.tree == self._desk.code.tree(merged.base, each.reads))
+            ),
             gone=tuple(each for each in touched.gone if is_among(str(each), globs)),
         )
 

@@ -166,8 +166,8 @@ def _providers(before: Code, after: Code, known: frozenset[str]) -> Iterator[Wai
             where, _ = _line(text, re.compile(re.escape(address)))
             yield Wait(sentence="A provider is new to the lock file:", path=f"{name}{where}", line=address)
     for prefix in sorted(_prefixes(after) - names - told):
-        where, line = _first(after, re.compile(rf'"{re.escape(prefix)}(?:_[\w-]*)?"|\b{re.escape(prefix)}_'))
-        yield Wait(sentence="A resource of a provider that is new here:", path=where, line=line)
+        place, line = _first(after, re.compile(rf'"{re.escape(prefix)}(?:_[\w-]*)?"|\b{re.escape(prefix)}_'))
+        yield Wait(sentence="A resource of a provider that is new here:", path=place, line=line)
 
 
 def _modules(before: Code, after: Code, known: frozenset[str]) -> Iterator[Wait]:

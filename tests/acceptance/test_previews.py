@@ -32,7 +32,7 @@ from driftwatch.pipeline.preview_plans import Speculator
 from driftwatch.policy.rights import People
 from driftwatch.policy.windows import Windows
 from driftwatch.sandbox import colleague, estate
-from tests.forge.played import TOKEN, PlayedForge, PlayedPull
+from tests.forge.played import TOKEN, PlayedForge, PlayedPull, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -220,6 +220,7 @@ def team(tmp_path: Path, terraform_binary: Path, sandbox_cli_config: Path) -> It
             "users": {
                 "anna": {"github": ["Anna-E"], "rights": ["check"]},
                 "bob": {"github": ["bob"], "rights": ["approve"]},
+                "ada": {"github": ["ada-too"], "git": ["Ada Example"], "rights": ["approve"]},
             },
         }
     )
@@ -276,6 +277,7 @@ def test_what_it_would_destroy_fails_until_it_is_approved_and_a_push_makes_that_
     digest = team.comment.partition("/driftwatch approve ")[2].partition("`")[0]
     team.say(f"/driftwatch approve {digest}", "anna-e")
     team.say(f"> /driftwatch approve {digest}", "bob")
+    team.say(f"/driftwatch approve {digest}", "ada-too")  # who wrote the commit, whoever opened it
     team.look()
     assert team.states(head)["driftwatch"] == "failure"
     team.say(f"/driftwatch approve {digest}", "BOB")
@@ -288,7 +290,7 @@ def test_what_it_would_destroy_fails_until_it_is_approved_and_a_push_makes_that_
     second = team.push({"net/main.tf": team.stack("net", "other")})
     team.look()
     assert team.states(second)["driftwatch"] == "failure"
-    assert {each.outcome for each in team.app.store.audit().items} == {"no_right", "approved"}
+    assert {each.outcome for each in team.app.store.audit().items} == {"no_right", "own_change", "approved"}
 
 
 def test_of_a_fork_nothing_is_fetched_or_run_until_somebody_names_its_head(team: Team) -> None:
@@ -366,3 +368,17 @@ def test_a_stack_that_would_be_gone_is_told_with_what_stays(team: Team) -> None:
     assert "`platform/net` would be gone" in team.comment
     assert "`terraform_data.other`" in team.comment
     assert team.planner.planned == []
+
+
+def test_a_forge_in_trouble_is_asked_again_later_and_nothing_is_lost(team: Team) -> None:
+    clock = [0.0]
+    previewer = Previewer(team.previews, polls={"platform": 1.0}, leads=lambda: True, now=lambda: clock[0])
+    head = team.push({"dns/main.tf": team.stack("dns", "two")})
+    for status in (401, 403, 404, 429, 500):
+        team.forge.then(Reply(status=status, body={"message": f"no, for {TOKEN}"}))
+        previewer.go_round(team.stop)
+        clock[0] += 301.0
+    assert team.planner.planned == []
+    previewer.go_round(team.stop)
+    assert team.states(head)["driftwatch"] == "success"
+    assert team.planner.planned == ["dns"]

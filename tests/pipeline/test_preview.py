@@ -444,6 +444,16 @@ def test_a_branch_that_moves_elsewhere_has_nothing_planned_again(house: House) -
     assert len(house.code.fetched) == 2
 
 
+def test_what_only_the_branch_has_changed_is_not_planned(house: House) -> None:
+    """Its newest commit may be here before stock is taken of it."""
+    newer = {**FILES, "net/main.tf": 'resource "sandbox_firewall" "newer" {\n}\n'}
+    house.code.commits["d" * 40] = newer
+    house.code.commits[HEAD] |= {"net/main.tf": newer["net/main.tf"]}
+    house.code.head_commit = "d" * 40
+    assert house.look() is Outcome.PLANNED
+    assert house.planner.planned == ["dns"]
+
+
 def test_nothing_of_a_fork_is_fetched_until_somebody_with_the_right_names_its_head(house: House) -> None:
     house.forge.pull = replace(house.forge.pull, from_fork=True, author="stranger")
     assert house.look() is Outcome.WAITING
