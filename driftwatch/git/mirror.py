@@ -171,12 +171,14 @@ class Mirror:
             with locked(self._directory / "fetch.lock", seconds=self._seconds, stop=self._stop) as lock:
                 _write_if_other(self._directory / "gitconfig", _global_settings(remote))
                 try:
-                    fetched = self._fetch(remote, lock)
+                    fetched, problem = self._fetch(remote, lock)
                 except MirrorDamagedError:
                     self._fetch_anew(remote, lock)
-                    fetched = self._fetch(remote, lock)
+                    fetched, problem = self._fetch(remote, lock)
                 self._tidy(lock)
             self._worktrees.keep(fetched.commit)
+        if problem:
+            raise problem
         return fetched
 
     def head(self) -> str | None:
@@ -445,29 +447,30 @@ class Mirror:
                 self._worktrees.sweep()
             self._swept = True
 
-    def _fetch(self, remote: Remote, lock: int) -> Fetched:
+    def _fetch(self, remote: Remote, lock: int) -> tuple[Fetched, SignatureMissingError | None]:
+        """What it brought, and what was refused of it where something that is older is used."""
         self._ready(self._git_dir)
+        if self._trust and self._settings.signatures == "head":
+            with suppress(
+                RepositoryError
+            ):  # what is wrong here, the fetch itself finds out, and mends or says
+                self._judge_anew(self._trust, remote.branch)
         self._receive(remote, self._git_dir, lock)
         commit = self._resolve(_fetched(remote.branch))
         if commit is None:
             raise MirrorDamagedError(f"the mirror of {self.name} does not know what it has just fetched")
-        good = self._expect_good(remote.branch)
-        previous = self._resolve(good)
+        previous = self._resolve(self._expect_good(remote.branch))
         problem = None
         if self._trust and self._settings.signatures == "tags":
             commit, problem = self._tagged(self._trust, commit, previous)
         elif self._trust and commit != previous:
-            self._expect_signed(self._trust, remote.branch, commit, previous)
+            self._expect_signed(self._trust, commit)
         if commit == previous:
-            fetched = Fetched(commit=commit, previous=previous, changed=False, rewritten=False)
-        else:
-            self.listing(commit)
-            rewritten = previous is not None and not self._is_ancestor(previous, commit)
-            self._make_good(remote.branch, commit)
-            fetched = Fetched(commit=commit, previous=previous, changed=True, rewritten=rewritten)
-        if problem:
-            raise problem
-        return fetched
+            return Fetched(commit=commit, previous=previous, changed=False, rewritten=False), problem
+        self.listing(commit)
+        rewritten = previous is not None and not self._is_ancestor(previous, commit)
+        self._make_good(remote.branch, commit)
+        return Fetched(commit=commit, previous=previous, changed=True, rewritten=rewritten), problem
 
     # ---- which commit counts
 
@@ -506,22 +509,24 @@ class Mirror:
         printed = self._git().ask("for-each-ref", "--format=%(refname)", f"{_SIGNED}/")
         return [ref for ref in printed.decode().split() if ref.endswith(f"/{_as_one_part(branch)}")]
 
-    def _expect_signed(self, trust: Trust, branch: str, commit: str, previous: str | None) -> None:
-        """Raises SignatureMissingError for a head that does not count.
+    def _judge_anew(self, trust: Trust, branch: str) -> None:
+        """Where the allowed keys are others than they were, what was good by those is if it is by these.
 
-        Where the allowed keys are others than they were, what was good by those is good again if it is by
-        these: whoever adds a key must not lose the commit in use.
+        Whoever adds a key does not lose the commit in use, whatever the remote has by now.
         """
-        refusal = self._refusal(trust, commit)
-        if refusal is None:
+        if self._resolve(self._expect_good(branch)) is not None:
             return
-        for ref in self._signed_before(branch) if previous is None else ():
-            earlier = self._resolve(ref)
-            if earlier and self._is_ancestor(earlier, commit) and self._refusal(trust, earlier) is None:
-                self.listing(earlier)
+        for ref in self._signed_before(branch):
+            earlier = self._resolve(ref) if ref.startswith(f"{_SIGNED}/head-") else None
+            if earlier and self._refusal(trust, earlier) is None:
                 self._make_good(branch, earlier)
-                break
-        raise SignatureMissingError(f"the head of {self.name}, {self._shown(commit)}, is not used: {refusal}")
+                return
+
+    def _expect_signed(self, trust: Trust, commit: str) -> None:
+        """Raises SignatureMissingError for a head that does not count."""
+        if refusal := self._refusal(trust, commit):
+            shown = self._shown(commit)
+            raise SignatureMissingError(f"the head of {self.name}, {shown}, is not used: {refusal}")
 
     def _refusal(self, trust: Trust, commit: str) -> str | None:
         return trust.refusal(self._git(), commit, self._git().ask("cat-file", "commit", commit))

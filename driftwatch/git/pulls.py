@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from driftwatch.errors import MergeConflictError, UnsafeRepositoryError
+from driftwatch.errors import MergeConflictError, RepositoryError, UnsafeRepositoryError
 from driftwatch.git.command import Ending, failure
 from driftwatch.git.listing import printable
 
@@ -29,6 +29,7 @@ REFS: Mapping[str, str] = {
 
 _NAMED_CONFLICTS = 5
 _LARGEST_ANSWER = 16 << 20
+_UNKNOWN_OPTION = 129
 _CONFLICTS = 1
 """What `git merge-tree` exits with where it has merged as far as it could."""
 
@@ -73,6 +74,11 @@ def merge(committer: Committer, number: int, *, base: str, head: str) -> str:
     tree, *conflicts = output.stdout.decode(errors="surrogateescape").split("\0")
     if output.ending is Ending.EXITED and output.status == _CONFLICTS:
         raise _conflict(number, [path for path in conflicts if path])
+    if output.status == _UNKNOWN_OPTION:
+        raise RepositoryError(
+            f"pull request {number} cannot be merged: this machine's git does not know how, in a mirror",
+            advice="Install git 2.38 or newer.",
+        )
     if not output.succeeded:
         raise failure(f"merging pull request {number}", output)
     return committer.commit(tree.strip(), [base, head], f"Merge pull request {number}\n")

@@ -145,6 +145,24 @@ def test_one_without_a_common_history_does_not_merge(upstream: Upstream, mirror:
         mirror.fetch_pull_request(7, kind="github", head=head)
 
 
+def test_a_git_that_is_too_old_to_merge_without_a_checkout_says_so(
+    upstream: Upstream, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = propose(upstream, {"a.tf": "# proposed\n"})
+    mirror.fetch()
+    old = tmp_path / "old" / "git"
+    old.parent.mkdir()
+    old.write_text(
+        '#!/bin/sh\nfor word; do [ "$word" != merge-tree ] || exit 129; done\n'
+        f'exec "{shutil.which("git")}" "$@"\n'
+    )
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
+    with pytest.raises(RepositoryError, match="this machine's git does not know how") as caught:
+        mirror.fetch_pull_request(7, kind="github", head=head)
+    assert caught.value.advice == "Install git 2.38 or newer."
+
+
 def test_one_that_is_merged_already_changes_nothing(upstream: Upstream, mirror: Mirror) -> None:
     upstream.git("update-ref", "refs/pull/7/head", upstream.head())
     head = upstream.head()

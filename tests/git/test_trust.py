@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from driftwatch.config.gitops import SigningSettings
-from driftwatch.errors import SignatureMissingError, SignersUnusableError
+from driftwatch.errors import RemoteRefusedError, SignatureMissingError, SignersUnusableError
 
 from .conftest import ROOT
 from .signing import LONG_AGO, LONG_AGO_SIGNED, PgpHome, PgpIdentity, SshIdentity, commit, tag
@@ -311,6 +311,18 @@ def test_keys_that_are_other_now_are_asked_anew(
     other = trusting(ssh=(ssh["bob"].line(),))
     refused(other)
     assert other.head() is None
+
+
+def test_a_key_that_is_added_loses_nothing_while_the_remote_is_away(
+    upstream: Upstream, trusting: Callable[..., Mirror], ssh: dict[str, SshIdentity], tmp_path: Path
+) -> None:
+    good = commit(upstream, ssh["ada"], FILES)
+    trusting(ssh=(ssh["ada"].line(),)).fetch()
+    upstream.path.rename(tmp_path / "away")
+    mirror = trusting(ssh=(ssh["ada"].line(), ssh["bob"].line()))
+    with pytest.raises(RemoteRefusedError):
+        mirror.fetch()
+    assert mirror.head() == good
 
 
 def test_a_repository_that_asks_from_now_on_forgets_what_was_good_without(
