@@ -529,7 +529,8 @@ class Mirror:
             raise SignatureMissingError(f"the head of {self.name}, {shown}, is not used: {refusal}")
 
     def _refusal(self, trust: Trust, commit: str) -> str | None:
-        return trust.refusal(self._git(), commit, self._git().ask("cat-file", "commit", commit))
+        content = self._git().ask("cat-file", "commit", commit, limit=_LARGEST_READ)
+        return trust.refusal(self._git(), commit, content)
 
     def _tagged(
         self, trust: Trust, head: str, previous: str | None

@@ -128,7 +128,7 @@ class Trust:
         if not self._signers:
             return "it has an SSH signature, and `signers.ssh` names nobody"
         _expect_program("ssh-keygen", "openssh-client")
-        now, key = self._clock(), _key_of(content)
+        now, key = self._clock(), _key_of(content, of)
         allowed = [signer for signer in self._signers if _counts(signer, now)]
         allowed = [signer for signer in allowed if signer.key.fingerprint not in self._revoked]
         place = self._keys().place
@@ -274,9 +274,10 @@ def signature_of(content: bytes, *, of: str = "commit") -> str | None:
     return found[-1][1].decode() if found else None
 
 
-def _key_of(content: bytes) -> str | None:
+def _key_of(content: bytes, of: str) -> str | None:
     """The fingerprint of the key that an SSH signature says it is by. Format: OpenSSH's PROTOCOL.sshsig."""
-    blobs = _SSH_BLOB.findall(content)
+    header, _, body = content[:_LARGEST_OBJECT].partition(b"\n\n")
+    blobs = _SSH_BLOB.findall(header if of == "commit" else body)
     try:
         blob = base64.b64decode(b"".join(blobs[-1].split())) if blobs else b""
     except binascii.Error:

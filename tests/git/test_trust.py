@@ -294,6 +294,19 @@ def test_a_message_that_says_what_gpg_would_say_does_not_count(
     assert "\x1b" not in said
 
 
+def test_a_message_may_quote_a_signature(
+    upstream: Upstream, trusting: Callable[..., Mirror], ssh: dict[str, SshIdentity]
+) -> None:
+    """In a commit and in a tag: what counts is where git looks for it."""
+    quoted = upstream.git("cat-file", "commit", commit(upstream, ssh["mallory"], FILES)).replace("\n ", "\n")
+    upstream.git(
+        *ssh["ada"].settings(), "commit", "--quiet", "--allow-empty", "-S", "-m", f"See:\n\n{quoted}"
+    )
+    upstream.git(*ssh["ada"].settings(), "tag", "-s", "-m", f"See:\n\n{quoted}", "v1")
+    for mode in ("head", "tags"):
+        assert trusting(mode, ssh=(ssh["ada"].line(),)).fetch().commit == upstream.head()
+
+
 # ---- keys that change ----------------------------------------------------------------------------------
 
 
