@@ -17,9 +17,8 @@ from driftwatch.cli import terminal
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import opened_store, read_settings
 from driftwatch.cli.formats import Listing, plain
-from driftwatch.cli.people import VIA, actor, reason_of
+from driftwatch.cli.people import VIA, actor, reason_of, said
 from driftwatch.cli.stacks import nobody_works, one_stack, print_json
-from driftwatch.config.values import plain_text
 from driftwatch.errors import Exit, UsageError
 from driftwatch.model import AdoptionWish
 
@@ -122,16 +121,13 @@ def _imports(given: Sequence[str]) -> dict[str, str]:
     """`ADDRESS=ID`, by address. Raises UsageError."""
     found: dict[str, str] = {}
     for each in given:
-        address, sign, name = each.partition("=")
-        try:
-            address, name = plain_text(address.strip()), plain_text(name.strip())
-        except ValueError as exc:
-            raise UsageError(f"--import: {exc}") from exc
-        if not (sign and address and name):
+        address, name = (part.strip() for part in (each.partition("=")[0], each.partition("=")[2]))
+        if not (address and name):
             raise UsageError(
                 f"--import: {each!r} names no resource",
                 advice="ADDRESS=ID, for example aws_s3_bucket.logs=acme-logs.",
             )
+        address, name = said("--import", address), said("--import", name)
         if address in found:
             raise UsageError(f"--import: {address} is given twice")
         found[address] = name

@@ -96,13 +96,25 @@ class Book(Protocol):
     def answer_adoption(self, number: int, adopted: Adopted, at: datetime) -> None: ...
 
 
-class Brakes(Protocol):
-    """Where people say that nothing is to be done by itself."""
+class Record(Protocol):
+    """Where people say that nothing is to be done by itself, and read what was."""
 
     def suspension_of(self, stack: StackId, at: datetime) -> Suspension | None: ...
 
+    def note(
+        self,
+        *,
+        at: datetime,
+        actor: str,
+        via: str,
+        action: str,
+        subject: str,
+        outcome: str,
+        reason: str | None = None,
+    ) -> bool: ...
 
-class Shelf(Book, Brakes, Protocol):
+
+class Shelf(Book, Record, Protocol):
     """The store, as an adoption sees it."""
 
 
@@ -223,7 +235,17 @@ class Adopter:
             if wish.by == DRIFTWATCH and problem.remedy is Remedy.RETRY:
                 raise
             adopted = Adopted(error=problem.message)
-        self.book.answer_adoption(number, adopted, self.clock())
+        at = self.clock()
+        self.book.answer_adoption(number, adopted, at)
+        self.book.note(
+            at=at,
+            actor=wish.by,
+            via="repair",
+            action="adopt",
+            subject=f"{wish.stack}, adoption {number}",
+            outcome=_outcome_of(adopted),
+            reason=wish.reason,
+        )
         logger.info(
             "Drift was brought into the code." if adopted.branch else "Drift could not be adopted.",
             action="adopt",
@@ -673,6 +695,14 @@ def _branch(stack: StackId, files: Mapping[str, bytes]) -> str:
 
 
 # ---- words ---------------------------------------------------------------------------------------------
+
+
+def _outcome_of(adopted: Adopted) -> str:
+    """One line for the record."""
+    left = f", {len(adopted.refused)} refused" if adopted.refused else ""
+    if adopted.branch:
+        return f"{len(adopted.edits)} edits in {adopted.url or adopted.branch}{left}"
+    return f"nothing is adopted: {adopted.error}" if adopted.error else f"nothing is adopted{left}"
 
 
 def _line(text: str) -> str:
