@@ -14,17 +14,20 @@ from __future__ import annotations
 
 import errno
 import logging
+import lzma
 import os
 import platform
 import re
 import secrets
 import shutil
 import stat
+import struct
 import subprocess
 import tempfile
 import threading
 import time
 import zipfile
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -67,6 +70,19 @@ _MOST_REDIRECTS = 5
 _CONNECT_SECONDS = 15.0
 _GPG_SECONDS = 60
 _WAIT_SECONDS = 900.0
+
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What `zipfile` raises for archives that are none, or that somebody made to be read."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LINE = re.compile(r"(?P<sha256>[0-9a-fA-F]{64}) [ *](?P<name>\S+)")
@@ -429,8 +445,12 @@ def unpack(archive: Path, engine: str, into: Path) -> Path:
             if wanted[0].file_size > _LARGEST_PROGRAM:
                 raise ReleaseRefusedError(f"the {engine} in {archive.name} is too large to be one")
             return _take(opened, wanted[0], into / engine)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as problem:
+    except _DAMAGED as problem:
         raise ReleaseRefusedError(f"{archive.name} cannot be unpacked: {problem}") from problem
+    except OSError as problem:
+        if problem.errno == errno.EINVAL:  # it says of a member that it lies before its beginning
+            raise ReleaseRefusedError(f"{archive.name} cannot be unpacked: its list is wrong") from problem
+        raise
 
 
 def _expect_harmless(member: zipfile.ZipInfo) -> None:

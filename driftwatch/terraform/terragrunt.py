@@ -347,6 +347,8 @@ class UnitPlan:
         return {
             **given,
             **self._options(gate.program, downloads),
+            # Hooks that call terraform by its name meet the gate, too.
+            "PATH": os.pathsep.join([str(gate.program.parent), given["PATH"]]),
             # terragrunt would take `-parallelism` for its own.
             "TF_CLI_ARGS_plan": f"-parallelism={work.settings.parallelism}",
             RUN_VARIABLE: work.run.id,

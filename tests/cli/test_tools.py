@@ -45,7 +45,10 @@ class Shop:
 
 
 @pytest.fixture
-def shop(cli: Callable[..., Ran], estate: Estate, terraform_binary: Path) -> Iterator[Shop]:
+def shop(
+    cli: Callable[..., Ran], estate: Estate, terraform_binary: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shop]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     said = subprocess.run([terraform_binary, "version", "-json"], capture_output=True, check=True).stdout
     version = str(json.loads(said)["terraform_version"])
     archive = zipped({"terraform": terraform_binary.read_bytes()})

@@ -116,6 +116,10 @@ def main() -> int:
     ):
         log("error running hook")
         return code
+    if MODE == "calls by name" and (
+        code := subprocess.run(["terraform", "apply", "-auto-approve"], cwd=place, check=False).returncode
+    ):
+        return code
     code = terraform(place, environment, *arguments)
     if MODE == "lies":
         return 0

@@ -8,12 +8,13 @@ import json
 import shutil
 import stat
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -74,7 +75,8 @@ def keys() -> Iterator[Keys]:
 
 
 @pytest.fixture
-def mirror() -> Iterator[MirrorServer]:
+def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[MirrorServer]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serving() as server:
         yield server
 
@@ -399,6 +401,26 @@ def test_a_redirect_within_what_is_allowed_is_followed(shop: Shop) -> None:
     assert shop.install().read_bytes() == PROGRAM
 
 
+def test_a_proxy_of_the_environment_is_used(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for whole addresses."""
+    shop.put()
+    monkeypatch.setenv("HTTP_PROXY", shop.mirror.url)
+    shop.options["terraform_url"] = "http://localhost:9"
+    with pytest.raises(ReleaseUnknownError):
+        shop.install()
+    assert shop.mirror.asked == ["http://localhost:9/terraform/1.11.4/terraform_1.11.4_SHA256SUMS"]
+
+
+def test_two_installations_at_once_are_one(shop: Shop) -> None:
+    """The second waits for the first, and finds what it wants."""
+    shop.put()
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(shop.install) for _ in range(2))
+    assert first.result() == second.result()
+    assert len(shop.mirror.asked) == 3
+    assert len(shop.ran) == 1
+
+
 def test_a_pinned_sum_needs_no_key_and_fetches_nothing_but_the_archive(shop: Shop) -> None:
     archive = zipped({"terraform": PROGRAM})
     wanted = release(shop.settings, "terraform", VERSION)
@@ -504,6 +526,27 @@ def test_no_list_of_checksums_breaks_its_reader(text: str) -> None:
         assert listed_sum(f"{text}\n{line}\n", "terraform_1.0.0_linux_amd64.zip") == "a" * 64
     except ReleaseRefusedError as problem:
         assert "more than one" in problem.message  # noqa: PT017
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_no_archive_breaks_what_unpacks_it(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """One with changed bytes is refused, or its program is whole; nothing lands elsewhere."""
+    root = tmp_path_factory.mktemp("zip")
+    content = bytearray(
+        zipped({"terraform": PROGRAM, "LICENSE.txt": b"words"}, stored=data.draw(st.booleans()))
+    )
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
+        content[place] = data.draw(st.integers(0, 255))
+    archive = root / "terraform_1.0.0_linux_amd64.zip"
+    archive.write_bytes(bytes(content))
+    try:
+        assert releases.unpack(archive, "terraform", root / "ready").read_bytes() == PROGRAM
+    except ReleaseRefusedError:
+        note("refused")
+    assert {path.name for path in root.rglob("*")} <= {archive.name, "ready", "terraform"}
 
 
 def test_the_real_terraform_is_installed_found_and_chosen(

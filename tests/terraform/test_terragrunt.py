@@ -237,6 +237,13 @@ def test_a_hook_that_would_change_something_is_refused(live: Live, command: str)
     assert not (live.bench.root / "states").exists()
 
 
+def test_a_hook_that_calls_terraform_by_name_meets_the_gate_too(live: Live) -> None:
+    live.play(mode="calls by name")
+    with pytest.raises(PlanFailedError, match="no terraform apply in a check"):
+        live.plan()
+    assert not (live.bench.root / "states").exists()
+
+
 def test_what_terraform_says_is_what_is_told(live: Live) -> None:
     live.write("modules/app/main.tf", APP + 'resource "terraform_data" "broken" {\n  nonsense = 1\n}\n')
     with pytest.raises(ConfigurationInvalidError, match="nonsense"):
