@@ -262,9 +262,8 @@ class _Look:
         permits = self._permits(heard)
         if self._pull.from_fork and not permits:
             return self._wait((FORK,), heard, base="")
-        if not (heard.rulings or again) and self._is_settled():
-            self._kept.heard = heard.last
-            return Looked(outcome=Outcome.SETTLED)
+        if self._is_settled() and not (again or any(each.is_taken for each in heard.rulings)):
+            return self._nothing_new(heard)
         try:
             merged = self._desk.code.fetch_pull_request(
                 self._pull.number, kind=self._desk.kind, head=self._pull.head
@@ -428,11 +427,12 @@ class _Look:
             known = codes.known_providers(before, {each.stack.path for each in mine})
             for subject in touched.stacks:
                 was = earlier.get(subject.stack)
-                reads = (*(was.reads if was else ()), *subject.reads)
+                reads = dict.fromkeys((*(was.reads if was else ()), *subject.reads))
+                units = subject.options.engine == "terragrunt"
                 found |= dict.fromkeys(
                     codes.reasons(
-                        codes.code_of(before, dict.fromkeys(reads)) if was else codes.Code(),
-                        codes.code_of(after, subject.reads),
+                        codes.code_of(before, reads, units=units) if was else codes.Code(),
+                        codes.code_of(after, subject.reads, units=units),
                         known=known,
                         changed=merged.changed,
                     )
@@ -589,14 +589,17 @@ class _Look:
 
     def _nothing_new(self, heard: Heard) -> Looked:
         """The branch moved without touching any of it, or somebody asked who may not: no plan for that."""
-        assert self._memo is not None  # noqa: S101  (what is known was said)
         self._audit(heard.rulings)
-        unheard = self._memo.unheard or heard.unheard
-        memo = replace(self._memo, base=self._base, remark=heard.last, unheard=unheard)
-        rest = self._body.partition("\n")[2]
-        answers = [_ASKED_WITHOUT_RIGHT] if heard.unheard and not self._memo.unheard else []
-        answers += list(_answers(heard))
-        self._write(memo, rest + "".join(f"\n\n{each}" for each in answers if each not in rest))
+        memo = self._memo
+        if memo is not None:
+            said = self._body.replace("\r\n", "\n").partition("\n")[2]
+            answers = [_ASKED_WITHOUT_RIGHT] if heard.unheard and not memo.unheard else []
+            added = [each for each in (*answers, *_answers(heard)) if each not in said]
+            if added or memo.base != self._base:
+                unheard = memo.unheard or heard.unheard
+                memo = replace(memo, base=self._base, remark=heard.last, unheard=unheard)
+                self._write(memo, said + "".join(f"\n\n{each}" for each in added))
+        self._kept.heard = heard.last
         return Looked(outcome=Outcome.SETTLED)
 
     def _untouched(self, merged: Merged, heard: Heard, inputs: str) -> Looked:

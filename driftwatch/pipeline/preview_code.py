@@ -1,8 +1,9 @@
 """What in a pull request's code makes it wait for a person before anything of it is run.
 
-A plan runs what the code names: providers, programs that `external` asks, modules from elsewhere, and
-whatever a provider's own configuration starts. Whoever can open a pull request must not be able to have a
-machine that holds credentials run something new. What was there before it is not asked about again.
+A plan runs what the code names: providers, programs that `external` asks, modules from elsewhere, whatever a
+provider's own configuration starts, and in a unit of terragrunt hooks and `run_cmd`. It sends credentials to
+where the code says, and prints what it reads. Whoever can open a pull request must not be able to have a
+machine that holds credentials do something new of that kind. What was there before is not asked about again.
 
 Reads checkouts and runs nothing. It says too much rather than too little: a file that cannot be read or is
 too large to be looked at waits too.
@@ -47,13 +48,32 @@ _RUNS: tuple[tuple[str, re.Pattern[str]], ...] = (
         re.compile(r"\bshared_(config|credentials)_files?\b|\bconfig_paths?\b"),
     ),
     (
-        "A function that reads a file outside of the repository is new:",
-        re.compile(r'\b(?:file\w*|templatefile)\s*\(\s*"(?:/|~|\$\{\s*path\.cwd)|"/proc/|"/etc/'),
+        "The state of another stack is read anew:",
+        re.compile(rf'\bdata{_GAP}"?terraform_remote_state\b|"terraform_remote_state"{_GAP}:'),
+    ),
+    (
+        "A function is new that may read a file outside of the repository:",
+        re.compile(
+            r"\b(?:file|filebase64|fileset|templatefile|filemd5|fileexists|filesha\w+|filebase64sha\w+)\s*"
+            r'\(\s*(?!"(?:\$\{\s*path\.(?:module|root)\s*\}/)?[^"/~$%][^"]*"|path\.(?:module|root)\b)'
+            r'|/proc/|"/etc/'
+        ),
     ),
 )
+_ADDRESS = re.compile(
+    r'"?\b\w*(?:host|address|addr|url|uri|endpoints?|proxy|server)\w*"?[ \t]*(?:[=:]|\{)|://', re.IGNORECASE
+)
+_PROVIDER = re.compile(rf'^[ \t]*provider{_GAP}"?[\w-]+"?{_GAP}\{{|"provider"{_GAP}:', re.MULTILINE)
+_BACKEND = re.compile(rf'\bbackend{_GAP}"?[\w-]+"?{_GAP}\{{|\bcloud{_GAP}\{{|"(?:backend|cloud)"{_GAP}:')
+_UNITS_RUN = re.compile(r"\brun_cmd\b|\b\w+_hook\b")
+_UNITS_NAME = re.compile(
+    r"^[ \t]*(?:source|include|generate|remote_state|iam_\w+|terraform_binary|extra_arguments|dependency|path"
+    r"|config_path|env_vars|arguments)\b|\bget_env\s*\(|\bread_terragrunt_config\s*\(|\bsops_decrypt_file\s*\("
+)
 _BUILT_IN = frozenset({"terraform"})
-_HARMLESS = (".tf", ".tofu", ".tf.json", ".tofu.json", ".tfvars", ".md", ".hcl", ".txt")
+_HARMLESS = (".tf", ".tofu", ".tf.json", ".tofu.json", ".tfvars", ".md", ".lock.hcl", ".txt")
 _LOCAL = ("./", "../")
+_UNIT = ".hcl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +87,16 @@ class Code:
     unread: frozenset[str] = frozenset()
 
 
-def code_of(checkout: Path, reads: Iterable[str]) -> Code:
-    """What a stack's directories hold in a checkout. Nothing that lies outside of it is read."""
+def code_of(checkout: Path, reads: Iterable[str], *, units: bool = False) -> Code:
+    """What a stack's directories hold in a checkout, and in `units` of terragrunt their own files too.
+
+    Nothing that lies outside of the checkout is read.
+    """
     files: dict[str, bytes] = {}
     unread: set[str] = set()
     root = checkout.resolve()
     for read in reads:
-        for path in _configuration(checkout / read):
+        for path in _configuration(checkout / read, units=units):
             name = path.relative_to(checkout).as_posix()
             try:
                 real = path.resolve(strict=True)
@@ -126,32 +149,55 @@ def reasons(before: Code, after: Code, *, known: frozenset[str], changed: Sequen
     yield from _providers(before, after, known)
     yield from _modules(before, after, known)
     yield from _running(before, after)
+    yield from _units(before, after)
+    yield from _addresses(before, after)
     yield from _backend(before, after)
 
 
-def _configuration(path: Path) -> list[Path]:
+def _configuration(path: Path, *, units: bool) -> list[Path]:
+    def is_one(name: str) -> bool:
+        return is_configuration(name) or name == LOCK_FILE or (units and name.endswith(_UNIT))
+
     if path.is_dir():
-        return sorted(
-            each for each in path.iterdir() if is_configuration(each.name) or each.name == LOCK_FILE
-        )
-    is_one = is_configuration(path.name) or path.name == LOCK_FILE
-    return [path] if is_one and (path.is_file() or path.is_symlink()) else []
+        return sorted(each for each in path.iterdir() if is_one(each.name))
+    return [path] if is_one(path.name) and (path.is_file() or path.is_symlink()) else []
 
 
 def _external(before: Code, after: Code, changed: Sequence[str]) -> Iterator[Wait]:
+    """What runs a program in a plan, wherever in its file that is said."""
     asking = [name for name, text in after.files.items() if "external" in _uses(name, text)]
-    for name in asking:
+    hooked = [name for name, text in _unit_files(after) if _UNITS_RUN.search(text)]
+    for name in (*asking, *hooked):
         if before.files.get(name) != after.files[name]:
-            where, line = _line(after.files[name], re.compile(r"\bexternal\b"))
+            of_unit = name in hooked
+            where, line = _line(after.files[name], _UNITS_RUN if of_unit else re.compile(r"\bexternal\b"))
+            what = "terragrunt hooks or `run_cmd`" if of_unit else "an `external` data source"
             yield Wait(
-                sentence="A file with an `external` data source, which runs a program, is new or changed:",
+                sentence=f"A file with {what}, which run programs, is new or changed:",
                 path=f"{name}{where}",
                 line=line,
             )
-    if asking:
+    if asking or hooked:
         for path in changed:
             if not path.endswith(_HARMLESS):
                 yield Wait(sentence="The stack runs programs in its plan, and this may be one:", path=path)
+
+
+def _units(before: Code, after: Code) -> Iterator[Wait]:
+    for name, _ in _unit_files(after):
+        yield from _new_lines(
+            name,
+            before,
+            after.files[name],
+            _UNITS_NAME,
+            "Terragrunt is told anew where code, states or settings are:",
+        )
+
+
+def _unit_files(code: Code) -> Iterator[tuple[str, str]]:
+    for name, text in code.files.items():
+        if name.endswith(_UNIT) and not name.endswith(LOCK_FILE):
+            yield name, text.decode(errors="replace")
 
 
 def _providers(before: Code, after: Code, known: frozenset[str]) -> Iterator[Wait]:
@@ -226,14 +272,33 @@ def _running(before: Code, after: Code) -> Iterator[Wait]:
             yield from _new_lines(name, before, text, pattern, sentence)
 
 
+def _addresses(before: Code, after: Code) -> Iterator[Wait]:
+    """Where a provider sends what it was given to sign in with, and for a new stack where its state is."""
+    sentence = "Credentials, or a state, would go to an address that is new:"
+    for name, text in after.files.items():
+        for block in (*_blocks(text, _PROVIDER), *_blocks(text, _BACKEND)):
+            for line in block.splitlines()[1:] or [block]:
+                if _ADDRESS.search(line) and not _is_in(line, before):
+                    where, _ = _line(text, re.compile(re.escape(line.strip())))
+                    yield Wait(sentence=sentence, path=f"{name}{where}", line=line.strip())
+
+
 def _backend(before: Code, after: Code) -> Iterator[Wait]:
-    had = _named(before)
-    if not had:
+    """Of a stack that is there already, any change of where its state is kept."""
+    had = [_words(block) for text in before.files.values() for block in _blocks(text, _BACKEND)]
+    if not before.files:
         return
-    was, now = read_module(had), read_module(_named(after))
-    if (was.backend, was.cloud) != (now.backend, now.cloud):
-        where, line = _first(after, re.compile(r"\bbackend\b|\bcloud\b"))
-        yield Wait(sentence="The state would be kept elsewhere:", path=where, line=line)
+    for name, text in after.files.items():
+        for block in _blocks(text, _BACKEND):
+            if _words(block) not in had:
+                first = block.splitlines()[0].strip()
+                where, _ = _line(text, re.compile(re.escape(first)))
+                yield Wait(sentence="The state would be kept elsewhere:", path=f"{name}{where}", line=first)
+
+
+def _words(block: str) -> tuple[str, ...]:
+    """A block without its blanks."""
+    return tuple(block.split())
 
 
 def _new_lines(
@@ -244,11 +309,6 @@ def _new_lines(
     for number, line in enumerate(_lines(text), 1):
         if line.strip() not in had and pattern.search(line):
             yield Wait(sentence=sentence, path=f"{name}:{number}", line=line.strip())
-
-
-def _named(code: Code) -> dict[str, bytes]:
-    """All files, by names that tell them apart and are no hidden file's, whatever directory they lie in."""
-    return {f"_{name}": text for name, text in code.files.items()}
 
 
 def _locked(code: Code) -> frozenset[str]:

@@ -508,11 +508,14 @@ def test_only_what_somebody_may_have_checked_is_planned_for_them(house: House) -
 
 def test_others_get_no_work_done_and_one_line_says_so(house: House) -> None:
     house.look()
+    written = house.forge.writes
     for _ in range(3):
         house.forge.add("/driftwatch plan", "stranger")
         house.restart()
         assert house.look() is Outcome.SETTLED
     assert house.planner.planned == ["dns"]
+    assert house.code.fetched == [HEAD]
+    assert house.forge.writes == written + 1
     assert house.forge.body.count("nobody who did has the right") == 1
     assert [outcome for *_, outcome in house.audit] == ["unknown_person"] * 3
     assert "1 to change" in house.forge.body

@@ -45,6 +45,10 @@ def told(after: Code, before: Code = BEFORE, changed: tuple[str, ...] = ()) -> l
 
 def test_an_ordinary_change_waits_for_nobody() -> None:
     more = 'resource "aws_sqs_queue" "jobs" {\n  name = "jobs"\n}\nmodule "b" {\n  source = "./b"\n}\n'
+    more += (
+        'output "x" {\n  value = templatefile("${path.module}/x.tpl", { a = fileset(path.root, "*") })\n}\n'
+    )
+    more += 'provider "aws" {\n  alias  = "other"\n  region = "eu-west-1"\n}\n'
     page = MAIN.replace("index.html", "other.html")
     assert told(code(main=page, more=more, lock=LOCK)) == []
 
@@ -65,6 +69,12 @@ def test_an_ordinary_change_waits_for_nobody() -> None:
         ('provider "aws" {\n  shared_config_files = ["x"]\n}\n', 'shared_config_files = ["x"]'),
         ('locals {\n  x = "credential_process = sh"\n}\n', 'x = "credential_process = sh"'),
         ('output "x" {\n  value = file("/proc/self/environ")\n}\n', 'value = file("/proc/self/environ")'),
+        ('output "x" {\n  value = filebase64(local.where)\n}\n', "value = filebase64(local.where)"),
+        ('output "x" {\n  value = file(\n    "/etc/passwd"\n  )\n}\n', "value = file("),
+        ('output "x" {\n  value = file("${path.cwd}/x")\n}\n', 'value = file("${path.cwd}/x")'),
+        ('data "terraform_remote_state" "x" {\n}\n', 'data "terraform_remote_state" "x" {'),
+        ('provider "vault" {\n  address = var.where\n}\n', "address = var.where"),
+        ('provider "aws" {\n  endpoints {\n    s3 = "http://x.test"\n  }\n}\n', "endpoints {"),
     ],
 )
 def test_what_would_have_something_run_waits_and_is_named(added: str, line: str | None) -> None:
@@ -125,6 +135,53 @@ def test_a_changed_external_source_waits_and_so_does_a_program_beside_it() -> No
 def test_another_place_for_the_state_waits() -> None:
     moved = MAIN.replace('backend "s3"', 'backend "http"')
     assert told(code(main=moved, lock=LOCK)) == [("net/main.tf:5", 'backend "http" { bucket = "states" }')]
+    other = MAIN.replace('bucket = "states"', 'bucket = "theirs"')
+    assert told(code(main=other, lock=LOCK)) == [("net/main.tf:5", 'backend "s3" { bucket = "theirs" }')]
+    spaced = MAIN.replace('{ bucket = "states" }', '{\n    bucket = "states"\n  }')
+    assert told(code(main=spaced, lock=LOCK)) == []
+
+
+def test_a_new_stack_says_where_its_state_is_and_waits_only_for_an_address() -> None:
+    main = MAIN.replace('bucket = "states"', 'bucket = "new"')
+    assert not list(reasons(Code(), code(main=main, lock=LOCK), known=AWS, changed=()))
+    evil = main.replace('backend "s3" { bucket = "new" }', 'backend "http" { address = "http://x.test" }')
+    found = reasons(Code(), code(main=evil, lock=LOCK), known=AWS, changed=())
+    assert [wait.path for wait in found] == ["net/main.tf:5"]
+
+
+UNIT = 'include "root" {\n  path = find_in_parent_folders("root.hcl")\n}\ninputs = {\n  size = 1\n}\n'
+HOOK = 'terraform {\n  before_hook "x" {\n    commands = ["plan"]\n    execute  = ["sh", "x.sh"]\n  }\n}\n'
+
+
+def unit(text: str, **more: str) -> Code:
+    files = {"net/terragrunt.hcl": text, **{f"{name}.hcl": other for name, other in more.items()}}
+    return Code(files={name: text.encode() for name, text in files.items()})
+
+
+def test_an_ordinary_change_of_a_unit_waits_for_nobody() -> None:
+    assert told(unit(UNIT.replace("size = 1", "size = 2")), unit(UNIT), ("net/terragrunt.hcl",)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        UNIT + HOOK,
+        UNIT + 'locals {\n  x = run_cmd("sh", "x.sh")\n}\n',
+        UNIT + 'terraform {\n  source = "git::https://git.example.com/x"\n}\n',
+        UNIT + 'remote_state {\n  backend = "http"\n}\n',
+        UNIT + 'generate "provider" {\n  path = "provider.tf"\n}\n',
+        UNIT.replace("root.hcl", "other.hcl"),
+        UNIT.replace("size = 1", 'size = get_env("AWS_SECRET_ACCESS_KEY")'),
+    ],
+)
+def test_what_a_unit_would_run_or_take_from_elsewhere_waits(text: str) -> None:
+    assert told(unit(text), unit(UNIT))
+
+
+def test_any_change_of_a_file_with_hooks_waits_and_so_does_what_they_may_run() -> None:
+    before = unit(UNIT, root=HOOK)
+    assert told(unit(UNIT, root=HOOK.replace("x.sh", "y.sh")), before)
+    assert told(before, before, ("scripts/x.sh",)) == [("scripts/x.sh", None)]
 
 
 def test_protected_paths_are_named_with_what_lies_below_them() -> None:
