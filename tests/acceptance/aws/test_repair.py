@@ -175,6 +175,7 @@ def test_what_was_opened_in_office_hours_is_closed_in_the_next_window(office: Of
     with_store.close()
 
 
+@pytest.mark.slow  # a minute; the same is shown on the sandbox in CI
 @pytest.mark.timeout(900)
 def test_together_with_an_unapplied_commit_it_is_held_with_the_reason(office: Office) -> None:
     """One apply would do both, and nobody asked for the other."""

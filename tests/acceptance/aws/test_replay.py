@@ -33,6 +33,7 @@ def how(check: dict[str, Any]) -> tuple[str, str, str]:
     return check["method"], check["method_reason"], check["verdict"]
 
 
+@pytest.mark.slow  # two minutes; the few mutations and the sandbox go the same way in CI
 @pytest.mark.timeout(900)
 def test_a_stack_with_its_state_in_s3_is_replayed_until_something_moves(watched: Watched) -> None:
     """Across processes: each check is a run of its own, and the recording waits on disk, sealed."""
