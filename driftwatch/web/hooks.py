@@ -160,7 +160,8 @@ class Hooks:
         """What to answer where a body was not even listened to."""
         code, message = _NOT_READ[status]
         self._put_down(name, address, code, self._clock())
-        return _refused(Refusal(status, code, message))
+        # Nobody goes on listening to the rest of it.
+        return _refused(Refusal(status, code, message, Connection="close"))
 
     def _read(self, name: str, headers: Mapping[str, str], body: bytes, at: datetime) -> dict[str, Any]:
         endpoint = self.endpoints[name]
