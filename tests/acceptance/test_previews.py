@@ -23,6 +23,7 @@ from driftwatch.cli.compose import Application, application
 from driftwatch.config.rule_files import shipped
 from driftwatch.config.settings import Settings
 from driftwatch.forge.pulls import forge_of
+from driftwatch.git.pulls import REFS
 from driftwatch.model import Trigger, Verdict
 from driftwatch.pipeline.admissions import Clerk, hiding
 from driftwatch.pipeline.check import check
@@ -112,7 +113,7 @@ class Team:
         else:
             git("checkout", "--quiet", "change")
         head = estate.commit(self.repository, files, "Change it")
-        git("update-ref", f"refs/pull/{NUMBER}/head", head)
+        git("update-ref", REFS[self.forge.kind].format(number=NUMBER), head)
         git("checkout", "--quiet", "main")
         if NUMBER in self.forge.pulls:
             self.forge.push(NUMBER, head)
@@ -196,8 +197,11 @@ def _previews(app: Application, planner: Watched) -> Previews:
 
 
 @pytest.fixture
-def team(tmp_path: Path, terraform_binary: Path, sandbox_cli_config: Path) -> Iterator[Team]:
-    forge = PlayedForge("github")
+def team(
+    request: pytest.FixtureRequest, tmp_path: Path, terraform_binary: Path, sandbox_cli_config: Path
+) -> Iterator[Team]:
+    """On GitHub, where a test names no other forge."""
+    forge = PlayedForge(getattr(request, "param", "github"))
     repository = tmp_path / "infrastructure"
     repository.mkdir()
     _git(repository, "init", "--quiet", "--template=", "--initial-branch=main")
@@ -209,7 +213,7 @@ def team(tmp_path: Path, terraform_binary: Path, sandbox_cli_config: Path) -> It
                     "url": str(repository),
                     "stacks": [{"path": "*", "variables": {"secret": CANARY}}],
                     "forge": {
-                        "kind": "github",
+                        "kind": forge.kind,
                         "project": forge.project,
                         "token": TOKEN,
                         "api_url": forge.api_url,
@@ -218,7 +222,7 @@ def team(tmp_path: Path, terraform_binary: Path, sandbox_cli_config: Path) -> It
             },
             "terraform": {"binary": str(terraform_binary)},
             "users": {
-                "anna": {"github": ["Anna-E"], "rights": ["check"]},
+                "anna": {"github": ["Anna-E"], "gitlab": ["anna"], "rights": ["check"]},
                 "bob": {"github": ["bob"], "rights": ["approve"]},
                 "ada": {"github": ["ada-too"], "git": ["Ada Example"], "rights": ["approve"]},
             },
@@ -382,3 +386,19 @@ def test_a_forge_in_trouble_is_asked_again_later_and_nothing_is_lost(team: Team)
     previewer.go_round(team.stop)
     assert team.states(head)["driftwatch"] == "success"
     assert team.planner.planned == ["dns"]
+
+
+@pytest.mark.parametrize("team", ["gitlab"], indirect=True)
+def test_a_merge_request_on_gitlab_is_treated_alike(team: Team) -> None:
+    head = team.push({"net/main.tf": team.stack("net", "two", OTHER)}, fork=True, author="stranger")
+    assert team.look() == "waiting"
+    team.say(f"/driftwatch plan {head[:8]}", "Anna")
+    assert team.look() == "planned"
+    assert "`terraform_data.kept`" in team.comment
+    assert team.states(head) == {}  # GitLab keeps those of a fork's commits with the fork
+    team.forge.pulls[NUMBER].fork = False
+    second = team.push({"net/main.tf": team.stack("net", "three", OTHER)})
+    assert team.look() == "planned"
+    assert team.states(second) == {"driftwatch": "success", "driftwatch/platform/net": "success"}
+    assert team.look() == "settled"
+    assert [(each.actor, each.via) for each in team.app.store.audit().items] == [("anna", "gitlab")]
