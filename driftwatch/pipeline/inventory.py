@@ -58,6 +58,8 @@ class Subject:
     """Where its state is kept, as far as the code and the configuration say it before any plan."""
     states_read: tuple[StateRead, ...] = ()
     """The states whose outputs its code reads, of which that is known."""
+    units: tuple[str, ...] = ()
+    """Directories of the units of terragrunt whose outputs it reads, where it is one."""
 
     @property
     def declaration(self) -> StackDeclaration:
@@ -68,7 +70,10 @@ class Subject:
         """What it says of itself and others, for the graph."""
         return Node(
             stack=self.stack,
-            depends_on=self.options.depends_on,
+            depends_on=(
+                *self.options.depends_on,
+                *(f"{self.stack.repository}/{directory}" for directory in self.units),
+            ),
             depends_on_labels=self.options.depends_on_labels,
             labels=self.options.labels,
             state=self.state,
@@ -346,6 +351,7 @@ class Inventory:
                     reads=reads,
                     tree=tree,
                     submodules=settings.submodules,
+                    units=module.units,
                     state=state,
                     states_read=states_read,
                 )

@@ -129,6 +129,10 @@ def test_units_are_checked_one_by_one_and_their_code_is_no_stack_of_its_own(mach
     assert checks["platform/live/vpc"]["verdict"] == "in_sync"
     (finding,) = checks["platform/live/app"]["findings"]
     assert finding["address"] == "terraform_data.app"
+    graph = json.loads(machine.driftwatch("stacks", "graph", "-f", "json").stdout)
+    assert [(each["upstream"], each["downstream"]) for each in graph["edges"]] == [
+        ("platform/live/vpc", "platform/live/app")
+    ]
     machine.terragrunt.unlink()
     code, checks = machine.check()
     assert code == Exit.ERROR
