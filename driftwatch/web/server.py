@@ -73,7 +73,7 @@ def _listening(listen: str) -> Iterator[socket.socket]:
         listener = socket.create_server(address[:2], family=family, backlog=128)
     except OSError as error:
         raise _unusable(listen, port, error) from error
-    # asyncio does this for sockets that it made itself; this is none, and its connections inherit it. Without,
+    # asyncio does this for sockets of its own making; this is none, and its connections inherit it. Without,
     # each answer on a connection that is kept waits 40 ms for the other side to confirm the first half.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with listener:
