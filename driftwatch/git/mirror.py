@@ -74,7 +74,7 @@ _TIDY_EVERY = timedelta(days=7)
 
 _DRAFTS, _PULLS = "refs/driftwatch/drafts", "refs/driftwatch/pulls"
 """Where commits that only this machine knows are kept from being tidied away, each under its own hash."""
-_LOCAL_COMMITS_KEPT = 100
+_LOCAL_COMMITS_KEPT = 300
 """Of either. What is checked out stays anyway; of the others the oldest go, and are made again if asked."""
 _SIGNED = "refs/driftwatch/signed"
 """Where the good head is kept that was found to be signed, by the keys that it was judged with."""
@@ -451,9 +451,8 @@ class Mirror:
         """What it brought, and what was refused of it where something that is older is used."""
         self._ready(self._git_dir)
         if self._trust and self._settings.signatures == "head":
-            with suppress(
-                RepositoryError
-            ):  # what is wrong here, the fetch itself finds out, and mends or says
+            # What is wrong with the mirror or the keys the fetch itself finds out, and mends it or says it.
+            with suppress(RepositoryError):
                 self._judge_anew(self._trust, remote.branch)
         self._receive(remote, self._git_dir, lock)
         commit = self._resolve(_fetched(remote.branch))
@@ -540,7 +539,7 @@ class Mirror:
         It goes forward only, as long as the branch does: that a key has expired, or that a tag was withdrawn,
         brings no older commit back. Raises SignatureMissingError where there is none.
         """
-        refused: list[str] = []
+        refused: dict[str, str] = {}
         for commit, name, shown in self._signed_tags(head):
             if commit == previous:
                 break
@@ -549,16 +548,19 @@ class Mirror:
             if why is None:
                 if previous and self._is_ancestor(commit, previous) and self._is_ancestor(previous, head):
                     break
+                refused.pop(commit, None)  # whoever else has tagged it: it counts
                 return commit, self._of_tags(refused)
-            refused.append(f"the tag {shown} of {self.name} at {self._shown(commit)} is not used: {why}")
+            said = f"the tag {shown} of {self.name} at {self._shown(commit)} is not used: {why}"
+            refused.setdefault(commit, said)
         if previous and self._is_ancestor(previous, head):
             return previous, self._of_tags(refused)
         raise self._of_tags(refused) or SignatureMissingError(
             f"no commit of the branch {self._settings.branch} of {self.name} has a tag with a valid signature"
         )
 
-    def _of_tags(self, refused: Sequence[str]) -> SignatureMissingError | None:
-        return SignatureMissingError(refused[0]) if refused else None
+    def _of_tags(self, refused: Mapping[str, str]) -> SignatureMissingError | None:
+        """The error about the newest of them, by commit."""
+        return SignatureMissingError(next(iter(refused.values()))) if refused else None
 
     def _signed_tags(self, head: str) -> Iterator[tuple[str, str, str]]:
         """Annotated tags with a signature, of whatever worth: commit, tag object, name; the newest first."""

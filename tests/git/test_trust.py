@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from driftwatch.config.gitops import SigningSettings
+from driftwatch.config.signing import ssh_key
 from driftwatch.errors import RemoteRefusedError, SignatureMissingError, SignersUnusableError
 
 from .conftest import ROOT
@@ -428,6 +430,54 @@ def test_a_machine_without_the_program_says_so(
     assert mirror.head() is None
 
 
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        ("ssh-keygen", "ada@example.com"),
+        ("ssh-keygen", 'Good "git" signature for ada@example.com with ED25519 key SHA256:AAAA'),
+        ("ssh-keygen", 'Good "git" signature for ada@example.com with ED25519 key {mallory}'),
+        ("gpg", ""),
+        ("gpg", "[GNUPG:] GOODSIG AAAA ada"),
+        ("gpg", "[GNUPG:] GOODSIG AAAA ada\n[GNUPG:] VALIDSIG {key} 2026-01-01 1 0 4 0 22 8 00 {other}"),
+        ("gpg", "[GNUPG:] GOODSIG A a\n[GNUPG:] VALIDSIG {key} 2026-01-01 1 0 4 0 22 2 00 {key}"),
+        (
+            "gpg",
+            "[GNUPG:] GOODSIG A a\n[GNUPG:] GOODSIG B b\n[GNUPG:] VALIDSIG {key} 1 1 0 4 0 22 8 00 {key}",
+        ),
+        ("gpg", "[GNUPG:] BADSIG A a\n[GNUPG:] GOODSIG A a\n[GNUPG:] VALIDSIG {key} 1 1 0 4 0 22 8 00 {key}"),
+    ],
+)
+def test_an_exit_code_is_not_trusted(
+    upstream: Upstream,
+    trusting: Callable[..., Mirror],
+    ssh: dict[str, SshIdentity],
+    pgp: dict[str, PgpIdentity],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    program: str,
+    says: str,
+) -> None:
+    """A program that ends well and does not say just what it should has vouched for nobody."""
+    by = "mallory" if "{mallory}" in says else "ada"
+    commit(upstream, ssh[by] if program == "ssh-keygen" else pgp[by], FILES)
+    said = tmp_path / "said"
+    mallory = ssh_key(ssh["mallory"].public).fingerprint
+    said.write_text(says.format(key=pgp["ada"].key, other=pgp["mallory"].key, mallory=mallory) + "\n")
+    tool = tmp_path / "tools" / program
+    tool.parent.mkdir()
+    tool.write_text(
+        "#!/bin/sh\n"
+        f'case " $* " in *" --import "*|*" --list-keys "*) exec "{shutil.which(program)}" "$@";; esac\n'
+        f'cat "{said}"\n'
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    mirror = trusting(ssh=(ssh["ada"].line(),), pgp=(pgp["ada"].public,))
+    with pytest.raises(SignatureMissingError, match="is not used"):
+        mirror.fetch()
+    assert mirror.head() is None
+
+
 def test_only_the_allowed_keys_are_asked(
     upstream: Upstream,
     trusting: Callable[..., Mirror],
@@ -508,6 +558,20 @@ def test_with_tags_one_that_does_not_count_is_told_and_passed_over(
     third = commit(upstream, None, {"more.tf": "# released\n"})
     tag(upstream, ssh["ada"], "v3")
     assert mirror.fetch().commit == third
+
+
+def test_with_tags_one_good_one_of_a_commit_is_enough(
+    upstream: Upstream, trusting: Callable[..., Mirror], ssh: dict[str, SshIdentity]
+) -> None:
+    head = commit(upstream, None, FILES)
+    for number in range(3):
+        tag(upstream, ssh["mallory"], f"a{number}")
+    tag(upstream, ssh["ada"], "b")
+    for number in range(3):
+        tag(upstream, ssh["mallory"], f"c{number}")
+    mirror = trusting("tags", ssh=(ssh["ada"].line(),))
+    assert mirror.fetch().commit == head
+    assert mirror.fetch().changed is False
 
 
 def test_with_tags_a_signed_one_elsewhere_does_not_count(
