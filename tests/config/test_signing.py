@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from driftwatch.config.signing import ssh_key, ssh_signer
 
@@ -76,6 +78,22 @@ def test_the_fingerprint_is_the_one_that_ssh_keygen_shows(tmp_path: Path) -> Non
 def test_what_would_be_passed_over_is_refused(line: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         ssh_signer(line)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    line=st.one_of(
+        st.text(max_size=80), st.from_regex(r"\A[a-z@.]{1,9} [a-z\-=\",0-9]{0,30} ?ssh-ed25519 \S+\Z")
+    )
+)
+def test_any_other_text_is_a_signer_or_is_refused(line: str) -> None:
+    """Never another error; and what is taken can be written to ssh-keygen's file as one line."""
+    try:
+        signer = ssh_signer(line)
+    except ValueError:
+        return
+    assert len(signer.line.splitlines()) == 1
+    assert signer.key.fingerprint.startswith("SHA256:")
 
 
 @pytest.mark.parametrize(

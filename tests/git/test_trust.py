@@ -9,10 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from driftwatch.config.gitops import SigningSettings
 from driftwatch.config.signing import ssh_key
 from driftwatch.errors import RemoteRefusedError, SignatureMissingError, SignersUnusableError
+from driftwatch.git import trust
+from driftwatch.git.trust import signature_of
 
 from .conftest import ROOT
 from .signing import LONG_AGO, LONG_AGO_SIGNED, PgpHome, PgpIdentity, SshIdentity, commit, tag
@@ -294,6 +298,27 @@ def test_a_message_that_says_what_gpg_would_say_does_not_count(
     said = refused(trusting(ssh=(ssh["ada"].line(),), pgp=(pgp["ada"].public,)))
     assert "is not allowed, or not known" in said
     assert "\x1b" not in said
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    parts=st.lists(
+        st.one_of(
+            st.binary(max_size=20),
+            st.sampled_from([b"\n", b"\n\n", b"gpgsig ", b"-----BEGIN SSH SIGNATURE-----", b"U1NIU0lHAAAA"]),
+            st.sampled_from([b"-----END SSH SIGNATURE-----", b"-----BEGIN PGP SIGNATURE-----", b"tree 1"]),
+        ),
+        max_size=12,
+    )
+)
+def test_any_object_is_read_without_an_error(parts: list[bytes]) -> None:
+    """Whoever may push chooses every byte of it."""
+    content = b"".join(parts)
+    for of in ("commit", "tag"):
+        kind = signature_of(content, of=of)
+        assert kind is None or b"-----BEGIN " + kind.encode() + b"-----" in content
+        key = trust._key_of(content, of)
+        assert key is None or key.startswith("SHA256:")
 
 
 def test_a_message_may_quote_a_signature(
