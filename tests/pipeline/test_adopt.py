@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -143,10 +143,10 @@ class Builder:
             path = work / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        self._git(work, "init", "-q", "-b", "main")
-        self._git(work, "add", "-A")
-        self._git(work, "commit", "-q", "-m", "Lay it out")
-        self._git(work, "clone", "-q", "--bare", ".", str(self.directory / "remote.git"))
+        run(work, "init", "-q", "-b", "main")
+        run(work, "add", "-A")
+        run(work, "commit", "-q", "-m", "Lay it out")
+        run(work, "clone", "-q", "--bare", ".", str(self.directory / "remote.git"))
         return self._site(cloud, {**OPTIONS, **options})
 
     def _site(self, cloud: Cloud, options: Mapping[str, Any]) -> Site:
@@ -218,15 +218,16 @@ class Builder:
             site.store.close()
             site.mirror.close()
 
-    @staticmethod
-    def _git(directory: Path, *arguments: str) -> None:
-        subprocess.run(
-            ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *arguments],
-            cwd=directory,
-            check=True,
-            capture_output=True,
-            env={"PATH": PATH, "HOME": str(directory), "GIT_CONFIG_NOSYSTEM": "1"},
-        )
+
+def run(directory: Path, *arguments: str) -> None:
+    """git, as nobody in particular."""
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *arguments],
+        cwd=directory,
+        check=True,
+        capture_output=True,
+        env={"PATH": PATH, "HOME": str(directory), "GIT_CONFIG_NOSYSTEM": "1"},
+    )
 
 
 class _Anybody:
@@ -340,10 +341,13 @@ def test_what_was_formatted_before_is_formatted_after(
 
 # ---- beside the corpus ---------------------------------------------------------------------------------
 
-BUCKETS = tuple(
-    corpus.bucket(name, "  versioning = false\n", {"versioning": True}, edits=(("false", "true"),))
-    for name in ("one", "two", "three")
-)
+
+def buckets(*names: str) -> tuple[corpus.Snippet, ...]:
+    return tuple(corpus.bucket(name, "  versioning = false\n", {"versioning": True}) for name in names)
+
+
+BUCKETS = buckets("one", "two", "three")
+SHARED = buckets("beside", "first", "second", "moving", "put_back", "told")
 DEPENDENT = corpus.bucket("source", '  tags = { size = "30" }\n', {"tags": {"size": "31"}})
 READER = corpus.firewall("reader", '  description = sandbox_bucket.source.tags["size"]\n', None)
 
@@ -368,56 +372,80 @@ def drifted(builder: Builder, *snippets: corpus.Snippet, **options: Any) -> Site
     return site
 
 
+@pytest.fixture(scope="module")
+def shared_site(
+    tmp_path_factory: pytest.TempPathFactory,
+    terraform_binary: Path,
+    sandbox_cli_config: Path,
+    sandbox_mirror: Path,
+) -> Iterator[Site]:
+    """One for tests that each drift what is theirs."""
+    made = Builder(tmp_path_factory.mktemp("shared"), terraform_binary, sandbox_cli_config, sandbox_mirror)
+    site = made.build(corpus.sources((*SHARED, DEPENDENT, READER)), var_files=[], variables={})
+    made.apply()
+    yield site
+    made.close()
+
+
+def drift(site: Site, *names: str) -> list[str]:
+    """Somebody changes these, and they are checked; returns their addresses."""
+    found = [each for each in (*SHARED, DEPENDENT) if each.name in names]
+    for each in found:
+        each.drift(site.cloud)
+    assert site.check() is Verdict.DRIFTED
+    return [each.finding for each in found]
+
+
 def test_an_edit_that_would_change_another_resource_is_left_out_and_the_others_are_offered(
-    builder: Builder,
+    shared_site: Site,
 ) -> None:
-    site = drifted(builder, *BUCKETS[:2], DEPENDENT, READER)
-    addresses = [each.finding for each in (*BUCKETS[:2], DEPENDENT)]
-    adopted = site.adopt(*addresses)
+    site = shared_site
+    adopted = site.adopt(*drift(site, "beside", "source"))
     assert [(each.address, each.reason) for each in adopted.refused] == [
         ("sandbox_bucket.source", "not_proved")
     ]
     assert "sandbox_firewall.reader would be touched then (update)" in adopted.refused[0].sentence
     assert adopted.branch is not None
-    assert set(site.changed(adopted.branch)) == {"adopt/one.tf", "adopt/two.tf"}
+    assert set(site.changed(adopted.branch)) == {"adopt/beside.tf"}
 
 
-def test_the_same_edits_come_to_the_same_branch_and_others_to_another(builder: Builder) -> None:
-    """Also where somebody has taken the name for something else: theirs is not touched."""
-    site = drifted(builder, *BUCKETS)
-    first = site.adopt("sandbox_bucket.one", "sandbox_bucket.two")
-    again = site.adopt("sandbox_bucket.two", "sandbox_bucket.one")
-    other = site.adopt("sandbox_bucket.three")
+def test_the_same_edits_come_to_the_same_branch_and_no_other_is_touched(shared_site: Site) -> None:
+    """Where somebody has taken the name for something else, a number is added to it."""
+    site = shared_site
+    one, two = drift(site, "first", "second")
+    before = site.branches()
+    first = site.adopt(one, two)
+    again = site.adopt(two, one)
     assert first.branch is not None
-    assert again.branch == first.branch
-    assert again.url == first.url
-    assert other.branch not in (None, first.branch)
-    assert site.branches() == sorted(["main", first.branch, str(other.branch)])
-    site.git("update-ref", f"refs/heads/{other.branch}", "main")
-    third = site.adopt("sandbox_bucket.three")
-    assert third.branch == f"{other.branch}-2"
-    assert site.git("rev-parse", str(other.branch)) == site.git("rev-parse", "main")
+    assert (again.branch, again.url) == (first.branch, first.url)
+    assert site.branches() == sorted([*before, first.branch])
+    site.git("update-ref", f"refs/heads/{first.branch}", "main")
+    third = site.adopt(one, two)
+    assert third.branch == f"{first.branch}-2"
+    assert site.git("rev-parse", first.branch) == site.git("rev-parse", "main")
 
 
-def test_a_difference_that_is_another_by_now_is_not_adopted(builder: Builder) -> None:
-    site = drifted(builder, *BUCKETS[:2])
-    known = {address: each.finding.fingerprint for address, each in site.findings().items()}
-    site.cloud.update(Kind.BUCKET, "one", {"tags": {"new": "1"}})
-    site.cloud.update(Kind.BUCKET, "two", {"versioning": False})
-    changed = site.adopt("sandbox_bucket.one", "sandbox_bucket.two")
+def test_a_difference_that_is_another_by_now_is_not_adopted(shared_site: Site) -> None:
+    site = shared_site
+    before = site.branches()
+    moving, put_back = drift(site, "moving", "put_back")
+    known = tuple(site.findings()[each].finding.fingerprint for each in (moving, put_back))
+    site.cloud.update(Kind.BUCKET, "moving", {"tags": {"new": "1"}})
+    site.cloud.update(Kind.BUCKET, "put_back", {"versioning": False})
+    changed = site.adopt(moving, put_back)
     assert {(each.address, each.reason) for each in changed.refused} == {
-        ("sandbox_bucket.one", "changed"),
-        ("sandbox_bucket.two", "changed"),
+        (moving, "changed"),
+        (put_back, "changed"),
     }
     assert changed.branch is None
     site.check()
-    wish = AdoptionWish(stack=STACK, by="anna", findings=tuple(known.values()))
+    wish = AdoptionWish(stack=STACK, by="anna", findings=known)
     assert {each.reason for each in site.adopter.adopt(wish, threading.Event()).refused} == {"gone"}
-    assert site.branches() == ["main"]
+    assert site.branches() == before
 
 
-def test_what_was_made_by_hand_is_imported_with_generated_code_but_no_secret(builder: Builder) -> None:
-    site = drifted(builder, BUCKETS[0])
+def test_what_was_made_by_hand_is_imported_with_generated_code_but_no_secret(shared_site: Site) -> None:
+    site = shared_site
     site.cloud.create(Kind.BUCKET, {"name": "by-hand", "versioning": True, "tags": {"who": "ada"}})
     site.cloud.create(
         Kind.DATABASE, {"name": "secret", "engine": "postgres", "version": "16", "password": "canary-4d2f"}
@@ -446,6 +474,7 @@ def test_what_was_made_by_hand_is_imported_with_generated_code_but_no_secret(bui
     assert "canary-4d2f" not in repr((text, adopted, site.forge))
 
 
+@pytest.mark.slow
 def test_code_that_another_workspace_has_too_is_not_edited(builder: Builder) -> None:
     site = drifted(builder, BUCKETS[0], workspaces=["default", "other"])
     adopted = site.adopt("sandbox_bucket.one")
@@ -454,14 +483,15 @@ def test_code_that_another_workspace_has_too_is_not_edited(builder: Builder) -> 
     assert adopted.refused[0].place == "adopt/one.tf:3"
 
 
-def test_a_forge_that_fails_is_said_and_the_branch_is_there(builder: Builder) -> None:
+def test_a_forge_that_fails_is_said_and_the_branch_is_there(shared_site: Site) -> None:
     """For a person; by itself, it is tried again: the branch that is there is offered then."""
-    site = drifted(builder, BUCKETS[0])
+    site = shared_site
+    (told,) = drift(site, "told")
     site.forge.failure = ForgeUnavailableError("the forge answered 500")
-    adopted = site.adopt("sandbox_bucket.one")
+    adopted = site.adopt(told)
     assert adopted.error == "the forge was not told: the forge answered 500"
-    assert site.branches() == sorted(["main", str(adopted.branch)])
-    alone = replace(AdoptionWish(stack=STACK, by=DRIFTWATCH), findings=fingerprints(site))
+    assert str(adopted.branch) in site.branches()
+    alone = AdoptionWish(stack=STACK, by=DRIFTWATCH, findings=(site.findings()[told].finding.fingerprint,))
     number = site.store.ask_adoption(alone, NOW)
     with pytest.raises(ForgeUnavailableError):
         site.adopter.carry_out(number, alone, threading.Event())
@@ -470,13 +500,30 @@ def test_a_forge_that_fails_is_said_and_the_branch_is_there(builder: Builder) ->
     site.adopter.carry_out(number, alone, threading.Event())
     answer = site.store.adopted(number)
     assert answer is not None
-    assert (answer.branch, answer.url) == (adopted.branch, "https://forge.example/pulls/1")
-    assert "changed between" in site.forge.offered[0]["body"] or "first seen" in site.forge.offered[0]["body"]
-    assert site.forge.offered[0]["base"] == "main"
+    offered = site.forge.offered[-1]
+    assert (answer.branch, offered["branch"], offered["base"]) == (adopted.branch, adopted.branch, "main")
+    assert "`sandbox_bucket.told`" in offered["body"]
+    assert "changed between" in offered["body"] or "first seen" in offered["body"]
 
 
-def fingerprints(site: Site) -> tuple[str, ...]:
-    return tuple(sorted(each.finding.fingerprint for each in site.findings().values()))
+def test_code_that_does_not_plan_is_said_and_nothing_comes_of_it(shared_site: Site, tmp_path: Path) -> None:
+    """HCL that cannot be parsed, in a commit that came after the check."""
+    site = shared_site
+    main, branches = site.git("rev-parse", "main").decode().strip(), site.branches()
+    clone = tmp_path / "clone"
+    run(site.remote, "clone", "-q", str(site.remote), str(clone))
+    (clone / corpus.STACK / "broken.tf").write_text('resource "sandbox_bucket" "broken" {\n')
+    run(clone, "add", "-A")
+    run(clone, "commit", "-q", "-m", "Break it")
+    run(clone, "push", "-q", "origin", "main")
+    inventory = site.adopter.workshop.inventory
+    assert inventory.refresh("platform").error is None
+    adopted = site.adopt(*list(site.findings())[:1])
+    assert adopted.error
+    assert adopted.branch is None
+    assert site.branches() == branches
+    run(clone, "push", "-q", "--force", "origin", f"{main}:main")
+    assert inventory.refresh("platform").error is None
 
 
 def test_by_itself_each_set_of_findings_is_adopted_once_and_never_what_somebody_put_aside(
@@ -507,12 +554,14 @@ def test_by_itself_each_set_of_findings_is_adopted_once_and_never_what_somebody_
     assert len(site.adopter.asked()) == 1
 
 
-def test_where_it_is_not_wanted_nothing_is_adopted_by_itself(builder: Builder) -> None:
-    site = drifted(builder, BUCKETS[0])
-    site.adopter.follow_up(STACK)
-    assert site.adopter.asked() == {}
+def test_where_it_is_not_wanted_nothing_is_adopted_by_itself(shared_site: Site) -> None:
+    assert drift(shared_site, "told")
+    before = shared_site.adopter.asked()
+    shared_site.adopter.follow_up(STACK)
+    assert shared_site.adopter.asked() == before
 
 
+@pytest.mark.slow
 def test_so_many_deletions_that_the_account_may_be_wrong_are_not_brought_into_code(builder: Builder) -> None:
     gone = tuple(corpus.bucket(f"gone{number}", "", None) for number in range(12))
     site = drifted(builder, *gone)
