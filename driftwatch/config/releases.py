@@ -9,11 +9,13 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from driftwatch.config import values
 from driftwatch.config.durations import PositiveDuration  # noqa: TC001  (pydantic reads annotations)
+from driftwatch.config.hosts import names_off_limits
 from driftwatch.config.section import Section, WebUrl, once
 
 HASHICORP = "C874011F0AB405110D02105534365D9472D7468F"
@@ -29,11 +31,22 @@ _FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 
 def _mirror(url: str) -> str:
     """Nothing of a release may be changed on its way, nor may it be known who asks for which."""
-    if not url.startswith("https://") and not values.is_loopback_url(url):
-        raise ValueError("must be https")
+    if not may_be_asked(url):
+        raise ValueError("must be https, and not of an address that is nobody's")
     if "?" in url or "#" in url:
         raise ValueError("must end with a path: names of files are put behind it")
     return url.rstrip("/")
+
+
+def may_be_asked(url: str) -> bool:
+    """Whether something may be fetched from there: by https, or from this machine."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    if not host or names_off_limits(host):
+        return False
+    return url.startswith("https://") or (url.startswith("http://") and values.is_loopback_url(url))
 
 
 def _fingerprint(text: str) -> str:

@@ -269,6 +269,24 @@ class StackSettings(Section):
         "Default nobody in particular: only you know which account is right.",
     )
 
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
+        if given.get("engine") != "terragrunt":
+            return
+        for key in ("on_drift", "on_commit"):
+            if given.get(key, "notify") != "notify":
+                yield (
+                    (key,),
+                    "must be `notify` where the engine is terragrunt: its units are never applied here",
+                )
+        if given.get("workspaces", [DEFAULT_WORKSPACE]) not in ([DEFAULT_WORKSPACE], (DEFAULT_WORKSPACE,)):
+            yield ("workspaces",), "must be left out where the engine is terragrunt, which has none"
+        if given.get("backend_config"):
+            yield (
+                ("backend_config",),
+                "must be left out where the engine is terragrunt: use `remote_state` there",
+            )
+
 
 class RepositorySettings(Section):
     """One Git repository."""

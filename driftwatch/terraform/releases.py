@@ -36,6 +36,7 @@ from urllib.parse import urljoin
 
 import httpx2
 
+from driftwatch.config.releases import may_be_asked
 from driftwatch.config.values import is_loopback_url
 from driftwatch.errors import (
     DiskFullError,
@@ -303,9 +304,9 @@ class _Fetch:
 
     def _once(self, path: Path, url: str, limit: int) -> str | None:
         """None once it is there, or where to go instead."""
-        if not url.startswith("https://") and not is_loopback_url(url):
+        if not may_be_asked(url):
             raise ReleaseRefusedError(
-                f"{path.name}: the mirror redirects to a place that is not https",
+                f"{path.name}: the mirror redirects to a place that is not https, or is nobody's",
                 advice="Name another mirror under `terraform.releases`.",
             )
         try:

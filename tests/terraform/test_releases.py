@@ -368,6 +368,14 @@ def test_what_is_not_certain_is_refused_and_leaves_nothing(
         ("zip", Answer(content=b"PK", claims=4000), ReleaseUnavailableError, "could not be fetched whole"),
         ("zip", Answer(status=302, location="http://example.com/x"), ReleaseRefusedError, "not https"),
         ("zip", Answer(status=302, location="file:///etc/passwd"), ReleaseRefusedError, "not https"),
+        ("zip", Answer(status=302, location="https://169.254.169.254/x"), ReleaseRefusedError, "nobody's"),
+        (
+            "zip",
+            Answer(status=302, location="https://metadata.google.internal/"),
+            ReleaseRefusedError,
+            "nobody's",
+        ),
+        ("zip", Answer(status=302, location="http://127.example.com/"), ReleaseRefusedError, "not https"),
         ("zip", Answer(status=302, location="/loop"), ReleaseUnavailableError, "too often"),
     ],
 )
@@ -409,6 +417,25 @@ def test_a_proxy_of_the_environment_is_used(shop: Shop, monkeypatch: pytest.Monk
     with pytest.raises(ReleaseUnknownError):
         shop.install()
     assert shop.mirror.asked == ["http://localhost:9/terraform/1.11.4/terraform_1.11.4_SHA256SUMS"]
+
+
+def test_a_key_file_may_hold_a_key_as_it_was_and_as_it_is(shop: Shop, keys: Keys) -> None:
+    """A vendor renews a key by moving its expiry; copies from before are still about."""
+    old = ("--faked-system-time", LONG_AGO)
+    key = keys.ring.make("renewed", *old, expires="1y")
+    shop.options["terraform_fingerprints"] = (key,)
+    before = keys.ring.public(key)
+    shop.trust(before)
+    keys.ring.gpg("--quick-set-expire", key, "0")
+    shop.put(signer=key)
+    with pytest.raises(ReleaseRefusedError, match="by a key that has expired") as raised:
+        shop.install()
+    assert "the vendor's key as it is now" in str(raised.value.advice)
+    after = keys.ring.public(key)
+    for number, content in enumerate((before + after, after + before)):
+        shop.trust(content)
+        shutil.rmtree(shop.tools)
+        assert shop.install().is_file(), number
 
 
 def test_two_installations_at_once_are_one(shop: Shop) -> None:
@@ -497,6 +524,8 @@ def test_only_a_whole_version_can_be_installed(shop: Shop, version: str) -> None
     "given",
     [
         {"terraform_url": "http://mirror.example.com"},
+        {"terraform_url": "http://127.example.com"},
+        {"terraform_url": "https://169.254.169.254/terraform"},
         {"tofu_url": "https://ada:secret@mirror.example.com"},
         {"terraform_url": "https://mirror.example.com/?token=x"},
         {"terraform_fingerprints": ["72D7468F"]},
