@@ -27,7 +27,7 @@ from driftwatch.errors import MergeConflictError, PullRequestMovedError, Reposit
 from driftwatch.model import CommitState, CommitStatus, Right
 from driftwatch.notify.render_preview import GoneStack, Preview, StackPreview, Step, Wait, render
 from driftwatch.pipeline import preview_code as codes
-from driftwatch.pipeline.inventory import REPOSITORY_FILE
+from driftwatch.pipeline.inventory import REPOSITORY_FILE, Touched
 from driftwatch.pipeline.ports import Proposals, Repository
 from driftwatch.pipeline.preview_plans import Seen, judged, unplanned
 from driftwatch.pipeline.preview_words import (
@@ -35,6 +35,7 @@ from driftwatch.pipeline.preview_words import (
     Heard,
     Memo,
     Ruling,
+    has_commands,
     hear,
     mark_of,
     remembered,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from driftwatch.config.repair import ApprovalSettings
     from driftwatch.git.pulls import Merged
     from driftwatch.model import JsonValue, PullRequest, StackId
-    from driftwatch.pipeline.inventory import Inventory, Subject, Touched
+    from driftwatch.pipeline.inventory import Inventory, Subject
     from driftwatch.pipeline.ports import PullRequests
     from driftwatch.pipeline.preview_plans import Speculator
     from driftwatch.policy.rights import People
@@ -254,6 +255,7 @@ class _Look:
         self._memo = memo if memo is not None and memo.head == pull.head else None
         """Of this very head; an earlier one's is worth nothing but for what was heard."""
         self._since = max(memo.remark if memo else 0, kept.heard)
+        self._stocks: dict[str, Mapping[StackId, Subject]] = {}
 
     # ---- the flow ----------------------------------------------------------------------------------------
 
@@ -268,17 +270,16 @@ class _Look:
             merged = self._desk.code.fetch_pull_request(
                 self._pull.number, kind=self._desk.kind, head=self._pull.head
             )
-            touched = self._of.inventory.touched_by(self._desk.name, merged.commit)
+            touched = self._touched(merged)
         except PullRequestMovedError:
             return Looked(outcome=Outcome.MOVED)
         except MergeConflictError as problem:
             return self._unplannable(Step.CONFLICT, problem, heard)
         except RepositoryError as problem:
             return self._unplannable(Step.FAILED, problem, heard)
-        self._base = merged.base
         authors = self._authors(merged) if self._of.terms.not_by_author else frozenset()
         heard = self._hear(authors)
-        return self._of_merge(merged, self._selected(merged, touched), heard, authors, again=again)
+        return self._of_merge(merged, touched, heard, authors, again=again)
 
     def _of_merge(
         self,
@@ -328,7 +329,7 @@ class _Look:
             kind=self._desk.kind,
             head=self._pull.head,
             digest=memo.digest if memo and shown else "",
-            scope=self._scope(),
+            scope=self._scope() if has_commands(self._remarks, self._since) else (),
             to_approve=tuple(to_approve) if shown else (),
             authors=authors,
         )
@@ -336,9 +337,7 @@ class _Look:
 
     def _scope(self) -> tuple[str, ...]:
         """The stacks of the repository, and one that nobody has: for who may do it with all of them."""
-        name = self._desk.name
-        known = [str(each.stack) for each in self._of.inventory.subjects() if each.stack.repository == name]
-        return (*known, f"{name}/*")
+        return (*map(str, self._stock()), f"{self._desk.name}/*")
 
     def _permits(self, heard: Heard) -> tuple[str, ...]:
         before = self._memo.permits if self._memo else ()
@@ -383,18 +382,25 @@ class _Look:
 
     # ---- may it be run -----------------------------------------------------------------------------------
 
-    def _selected(self, merged: Merged, touched: Touched) -> Touched:
-        """Those that are to be previewed, without what only the branch has changed since stock was taken."""
-        globs, known = self._desk.settings.stacks, {each.stack for each in self._of.inventory.subjects()}
-        return replace(
-            touched,
+    def _stock(self) -> Mapping[StackId, Subject]:
+        """The branch's stacks at the commit that is merged with, whenever stock was last taken of it."""
+        if self._base not in self._stocks:
+            self._stocks[self._base] = self._of.inventory.at(self._desk.name, self._base)
+        return self._stocks[self._base]
+
+    def _touched(self, merged: Merged) -> Touched:
+        """Those that are to be previewed of what the merge changes. Raises as a look into a commit does."""
+        self._base = merged.base
+        globs, before = self._desk.settings.stacks, self._stock()
+        after = self._of.inventory.at(self._desk.name, merged.commit)
+        return Touched(
+            commit=merged.commit,
             stacks=tuple(
-                each
-                for each in touched.stacks
-                if is_among(str(each.stack), globs)
-                and not (each.stack in known and each.tree == self._desk.code.tree(merged.base, each.reads))
+                now
+                for stack, now in after.items()
+                if is_among(str(stack), globs) and (stack not in before or before[stack].tree != now.tree)
             ),
-            gone=tuple(each for each in touched.gone if is_among(str(each), globs)),
+            gone=tuple(each for each in before if each not in after and is_among(str(each), globs)),
         )
 
     def _inputs(self, touched: Touched) -> str:
@@ -418,13 +424,12 @@ class _Look:
         if not touched.stacks:
             return []
         found: dict[Wait, None] = {}
-        mine = [each for each in self._of.inventory.subjects() if each.stack.repository == self._desk.name]
-        earlier = {each.stack: each for each in mine}
+        earlier = self._stock()
         with (
             self._desk.code.checkout(merged.base) as before,
             self._desk.code.checkout(merged.commit) as after,
         ):
-            known = codes.known_providers(before, {each.stack.path for each in mine})
+            known = codes.known_providers(before, {each.path for each in earlier})
             for subject in touched.stacks:
                 was = earlier.get(subject.stack)
                 reads = dict.fromkeys((*(was.reads if was else ()), *subject.reads))

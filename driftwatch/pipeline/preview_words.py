@@ -207,6 +207,11 @@ class Heard:
         return refused and not any(each.is_taken for each in self.rulings)
 
 
+def has_commands(remarks: Iterable[Remark], since: int) -> bool:
+    """Whether there is anything to judge among the comments that came after the one of the id `since`."""
+    return any(not each.own and each.id > since and command_of(each.body) for each in remarks)
+
+
 def hear(remarks: Iterable[Remark], since: int, people: People, case: Case) -> Heard:
     """Judges the commands among the comments that came after the one of the id `since`."""
     others = [each for each in remarks if not each.own]
