@@ -148,8 +148,13 @@ def repeated(files: Mapping[str, bytes], labels: tuple[str, ...]) -> Refusal | N
 
 
 def uses_of(files: Mapping[str, bytes], *names: str) -> int:
-    """How often a reference such as `var.size` stands in the files, wherever it is."""
-    return sum(1 for file in files for _ in _references(files[file], names) if _is_native(file))
+    """How often a reference such as `var.size` stands in the files, wherever it is.
+
+    In JSON, whatever looks like it counts.
+    """
+    text = ".".join(names).encode()
+    native = sum(1 for file in files if _is_native(file) for _ in _references(files[file], names))
+    return native + sum(files[file].count(text) for file in files if not _is_native(file))
 
 
 def sets(files: Mapping[str, bytes], labels: tuple[str, ...], name: str) -> bool:
@@ -305,7 +310,7 @@ def _line(node: Node | None) -> int:
 
 def _expect_no_secret(*values: JsonValue) -> None:
     if any(map(_is_secret, values)):
-        raise _Stop("sensitive", "it is sensitive, and a secret is not written into code")
+        raise _Stop("sensitive", "only a digest of it is known, as it is sensitive or very large")
 
 
 def _references(text: bytes, names: Sequence[str]) -> Iterator[int]:

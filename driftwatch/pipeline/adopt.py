@@ -32,6 +32,7 @@ from driftwatch.git.drafting import Edits
 from driftwatch.hcl import is_configuration, read_module
 from driftwatch.hcl.editing import Refusal, block_text, quoted, shown
 from driftwatch.hcl.stack_code import StackCode
+from driftwatch.log import REDACTED, redact
 from driftwatch.model import (
     DRIFTWATCH,
     UNKNOWN_VALUE,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from driftwatch.config.repair import RepairSettings
     from driftwatch.drift import Digester
     from driftwatch.hcl.stack_code import Done
-    from driftwatch.model import AttributeChange, Finding, StackId, StoredFinding, Suspension
+    from driftwatch.model import AttributeChange, Finding, JsonValue, StackId, StoredFinding, Suspension
     from driftwatch.pipeline.check import Workshop
     from driftwatch.pipeline.inventory import Subject
     from driftwatch.pipeline.ports import Drafts, Offers, Planner
@@ -401,7 +402,8 @@ class Adopter:
         ]
         if text is None or any(map(_hides, masks)) or b"# sensitive" in text:
             return None
-        return text.decode()
+        said = text.decode()
+        return None if _looks_secret(said) else said
 
     # ---- trying ----------------------------------------------------------------------------------------
 
@@ -616,10 +618,11 @@ def _unit_of(stored: StoredFinding, finding: Finding, outcome: _Outcome) -> _Uni
         outcome.refuse(unit, "not_by_hand", "nothing of it was changed by hand, as far as is known")
         return None
     for each in settled:
-        if each.sensitive or each.also is not None:
+        secret = each.sensitive or _looks_secret(each.actual)
+        if secret or each.also is not None:
             reason, sentence = (
                 ("sensitive", "it is sensitive, and a secret is not written into code")
-                if each.sensitive
+                if secret
                 else ("code_moved", "the code has changed there too, and is not applied yet")
             )
             outcome.refused.append(
@@ -628,6 +631,15 @@ def _unit_of(stored: StoredFinding, finding: Finding, outcome: _Outcome) -> _Uni
             return None
     paths = frozenset(each.path for each in settled)
     return replace(unit, paths=paths, write=lambda code: _written(code, finding.address, settled))
+
+
+def _looks_secret(value: JsonValue) -> bool:
+    """Whether it would be blanked out in a log: what is known to be a secret, or has the form of one."""
+    if isinstance(value, dict):
+        return any(map(_looks_secret, [*value, *value.values()]))
+    if isinstance(value, list):
+        return any(map(_looks_secret, value))
+    return isinstance(value, str) and redact(value).count(REDACTED) > value.count(REDACTED)
 
 
 def _written(code: StackCode, address: str, changes: Sequence[AttributeChange]) -> _Written:

@@ -315,6 +315,9 @@ def test_the_precedence_of_variable_files_is_not_guessed_at() -> None:
     assert attempt({**files, "s/z.auto.tfvars.json": '{"v": 1}'})[0] == "json"
     assert attempt(files, given=frozenset({"v"}))[0] == "variable_given"
     assert attempt({**files, "s/o.tf": 'output "o" {\n  value = var.v\n}\n'})[0] == "variable_shared"
+    assert (
+        attempt({**files, "s/o.tf.json": '{"output": {"o": {"value": "${var.v}"}}}'})[0] == "variable_shared"
+    )
     assert attempt({"s/m.tf": RESOURCE.format("var.v") + 'variable "v" {}\n'})[0] == "variable_given"
 
 

@@ -530,6 +530,12 @@ REFUSED = (
         refused="json",
         at="sandbox_bucket",
     ),
+    bucket(
+        "token",
+        '  tags = { token = "none" }\n',
+        {"tags": {"token": "ghp_canaryCANARYcanaryCANARYcanaryCANARY12"}},
+        refused="sensitive",
+    ),
     database("secret", "", {"password": "changed-by-hand-7f3a"}, refused="sensitive"),
     Snippet(
         name="called_twice",
