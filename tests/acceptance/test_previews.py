@@ -20,16 +20,14 @@ import pytest
 
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import Application, application
+from driftwatch.cli.previews import previews_of
 from driftwatch.config.rule_files import shipped
 from driftwatch.config.settings import Settings
-from driftwatch.forge.pulls import forge_of
 from driftwatch.git.pulls import REFS
 from driftwatch.model import Trigger, Verdict
 from driftwatch.pipeline.admissions import Clerk, hiding
 from driftwatch.pipeline.check import check
-from driftwatch.pipeline.preview import Desk, Previews
 from driftwatch.pipeline.preview_daemon import Previewer
-from driftwatch.pipeline.preview_plans import Speculator
 from driftwatch.policy.rights import People
 from driftwatch.policy.windows import Windows
 from driftwatch.sandbox import colleague, estate
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from driftwatch.pipeline.preview import Previews
     from driftwatch.terraform import Planned, PlanRequest
 
 PATIENCE = 60.0
@@ -152,48 +151,20 @@ def _git(repository: Path, *arguments: str) -> str:
 
 def _previews(app: Application, planner: Watched) -> Previews:
     """As the daemon puts them together."""
-    settings, people = app.settings, People.compile(app.settings.users)
     clerk = Clerk(
         book=app.store,
         workshop=app.workshop,
-        windows=Windows.compile(settings.windows),
-        people=people,
-        settings=settings.repair,
-        ignoring=hiding(settings.rules, shipped()),
+        windows=Windows.compile(app.settings.windows),
+        people=People.compile(app.settings.users),
+        settings=app.settings.repair,
+        ignoring=hiding(app.settings.rules, shipped()),
         course=lambda _proposal, _subject: None,
         allowed_age=lambda _stack: timedelta(hours=1),
         clock=now,
     )
-    desks = {
-        name: Desk(
-            name=name,
-            kind=repository.forge.kind,
-            branch=repository.branch,
-            settings=repository.previews,
-            protected=repository.protected_paths,
-            forge=forge_of(repository.forge),
-            code=app.workshop.checkouts[name],  # type: ignore[arg-type]  # a mirror is all of it
-        )
-        for name, repository in settings.repositories.items()
-        if repository.forge is not None and repository.previews.enabled
-    }
-    return Previews(
-        desks=desks,
-        inventory=app.inventory,
-        speculator=Speculator(
-            workshop=app.workshop,
-            planner=planner,
-            findings=app.store,
-            clerk=clerk,
-            digester=app.digester,
-            clock=now,
-        ),
-        book=app.store,
-        people=people,
-        terms=settings.repair.approvals,
-        work=app.rooms.state / "previews",
-        busy=lambda: bool(app.store.running_applies()),
-    )
+    previews = previews_of(app, clerk, planner)
+    assert previews is not None
+    return previews
 
 
 @pytest.fixture

@@ -1,0 +1,72 @@
+"""Previews of pull requests, put together from an application: for every repository that names a forge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from driftwatch.cli.clock import now
+from driftwatch.forge.pulls import forge_of
+from driftwatch.pipeline.preview import Desk, Previews
+from driftwatch.pipeline.preview_daemon import Previewer
+from driftwatch.pipeline.preview_plans import Speculator
+from driftwatch.policy.rights import People
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from driftwatch.cli.compose import Application
+    from driftwatch.pipeline.admissions import Clerk
+    from driftwatch.pipeline.ports import Planner
+    from driftwatch.pipeline.preview import Code
+
+
+def previewer_of(app: Application, clerk: Clerk) -> Previewer | None:
+    """The daemon's part; None where no repository has pull requests that are previewed.
+
+    Raises UsageError without the package that speaks to a forge.
+    """
+    previews = previews_of(app, clerk)
+    if previews is None:
+        return None
+    polls = {name: each.poll.total_seconds() for name, each in app.settings.repositories.items()}
+    return Previewer(previews, polls=polls, leads=app.store.leads)
+
+
+def previews_of(app: Application, clerk: Clerk, planner: Planner | None = None) -> Previews | None:
+    """What looks at pull requests. `planner` is the application's, where none is given."""
+    desks = _desks(app)
+    if not desks:
+        return None
+    return Previews(
+        desks=desks,
+        inventory=app.inventory,
+        speculator=Speculator(
+            workshop=app.workshop,
+            planner=planner or app.planner,
+            findings=app.store,
+            clerk=clerk,
+            digester=app.digester,
+            clock=now,
+        ),
+        book=app.store,
+        people=People.compile(app.settings.users),
+        terms=app.settings.repair.approvals,
+        work=app.rooms.state / "previews",
+        busy=lambda: bool(app.store.running_applies()),
+    )
+
+
+def _desks(app: Application) -> Mapping[str, Desk]:
+    return {
+        name: Desk(
+            name=name,
+            kind=repository.forge.kind,
+            branch=repository.branch,
+            settings=repository.previews,
+            protected=repository.protected_paths,
+            forge=forge_of(repository.forge),
+            code=cast("Code", app.workshop.checkouts[name]),  # a mirror, which is all of it
+        )
+        for name, repository in app.settings.repositories.items()
+        if repository.forge is not None and repository.previews.enabled
+    }
