@@ -360,15 +360,15 @@ class _Look:
     def _audit(self, rulings: Sequence[Ruling]) -> None:
         """What was taken or refused is on record before it is done, and once however often it is read."""
         for each in rulings:
-            what = f" {each.command.what}" if each.command.what else ""
+            what = f"{each.command.what}, " if each.command.what else ""
             self._of.book.note(
                 at=self._of.speculator.clock(),
                 actor=each.person or f"{self._desk.kind}:{each.login}",
                 via=self._desk.kind,
-                action=f"preview_{each.command.verb}{what}",
+                action=f"preview_{each.command.verb}",
                 subject=f"{self._desk.name}#{self._pull.number}",
                 outcome=each.outcome,
-                reason=f"of the commit {self._pull.head[:10]}",
+                reason=f"{what}at the commit {self._pull.head[:10]}",
                 key=f"preview:{self._desk.kind}:{self._desk.name}:{self._pull.number}:{each.remark}",
             )
             logger.info(

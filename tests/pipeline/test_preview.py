@@ -468,10 +468,13 @@ def test_nothing_of_a_fork_is_fetched_until_somebody_with_the_right_names_its_he
     assert house.look() is Outcome.PLANNED
     assert house.planner.planned == ["dns"]
     assert house.audit == [
-        ("github:stranger", f"preview_plan {HEAD[:10]}", "unknown_person"),
+        ("github:stranger", "preview_plan", "unknown_person"),
         ("anna", "preview_plan", "planned"),
-        ("anna", f"preview_plan {HEAD[:7]}", "planned"),
+        ("anna", "preview_plan", "planned"),
     ]
+    last = house.store.audit().items[0]
+    assert (last.via, last.subject) == ("github", "platform#7")
+    assert last.reason == f"{HEAD[:7]}, at the commit {HEAD[:10]}"
 
 
 def test_the_next_push_of_a_fork_waits_anew(house: House) -> None:
