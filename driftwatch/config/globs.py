@@ -29,10 +29,17 @@ def _segment(pattern: str) -> re.Pattern[str]:
 
 
 def _matches(globs: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    for glob, part in zip(globs, parts, strict=False):  # most globs differ where they are plain names
+        if any(wild in glob for wild in "*?["):
+            break
+        if glob != part:
+            return False
     # reached[i]: the globs read so far can take exactly the first i parts.
     reached = [True] + [False] * len(parts)
     for glob in globs:
         reached = _after_any(reached) if glob == "**" else _after_one(reached, _segment(glob), parts)
+        if True not in reached:
+            return False
     return reached[-1]
 
 

@@ -72,7 +72,7 @@ class Listing:
     links: Mapping[str, str] = field(default_factory=dict)
     _finals: dict[str, str] = field(default_factory=dict)
     _resolved: dict[str, str] = field(default_factory=dict)
-    _elsewhere: dict[str, str] = field(default_factory=dict)
+    _seen: dict[str, tuple[str, str, Sequence[str]]] = field(default_factory=dict)
     _links_under: dict[str, list[str]] = field(default_factory=dict)
     """Each directory that has symlinks somewhere below it, with these."""
 
@@ -96,12 +96,12 @@ class Listing:
     def digest(self, paths: Iterable[str]) -> str:
         """A digest over the content of these paths, and of all that symlinks in them lead to."""
         lines: dict[str, str] = {}
-        todo = [self._resolved_or_as_written(path) for path in paths]
+        todo = list(paths)
         while todo:
-            path = todo.pop()
+            path, content, further = self._look(todo.pop())
             if path not in lines:
-                lines[path] = self._content(path)
-                todo += self._targets_under(path)
+                lines[path] = content
+                todo += further
         text = "".join(f"{path}\0{content}\0" for path, content in sorted(lines.items()))
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
@@ -144,6 +144,16 @@ class Listing:
             self._finals[link] = self._walk(self.links[link], beside, (*active, link))
         return self._finals[link]
 
+    def _look(self, asked: str) -> tuple[str, str, Sequence[str]]:
+        """Where a path leads, what is there, and where symlinks below it lead.
+
+        It is looked up once: a thousand stacks share their modules, and the places where a file could be.
+        """
+        if asked not in self._seen:
+            path = self._resolved_or_as_written(asked)
+            self._seen[asked] = path, self._content(path), self._targets_under(path)
+        return self._seen[asked]
+
     def _resolved_or_as_written(self, path: str) -> str:
         try:
             return self.resolve(path)
@@ -154,14 +164,8 @@ class Listing:
         if path == ".":
             top = (entry for entry in self.entries.values() if "/" not in entry.path)
             return " ".join(f"{entry.path}={entry.mode}={entry.object}" for entry in top)
-        entry = self.entries.get(path)
-        if entry is not None:
-            return f"{entry.mode}={entry.object}"
-        # Asked again and again: a thousand stacks share the places where a file could be, and is not.
-        if path not in self._elsewhere:
-            lent = self.submodule_of(path)
-            self._elsewhere[path] = f"{lent.mode}={lent.object}" if lent else "missing"
-        return self._elsewhere[path]
+        entry = self.entries.get(path) or self.submodule_of(path)
+        return f"{entry.mode}={entry.object}" if entry else "missing"
 
     def _targets_under(self, path: str) -> list[str]:
         if self.links and not self._links_under:
