@@ -49,7 +49,7 @@ _READERS = FILE_FUNCTIONS | {
     "sops_decrypt_file",
     "mark_as_read",
 }
-_VERSIONS = ("terraform_version_constraint",)
+_VERSION, _BINARY = "terraform_version_constraint", "terraform_binary"
 _FILES_KEPT = 4096
 _DEEPEST = 12
 _MOST_UNITS = 500
@@ -74,6 +74,7 @@ class UnitFile:
     files: tuple[str, ...] = ()
     locals: tuple[tuple[str, str], ...] = ()
     versions: tuple[str, ...] = ()
+    binaries: tuple[str, ...] = ()
     broken: bool = False
 
 
@@ -83,7 +84,8 @@ class Unit:
 
     `code` are the directories of local code that is copied and run, `module` the one of them that is its root
     module, None where that is fetched from elsewhere. `files` are the files that it reads beside its own
-    directory, its includes among them. `certain` is whether that is all.
+    directory, its includes among them. `binary` is the `terraform_binary` that it names. `certain` is whether
+    that is all.
     """
 
     directory: str
@@ -93,6 +95,7 @@ class Unit:
     files: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
+    binary: str | None = None
     certain: bool = True
 
     @property
@@ -135,7 +138,12 @@ def read_unit_file(content: bytes) -> UnitFile:
         versions=tuple(
             text
             for name, value in _attributes(root)
-            if name in _VERSIONS and (text := _string(value)) is not None
+            if name == _VERSION and (text := _string(value)) is not None
+        ),
+        binaries=tuple(
+            text
+            for name, value in _attributes(root)
+            if name == _BINARY and (text := _string(value)) is not None
         ),
         broken=root.has_error,
     )
@@ -201,6 +209,7 @@ class _Gathered:
     files: dict[str, None] = field(default_factory=dict)
     dependencies: dict[str, None] = field(default_factory=dict)
     versions: dict[str, None] = field(default_factory=dict)
+    binaries: dict[str, None] = field(default_factory=dict)
     elsewhere: bool = False
     certain: bool = True
 
@@ -214,6 +223,7 @@ class _Gathered:
             files=tuple(self.files),
             dependencies=tuple(each for each in self.dependencies if each != self.directory),
             versions=tuple(self.versions),
+            binary=next(iter(self.binaries), None),
             certain=self.certain,
         )
 
@@ -230,6 +240,7 @@ class _Gathered:
         )
         if merged:
             self.versions |= dict.fromkeys(said.versions)
+            self.binaries |= dict.fromkeys(said.binaries)
             for expression in said.sources:
                 self._source(place.value(expression), place)
             for expression in said.dependencies:

@@ -21,6 +21,7 @@ from driftwatch.errors import (
     NotARootModuleError,
     UnsafeRepositoryError,
 )
+from driftwatch.hcl.terragrunt import UNIT_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -96,7 +97,13 @@ def read_module(request: PlanRequest) -> Module:
         raise UnsafeRepositoryError(f"{request.module} leads out of the repository")
     files = files_in(directory)
     if not files:
-        raise NotARootModuleError(f"{request.module} holds no Terraform or OpenTofu files")
+        is_unit = (directory / UNIT_FILE).is_file()
+        raise NotARootModuleError(
+            f"{request.module} holds no Terraform or OpenTofu files",
+            advice="It is a unit of terragrunt: watch it under `stacks` with `engine: terragrunt`."
+            if is_unit
+            else None,
+        )
     var_files = tuple(var_file(directory, checkout, name, request) for name in request.var_files)
     _refuse_pointers([*(directory / name for name in files), *_automatic(directory), *var_files], checkout)
     facts = hcl.read_module(files)

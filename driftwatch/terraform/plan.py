@@ -138,15 +138,18 @@ class Planner:
         kept: Kept | None = None,
     ) -> Iterator[Work]:
         """One plan, ready to begin; `kept` is where a plan that will be applied leaves what that needs."""
-        unit = request.engine == terragrunt.ENGINE
-        module = terragrunt.read_unit_module(request) if unit else read_module(request)
+        engine: str = request.engine
+        if engine == terragrunt.ENGINE:
+            module, engine = terragrunt.read_unit_module(request)
+        else:
+            module = read_module(request)
         with records.begin(self._runs, workdir.root) as run:
             found = self._engines.found(module.directory)
             yield Work(
                 settings=self._settings,
                 request=request,
                 module=module,
-                binary=choose(found, "auto" if unit else request.engine, module),
+                binary=choose(found, engine, module),
                 workdir=workdir,
                 run=run,
                 leash=self._leash(stop, run),

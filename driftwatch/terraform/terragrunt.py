@@ -24,7 +24,7 @@ import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from driftwatch import hcl
 from driftwatch.drift import parse_document
@@ -139,8 +139,11 @@ def find(search_path: str, environment: Mapping[str, str]) -> Terragrunt:
     return Terragrunt(path=Path(found), version=version[1])
 
 
-def read_unit_module(request: PlanRequest) -> Module:
+def read_unit_module(request: PlanRequest) -> tuple[Module, Literal["auto", "terraform", "tofu"]]:
     """What a unit is planned from, as a module whose `local_modules` are all directories that it reads.
+
+    With it the engine that its files name. Where they name none it is tofu, where that is there and would do:
+    terragrunt's own order.
 
     Raises NotARootModuleError, UnsafeRepositoryError, UnitUnsupportedError, and for var files as
     `module.read_module`.
@@ -167,17 +170,24 @@ def read_unit_module(request: PlanRequest) -> Module:
     places = {checkout / each for each in paths if (checkout / each).resolve().is_relative_to(checkout)}
     files = files_in(checkout / unit.module) if unit.module is not None else {}
     facts = hcl.read_module(files)
-    return Module(
+    module = Module(
         directory=directory,
         checkout=checkout,
         facts=facts,
-        has_tofu_files=any(name.endswith((".tofu", ".tofu.json")) for name in files),
+        has_tofu_files=True,
         local_modules=frozenset(place for place in places if place.is_dir()),
         required_versions=tuple(dict.fromkeys((*unit.versions, *facts.required_versions))),
         remote_sources=True,
         init_digest=_digest(unit, places, checkout),
         var_files=tuple(var_file(directory, checkout, name, request) for name in request.var_files),
     )
+    return module, _engine_of(unit)
+
+
+def _engine_of(unit: Unit) -> Literal["auto", "terraform", "tofu"]:
+    if unit.binary is None:
+        return "auto"
+    return "tofu" if "tofu" in Path(unit.binary).name else "terraform"
 
 
 def _expect_supported(request: PlanRequest) -> None:

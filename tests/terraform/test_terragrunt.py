@@ -19,6 +19,7 @@ from driftwatch.config.settings import TerraformSettings
 from driftwatch.errors import (
     ConfigurationInvalidError,
     EngineTimeoutError,
+    NoBinaryError,
     NotARootModuleError,
     PlanFailedError,
     PlanTooLargeError,
@@ -331,6 +332,32 @@ def test_the_versions_that_its_files_ask_for_are_heard(live: Live) -> None:
     root.write_text(root.read_text() + 'terraform_version_constraint = "~> 0.11.0"\n')
     with pytest.raises(VersionMismatchError, match=r"~> 0\.11\.0"):
         live.plan()
+
+
+def test_the_program_that_its_files_name_is_the_one(live: Live) -> None:
+    root = live.bench.checkout / "root.hcl"
+    root.write_text(root.read_text() + 'terraform_binary = "/usr/local/bin/tofu"\n')
+    with pytest.raises(NoBinaryError, match="the stack's engine is tofu; found only"):
+        live.plan()
+    root.write_text(root.read_text().replace("tofu", "terraform"))
+    assert live.plan().engine.name == "terraform"
+
+
+def test_where_its_files_name_none_it_is_tofu_where_that_is_there(live: Live) -> None:
+    """As terragrunt itself has it. This tofu is played; what it is called with is what counts."""
+    tofu = live.program.with_name("tofu")
+    tofu.write_text(f'#!/bin/sh\nexec {live.terraform} "$@"\n', encoding="utf-8")
+    tofu.chmod(0o755)
+    assert live.plan().engine.name == "tofu"
+    (live.bench.checkout / ".terraform-version").write_text("1.0.0\n", encoding="utf-8")
+    with pytest.raises(VersionMismatchError, match=r"terraform 1\.0\.0"):
+        live.plan()
+
+
+def test_a_person_who_checks_a_unit_is_told_what_it_is(live: Live) -> None:
+    with pytest.raises(NotARootModuleError) as raised:
+        live.planner().plan(live.bench.request("live/app", personal=True), threading.Event())
+    assert "engine: terragrunt" in str(raised.value.advice)
 
 
 def test_it_stands_nowhere_so_that_nothing_is_replayed(live: Live) -> None:
