@@ -12,22 +12,45 @@ Everything here is a function of bytes. Values are as in a plan's document; `now
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from driftwatch.hcl.reading import _ESCAPE as ESCAPE
-from driftwatch.hcl.reading import _blocks as blocks_of
-from driftwatch.hcl.reading import _children as children_of
-from driftwatch.hcl.reading import _labels as labels_of
-from driftwatch.hcl.reading import _parse as parse
-from driftwatch.hcl.reading import _text as text_of
-from driftwatch.hcl.reading import _unescape as unescape
+from driftwatch.hcl.literals import (
+    BOM,
+    UNLIKE,
+    as_blocks,
+    as_dict,
+    attributes_of,
+    bare,
+    blocks_named,
+    blocks_of,
+    body_of,
+    canonical,
+    children_of,
+    elements_of,
+    fits,
+    in_order_of,
+    is_native,
+    key_of,
+    labels_of,
+    line_of,
+    literal,
+    name_of,
+    paired,
+    parse,
+    references,
+    same,
+    take,
+    text_of,
+    value_of,
+    why_foreign,
+)
+from driftwatch.hcl.writing import as_heredoc, block_lines, removed_block, rendered, written_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
     from tree_sitter import Node
 
@@ -36,16 +59,9 @@ if TYPE_CHECKING:
 DIGEST = "sensitive:hmac-sha256:"
 """How a digest begins that stands for a value which nobody may write down (`driftwatch.drift.redaction`)."""
 
-_BOM = b"\xef\xbb\xbf"
-_NAME = re.compile(r"[A-Za-z_][\w-]*")
-_HEREDOC = re.compile(rb"<<(-?)([^\r\n]+)\r?\n(.*)", re.DOTALL)
-_WORDS = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 _LONGEST_SHOWN = 80
-_LAST_SHORT = 0xFFFF
 _BRACKETS = 2
 """Nodes that an empty object or list has."""
-_UNLIKE = object()
-"""Stands for a value that is no literal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +148,7 @@ def forget(files: Mapping[str, bytes], kind: str, name: str) -> Edited | Refusal
         _expect_unused(files, (kind, name), but=found)
         edit = _Edit(found)
         assert found.block is not None  # noqa: S101  (labels were given)
-        edit.splice(found.block.start_byte, found.block.end_byte, _removed(kind, name, found.newline))
+        edit.splice(found.block.start_byte, found.block.end_byte, removed_block(kind, name, found.newline))
         return _spliced(found, edit, whole=True)
     except _Stop as stop:
         return stop.refusal
@@ -153,8 +169,8 @@ def uses_of(files: Mapping[str, bytes], *names: str) -> int:
     In JSON, whatever looks like it counts.
     """
     text = ".".join(names).encode()
-    native = sum(1 for file in files if _is_native(file) for _ in _references(files[file], names))
-    return native + sum(files[file].count(text) for file in files if not _is_native(file))
+    native = sum(1 for file in files if is_native(file) for _ in references(files[file], names))
+    return native + sum(files[file].count(text) for file in files if not is_native(file))
 
 
 def sets(files: Mapping[str, bytes], labels: tuple[str, ...], name: str) -> bool:
@@ -163,7 +179,7 @@ def sets(files: Mapping[str, bytes], labels: tuple[str, ...], name: str) -> bool
         found = _find(files, labels)
     except _Stop:
         return False
-    return any(_name_of(each) == name for each in _attributes(found.body_of))
+    return any(name_of(each) == name for each in attributes_of(found.body_of))
 
 
 def text_at(files: Mapping[str, bytes], labels: tuple[str, ...], name: str) -> str | None:
@@ -172,7 +188,7 @@ def text_at(files: Mapping[str, bytes], labels: tuple[str, ...], name: str) -> s
         found = _find(files, labels)
     except _Stop:
         return None
-    values = [_literal(_value(each)) for each in _attributes(found.body_of) if _name_of(each) == name]
+    values = [literal(value_of(each)) for each in attributes_of(found.body_of) if name_of(each) == name]
     return values[0] if len(values) == 1 and isinstance(values[0], str) else None
 
 
@@ -180,17 +196,19 @@ def module_sources(files: Mapping[str, bytes]) -> list[str]:
     """The sources of all `module` blocks, as often as they stand there, where they are plain strings."""
     found = []
     for file in sorted(files):
-        root = parse(files[file].removeprefix(_BOM)) if _is_native(file) else None
+        root = parse(files[file].removeprefix(BOM)) if is_native(file) else None
         for block in blocks_of(root) if root is not None else ():
             if labels_of(block)[:1] == ["module"]:
-                values = [_literal(_value(each)) for each in _attributes(block) if _name_of(each) == "source"]
+                values = [
+                    literal(value_of(each)) for each in attributes_of(block) if name_of(each) == "source"
+                ]
                 found += [each for each in values if isinstance(each, str)]
     return found
 
 
 def shown(value: JsonValue) -> str:
     """A value as it would be written, cut short where it is long."""
-    text = " ".join(_rendered(value, "", "\n").split())
+    text = " ".join(rendered(value, "", "\n").split())
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
@@ -232,8 +250,8 @@ def _find(files: Mapping[str, bytes], labels: tuple[str, ...]) -> _Found:
     """The one block with these labels, or the only file. Raises _Stop."""
     found, broken, foreign = [], [], []
     for file in sorted(files):
-        bom, text = (_BOM, files[file][3:]) if files[file].startswith(_BOM) else (b"", files[file])
-        if not _is_native(file):
+        bom, text = (BOM, files[file][3:]) if files[file].startswith(BOM) else (b"", files[file])
+        if not is_native(file):
             foreign += [file] if _may_say(text, labels) else []
             continue
         root = parse(text)
@@ -257,15 +275,11 @@ def _find(files: Mapping[str, bytes], labels: tuple[str, ...]) -> _Found:
             "set_twice",
             f"{what} stands in {found[0].file} and again in {found[1].file}",
             file=found[1].file,
-            line=_line(found[1].block),
+            line=line_of(found[1].block),
         )
     if foreign:
         raise _Stop("json", f"{foreign[0]} is JSON, which is not edited", file=foreign[0], line=1)
     raise _Stop("not_found", f"there is no block {what} in the code")
-
-
-def _is_native(file: str) -> bool:
-    return not file.endswith(".json")
 
 
 def _may_say(text: bytes, labels: tuple[str, ...]) -> bool:
@@ -273,65 +287,19 @@ def _may_say(text: bytes, labels: tuple[str, ...]) -> bool:
 
 
 def _expect_one(found: _Found) -> None:
-    for attribute in _attributes(found.body_of):
-        if (name := _name_of(attribute)) in ("count", "for_each"):
+    for attribute in attributes_of(found.body_of):
+        if (name := name_of(attribute)) in ("count", "for_each"):
             raise _Stop(
                 "repeated",
                 f"it is one of several that one block makes by {name}, and an edit would change them all",
                 file=found.file,
-                line=_line(attribute),
+                line=line_of(attribute),
             )
-
-
-def _body(block: Node) -> Node | None:
-    return next(children_of(block, "body"), None)
-
-
-def _attributes(block: Node) -> list[Node]:
-    body = _body(block)
-    return list(children_of(body, "attribute")) if body is not None else []
-
-
-def _blocks_named(block: Node, name: str) -> list[Node]:
-    return [each for each in blocks_of(block) if labels_of(each)[:1] == [name]]
-
-
-def _name_of(attribute: Node) -> str:
-    return text_of(attribute.named_children[0])
-
-
-def _value(attribute: Node) -> Node:
-    return attribute.named_children[-1]
-
-
-def _line(node: Node | None) -> int:
-    return node.start_point[0] + 1 if node is not None else 1
 
 
 def _expect_no_secret(*values: JsonValue) -> None:
     if any(map(_is_secret, values)):
         raise _Stop("sensitive", "only a digest of it is known, as it is sensitive or very large")
-
-
-def _references(text: bytes, names: Sequence[str]) -> Iterator[int]:
-    """The lines at which a traversal begins with these names."""
-    root = parse(text.removeprefix(_BOM))
-    ahead = [root] if root is not None else []
-    while ahead:
-        node = ahead.pop()
-        ahead += node.named_children
-        if node.type == "variable_expr" and _traversal(node)[: len(names)] == list(names):
-            yield _line(node)
-
-
-def _traversal(first: Node) -> list[str]:
-    """`["var", "x", "y"]`, as far as there are only names; what follows an index is left out."""
-    said = [text_of(first)]
-    node = first.next_named_sibling
-    while node is not None and node.type == "get_attr":
-        said.append(text_of(node.named_children[-1]))
-        node = node.next_named_sibling
-    return said
 
 
 def _expect_unused(files: Mapping[str, bytes], names: tuple[str, str], *, but: _Found) -> None:
@@ -343,114 +311,16 @@ def _expect_unused(files: Mapping[str, bytes], names: tuple[str, str], *, but: _
 
 def _use(files: Mapping[str, bytes], names: tuple[str, str], *, but: _Found) -> tuple[str, int] | None:
     """Where else something is referred to: file and line."""
-    inside = (_line(but.block), but.block.end_point[0] + 1) if but.block is not None else (0, 0)
+    inside = (line_of(but.block), but.block.end_point[0] + 1) if but.block is not None else (0, 0)
     for file in sorted(files):
-        if not _is_native(file):
+        if not is_native(file):
             if ".".join(names).encode() in files[file]:
                 return file, 1
             continue
-        for line in _references(files[file], names):
+        for line in references(files[file], names):
             if file != but.file or not inside[0] <= line <= inside[1]:
                 return file, line
     return None
-
-
-# ---- what an expression is -----------------------------------------------------------------------------
-
-
-def _bare(node: Node) -> Node:
-    """The expression without what is only round it."""
-    while node.type in ("expression", "literal_value", "collection_value", "template_expr"):
-        inner = node.named_children
-        if len(inner) != 1:
-            break
-        node = inner[0]
-    return node
-
-
-def _literal(node: Node) -> Any:  # noqa: PLR0911  (one for each kind of literal)
-    """What a literal says; `_UNLIKE` for every other expression."""
-    node = _bare(node)
-    text = text_of(node)
-    match node.type:
-        case "string_lit" | "quoted_template":
-            inner = [child.type for child in node.named_children]
-            plain = all(kind.startswith(("template_literal", "quoted_template_")) for kind in inner)
-            return (
-                ESCAPE.sub(unescape, text[1:-1]) if plain else _UNLIKE
-            )  # the grammar drops blanks at its ends
-        case "numeric_lit":
-            return _number(text)
-        case "bool_lit":
-            return text == "true"
-        case "null_lit":
-            return None
-        case "operation":
-            number = re.fullmatch(r"-\s*(\d[\d.eE+-]*)", text)
-            return -_number(number[1]) if number else _UNLIKE
-        case "tuple":
-            values = [_literal(each) for each in _elements(node)]
-            return _UNLIKE if any(each is _UNLIKE for each in values) else values
-        case "object":
-            return _literal_object(node)
-        case "heredoc_template":
-            return _heredoc_text(node)
-    return _UNLIKE
-
-
-def _literal_object(node: Node) -> Any:
-    said: dict[str, Any] = {}
-    for member in children_of(node, "object_elem"):
-        key, value = _key(member), _literal(member.named_children[-1])
-        if key is None or value is _UNLIKE:
-            return _UNLIKE
-        said[key] = value
-    return said
-
-
-def _number(text: str) -> int | float:
-    return int(text) if text.isdigit() else float(text)
-
-
-def _elements(tuple_node: Node) -> list[Node]:
-    return list(children_of(tuple_node, "expression"))
-
-
-def _key(member: Node) -> str | None:
-    """The key of an object's member; None where it is computed."""
-    node = _bare(member.named_children[0])
-    if node.type == "variable_expr":
-        return text_of(node)
-    value = _literal(node)
-    return value if isinstance(value, str) else None
-
-
-def _heredoc_text(node: Node) -> Any:
-    if any(child.type.startswith(("template_interp", "template_dir")) for child in node.named_children):
-        return _UNLIKE
-    parts = _HEREDOC.fullmatch(node.text or b"")
-    if parts is None:
-        return _UNLIKE
-    lines = parts[3].decode(errors="replace").split("\n")[:-1]
-    if parts[1]:
-        indents = [len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()]
-        least = min(indents, default=0)
-        lines = [line[least:] for line in lines]
-    text = "".join(f"{line}\n" for line in lines)
-    return text.replace("$${", "${").replace("%%{", "%{")
-
-
-def _kind(node: Node) -> tuple[str, str]:
-    """Why an expression is not edited: a word and a sentence."""
-    whole, node = node, _bare(node)
-    first = whole.named_children[0] if whole.named_children else node
-    if node.type == "function_call":
-        return "function_call", f"it is computed by {text_of(node.named_children[0])}()"
-    if node.type in ("quoted_template", "heredoc_template"):
-        return "template", "it is a text with something computed inside"
-    if first.type == "variable_expr":
-        return "reference", f"it is taken from {'.'.join(_traversal(first)[:3])}"
-    return "expression", "it is computed"
 
 
 # ---- splicing ------------------------------------------------------------------------------------------
@@ -467,7 +337,7 @@ class _Edit:
         self.splices.append((start, end, text.encode()))
 
     def refuse(self, reason: str, sentence: str, node: Node) -> _Stop:
-        return _Stop(reason, sentence, file=self.found.file, line=_line(node))
+        return _Stop(reason, sentence, file=self.found.file, line=line_of(node))
 
     # ---- bodies --------------------------------------------------------------------------------------
 
@@ -476,9 +346,9 @@ class _Edit:
     ) -> None:
         """Has the value at a path of a body become another. `lenient`: what is not there may stay away."""
         name, rest = path[0], path[1:]
-        attributes = [each for each in _attributes(block) if _name_of(each) == name]
-        blocks = _blocks_named(block, name)
-        dynamic = [each for each in _blocks_named(block, "dynamic") if labels_of(each)[1:2] == [name]]
+        attributes = [each for each in attributes_of(block) if name_of(each) == name]
+        blocks = blocks_named(block, name)
+        dynamic = [each for each in blocks_named(block, "dynamic") if labels_of(each)[1:2] == [name]]
         if dynamic:
             raise self.refuse("dynamic_block", f"{name} is made by a dynamic block", dynamic[0])
         if len(attributes) > 1 or (attributes and blocks):
@@ -491,10 +361,10 @@ class _Edit:
             self._absent(block, path, wanted, lenient=lenient)
 
     def _attribute(self, attribute: Node, rest: tuple[str, ...], now: JsonValue, wanted: JsonValue) -> None:
-        value = _value(attribute)
+        value = value_of(attribute)
         if rest or wanted is not None:
             self._expression(value, rest, now, wanted)
-        elif _literal(value) is _UNLIKE:
+        elif literal(value) is UNLIKE:
             self._foreign(value, rest, now, wanted)
         else:
             self._cut_lines(attribute.start_byte, attribute.end_byte)
@@ -512,7 +382,7 @@ class _Edit:
         elif rest:
             raise self.refuse("ambiguous_blocks", "there are several blocks of that name", blocks[1])
         else:
-            self._blocks(parent, blocks, _as_blocks(now), _as_blocks(wanted))
+            self._blocks(parent, blocks, as_blocks(now), as_blocks(wanted))
 
     def _absent(self, block: Node, path: tuple[str, ...], wanted: JsonValue, *, lenient: bool) -> None:
         name, rest = path[0], path[1:]
@@ -525,22 +395,22 @@ class _Edit:
             value = {step: value}
         if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
             for each in value:
-                self._add_block(block, name, _as_dict(each))
+                self._add_block(block, name, as_dict(each))
         else:
             self._add_attribute(block, name, value)
 
     # ---- expressions ---------------------------------------------------------------------------------
 
     def _expression(self, node: Node, rest: tuple[str, ...], now: JsonValue, wanted: JsonValue) -> None:
-        if not rest and _same(now, wanted):
+        if not rest and same(now, wanted):
             return
-        bare = _bare(node)
-        if bare.type == "object" and (rest or isinstance(wanted, dict)):
-            self._object(bare, rest, now, wanted)
-        elif bare.type == "tuple" and not rest and isinstance(wanted, list):
-            self._tuple(bare, now if isinstance(now, list) else [], wanted)
-        elif not rest and _literal(bare) is not _UNLIKE:
-            self._over(bare, wanted)
+        inner = bare(node)
+        if inner.type == "object" and (rest or isinstance(wanted, dict)):
+            self._object(inner, rest, now, wanted)
+        elif inner.type == "tuple" and not rest and isinstance(wanted, list):
+            self._tuple(inner, now if isinstance(now, list) else [], wanted)
+        elif not rest and literal(inner) is not UNLIKE:
+            self._over(inner, wanted)
         else:
             self._foreign(node, rest, now, wanted)
 
@@ -555,29 +425,29 @@ class _Edit:
                     now=now,
                     wanted=wanted,
                     file=self.found.file,
-                    line=_line(node),
+                    line=line_of(node),
                 )
             )
-        raise self.refuse(*_kind(node), node)
+        raise self.refuse(*why_foreign(node), node)
 
     def _over(self, node: Node, wanted: JsonValue) -> None:
         """Writes a literal over another; what was on one line with something in it stays on one."""
         text = None
         if node.type in ("object", "tuple") and self._is_flat(node) and node.named_child_count > _BRACKETS:
-            text = _rendered(wanted, "", " ")
+            text = rendered(wanted, "", " ")
         if node.type == "heredoc_template" and isinstance(wanted, str) and "\r" not in self.found.newline:
-            text = _as_heredoc(node, wanted)
+            text = as_heredoc(node, wanted)
         indent = self._indent(node.start_byte)
-        self.splice(node.start_byte, node.end_byte, text or _rendered(wanted, indent, self.found.newline))
+        self.splice(node.start_byte, node.end_byte, text or rendered(wanted, indent, self.found.newline))
 
     def _object(self, node: Node, rest: tuple[str, ...], now: JsonValue, wanted: JsonValue) -> None:
         members = list(children_of(node, "object_elem"))
-        keys = [_key(each) for each in members]
+        keys = [key_of(each) for each in members]
         if rest:
             self._member(node, members, rest, now, wanted)
             return
-        old, new = _as_dict(now), _as_dict(wanted)
-        changed = [key for key in {**old, **new} if not _same(old.get(key), new.get(key))]
+        old, new = as_dict(now), as_dict(wanted)
+        changed = [key for key in {**old, **new} if not same(old.get(key), new.get(key))]
         gone = [key for key in changed if new.get(key) is None and key in keys]
         come = [key for key in changed if new.get(key) is not None and key not in keys]
         if (gone or come) and self._is_flat(node):
@@ -596,7 +466,7 @@ class _Edit:
 
     def _is_flat(self, node: Node) -> bool:
         """Whether it is a literal on one line, which is as good as its text."""
-        return node.start_point[0] == node.end_point[0] and _literal(node) is not _UNLIKE
+        return node.start_point[0] == node.end_point[0] and literal(node) is not UNLIKE
 
     def _member(
         self,
@@ -607,7 +477,7 @@ class _Edit:
         wanted: JsonValue,
     ) -> None:
         key, below = rest[0], rest[1:]
-        keys = [_key(each) for each in members]
+        keys = [key_of(each) for each in members]
         places = [member for member, said in zip(members, keys, strict=True) if said == key]
         if len(places) > 1:
             raise self.refuse("set_twice", f"{key} is set in two places", places[1])
@@ -615,7 +485,7 @@ class _Edit:
             value = places[0].named_children[-1]
             if below or wanted is not None:
                 self._expression(value, below, now, wanted)
-            elif _literal(value) is _UNLIKE:
+            elif literal(value) is UNLIKE:
                 self._foreign(value, below, now, wanted)
             elif len(members) == 1 and node.start_point[0] == node.end_point[0]:
                 self.splice(node.start_byte, node.end_byte, "{}")
@@ -628,35 +498,35 @@ class _Edit:
             raise self.refuse("not_in_code", f"the code does not set {key}", node)
         for step in reversed(below):
             wanted = {step: wanted}
-        in_quotes = any(_bare(each.named_children[0]).type != "variable_expr" for each in members)
-        self._add_member(node, members, _written_key(key, in_quotes=in_quotes), wanted)
+        in_quotes = any(bare(each.named_children[0]).type != "variable_expr" for each in members)
+        self._add_member(node, members, written_key(key, in_quotes=in_quotes), wanted)
 
     def _tuple(self, node: Node, now: list[JsonValue], wanted: list[JsonValue]) -> None:
-        items = _elements(node)
-        said = [_literal(each) for each in items]
+        items = elements_of(node)
+        said = [literal(each) for each in items]
         if len(said) != len(wanted) and self._is_flat(node):
-            self._over(node, _in_order_of(said, now, wanted))
+            self._over(node, in_order_of(said, now, wanted))
             return
         in_order = len(said) == len(now) and all(
-            each is _UNLIKE or _same(each, value) for each, value in zip(said, now, strict=True)
+            each is UNLIKE or same(each, value) for each, value in zip(said, now, strict=True)
         )
         if in_order:
             self._list(node, items, now, wanted)
             return
-        if len(said) != len(now) and any(each is _UNLIKE for each in said):
+        if len(said) != len(now) and any(each is UNLIKE for each in said):
             raise self.refuse("expression", "an element beside it is computed", node)
         left = list(now)
         for each in said:
-            if each is not _UNLIKE:
-                _take(left, each)
-        values = [left.pop(0) if each is _UNLIKE and len(left) == 1 else each for each in said]
-        if any(each is _UNLIKE for each in values):
+            if each is not UNLIKE:
+                take(left, each)
+        values = [left.pop(0) if each is UNLIKE and len(left) == 1 else each for each in said]
+        if any(each is UNLIKE for each in values):
             raise self.refuse("expression", "elements beside it are computed", node)
         self._set(node, items, values, wanted)
 
     def _list(self, node: Node, items: list[Node], now: list[JsonValue], wanted: list[JsonValue]) -> None:
         """Elements whose order counts, or is the code's already."""
-        old, new = [_canonical(each) for each in now], [_canonical(each) for each in wanted]
+        old, new = [canonical(each) for each in now], [canonical(each) for each in wanted]
         added: list[JsonValue] = []
         for what, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
             if what == "equal":
@@ -670,14 +540,14 @@ class _Edit:
                     added.append(wanted[k + at])
                 else:
                     self.splice(
-                        items[j].start_byte, items[j].start_byte, f"{_rendered(wanted[k + at], '', ' ')}, "
+                        items[j].start_byte, items[j].start_byte, f"{rendered(wanted[k + at], '', ' ')}, "
                     )
         self._add_items(node, items, added)
 
     def _set(self, node: Node, items: list[Node], now: list[JsonValue], wanted: list[JsonValue]) -> None:
         """Elements without an order."""
         missing = list(wanted)
-        gone = [index for index, value in enumerate(now) if not _take(missing, value)]
+        gone = [index for index, value in enumerate(now) if not take(missing, value)]
         for index in gone:
             if missing:
                 self._expression(items[index], (), now[index], missing.pop(0))
@@ -686,7 +556,7 @@ class _Edit:
         self._add_items(node, items, missing)
 
     def _cut_literal(self, item: Node, now: JsonValue) -> None:
-        if _literal(item) is _UNLIKE:
+        if literal(item) is UNLIKE:
             self._foreign(item, (), now, None)
         self._cut_item(item)
 
@@ -701,12 +571,12 @@ class _Edit:
     ) -> None:
         """Has the blocks of one name become others: those that only differ are edited, not replaced."""
         elements = self._matched(blocks, now)
-        in_order = [_canonical(each) for each in elements] == [_canonical(each) for each in now]
-        pairs, gone, missing = _paired(elements, wanted, by_place=in_order and len(now) == len(wanted))
+        in_order = [canonical(each) for each in elements] == [canonical(each) for each in now]
+        pairs, gone, missing = paired(elements, wanted, by_place=in_order and len(now) == len(wanted))
         for index, at in pairs:
             for key in sorted(elements[index].keys() | wanted[at].keys()):
                 old, new = elements[index].get(key), wanted[at].get(key)
-                if not _same(old, new):
+                if not same(old, new):
                     self.at(blocks[index], (key,), old, new, lenient=True)
         for index in gone:
             self._cut_lines(blocks[index].start_byte, blocks[index].end_byte)
@@ -717,12 +587,12 @@ class _Edit:
         """Which element each block is. Terraform writes sets in an order of its own."""
         if len(blocks) != len(now):
             raise self.refuse("ambiguous_blocks", "its blocks are not those that the plan shows", blocks[0])
-        if all(_fits(block, element) for block, element in zip(blocks, now, strict=True)):
+        if all(fits(block, element) for block, element in zip(blocks, now, strict=True)):
             return now
         left, found = list(now), []
         for block in blocks:
-            fitting = [element for element in left if _fits(block, element)]
-            if len({_canonical(each) for each in fitting}) != 1:
+            fitting = [element for element in left if fits(block, element)]
+            if len({canonical(each) for each in fitting}) != 1:
                 raise self.refuse("ambiguous_blocks", "it is not certain which block it is", block)
             left.remove(fitting[0])
             found.append(fitting[0])
@@ -735,10 +605,10 @@ class _Edit:
     ) -> None:
         newline = self.found.newline
         indent = self._indent(like.start_byte) if like else f"{self._indent(parent.start_byte)}  "
-        known = {_name_of(each) for each in _attributes(like)} if like is not None else set()
-        body = "".join(_block_lines(values, f"{indent}  ", newline, known))
+        known = {name_of(each) for each in attributes_of(like)} if like is not None else set()
+        body = "".join(block_lines(values, f"{indent}  ", newline, known))
         text = f"{name} {{{newline}{body}{indent}}}"
-        siblings = _blocks_named(parent, name)
+        siblings = blocks_named(parent, name)
         if siblings:
             after = siblings[-1].end_byte
             dense = len(siblings) > 1 and siblings[-1].start_point[0] == siblings[-2].end_point[0] + 1
@@ -748,15 +618,15 @@ class _Edit:
         self._insert(parent, text, apart=True)
 
     def _add_attribute(self, block: Node, name: str, value: JsonValue) -> None:
-        attributes = _attributes(block)
-        text = _rendered(value, f"{self._indent(block.start_byte)}  ", self.found.newline)
+        attributes = attributes_of(block)
+        text = rendered(value, f"{self._indent(block.start_byte)}  ", self.found.newline)
         if not attributes or not self._stands_alone(attributes[-1], block):
-            width = max((len(_name_of(each)) for each in attributes), default=0)
+            width = max((len(name_of(each)) for each in attributes), default=0)
             self._insert(block, f"{name:<{width}} = {text}", width=len(name))
             return
         last, newline = attributes[-1], self.found.newline
         indent = self._indent(last.start_byte)
-        text = _rendered(value, indent, newline)
+        text = rendered(value, indent, newline)
         column = last.children[1].start_byte - last.start_byte
         fits = len(name) < column and newline not in text and b"\n" not in (last.text or b"")
         pad = " " * (column - len(name)) if fits else " "
@@ -785,7 +655,7 @@ class _Edit:
             )
             return
         at = self._line_start(end.start_byte)
-        gap = newline if apart and _body(block) is not None else ""
+        gap = newline if apart and body_of(block) is not None else ""
         self.splice(at, at, f"{gap}{outer}  {text}{newline}")
 
     def _stands_alone(self, attribute: Node, block: Node) -> bool:
@@ -796,16 +666,16 @@ class _Edit:
     def _add_member(self, node: Node, members: list[Node], key: str, value: JsonValue) -> None:
         newline, text = self.found.newline, self.found.text
         if not members:
-            self.splice(node.start_byte, node.end_byte, f"{{ {key} = {_rendered(value, '', ' ')} }}")
+            self.splice(node.start_byte, node.end_byte, f"{{ {key} = {rendered(value, '', ' ')} }}")
             return
         last = members[-1]
         if not _is_last_on_line(text, last.end_byte) or node.start_point[0] == node.end_point[0]:
-            self.splice(last.end_byte, last.end_byte, f", {key} = {_rendered(value, '', ' ')}")
+            self.splice(last.end_byte, last.end_byte, f", {key} = {rendered(value, '', ' ')}")
             return
         indent = self._indent(last.start_byte)
         separator = last.children[1]
         column = separator.start_byte - last.start_byte
-        written = _rendered(value, indent, newline)
+        written = rendered(value, indent, newline)
         pad = " " * max(column - len(key), 1)
         commas = any(child.type == "," for child in node.children)
         closed = last.next_sibling is not None and last.next_sibling.type == ","
@@ -822,12 +692,12 @@ class _Edit:
             return
         newline = self.found.newline
         if not items:
-            written = ", ".join(_rendered(each, "", " ") for each in values)
+            written = ", ".join(rendered(each, "", " ") for each in values)
             self.splice(node.start_byte, node.end_byte, f"[{written}]")
             return
         last = items[-1]
         if node.start_point[0] == node.end_point[0] or not _is_last_on_line(self.found.text, last.end_byte):
-            more = "".join(f", {_rendered(each, '', ' ')}" for each in values)
+            more = "".join(f", {rendered(each, '', ' ')}" for each in values)
             self.splice(last.end_byte, last.end_byte, more)
             return
         closed = last.next_sibling is not None and last.next_sibling.type == ","
@@ -835,7 +705,7 @@ class _Edit:
         if not closed:
             self.splice(last.end_byte, last.end_byte, ",")
         end = self._line_end(last.end_byte)
-        lines = [f"{newline}{indent}{_rendered(each, indent, newline)}" for each in values]
+        lines = [f"{newline}{indent}{rendered(each, indent, newline)}" for each in values]
         self.splice(end, end, ",".join(lines) + ("," if closed else ""))
 
     # ---- removing ------------------------------------------------------------------------------------
@@ -888,20 +758,20 @@ class _Edit:
 def _spliced(found: _Found, edit: _Edit, *, whole: bool = False) -> Edited:
     """The file with its splices. Raises _Stop where there are none, or they change more than was meant."""
     if not edit.splices:
-        raise _Stop("nothing_to_edit", "the code says so already", file=found.file, line=_line(found.block))
+        raise _Stop("nothing_to_edit", "the code says so already", file=found.file, line=line_of(found.block))
     text, first = found.text, min(start for start, _, _ in edit.splices)
     order = sorted(enumerate(edit.splices), key=lambda each: (each[1][0], each[1][1], each[0]), reverse=True)
     bound = len(text) + 1
     for _, (start, end, new) in order:
         if end > bound:
-            raise _Stop("entangled", "two edits of it overlap", file=found.file, line=_line(found.block))
+            raise _Stop("entangled", "two edits of it overlap", file=found.file, line=line_of(found.block))
         text, bound = text[:start] + new + text[end:], start
     if text == found.text:
-        raise _Stop("nothing_to_edit", "the code says so already", file=found.file, line=_line(found.block))
+        raise _Stop("nothing_to_edit", "the code says so already", file=found.file, line=line_of(found.block))
     root = parse(text)
     if root is None or root.has_error or not _kept(found, root, whole=whole):
         raise _Stop(
-            "not_kept", "an edit would have changed more than it", file=found.file, line=_line(found.block)
+            "not_kept", "an edit would have changed more than it", file=found.file, line=line_of(found.block)
         )
     return Edited(file=found.file, content=found.bom + text, line=found.text[:first].count(b"\n") + 1)
 
@@ -910,8 +780,8 @@ def _kept(found: _Found, root: Node, *, whole: bool) -> bool:
     """Whether all that stands beside the target in its file stands there as before."""
     before, after = _tops(found.root), _tops(root)
     if found.block is None:
-        names = [_name_of(each) for each in before if each.type == "attribute"]
-        news = [_name_of(each) for each in after if each.type == "attribute"]
+        names = [name_of(each) for each in before if each.type == "attribute"]
+        news = [name_of(each) for each in after if each.type == "attribute"]
         return len(set(names) ^ set(news)) <= 1 and abs(len(names) - len(news)) <= 1
     if len(before) != len(after):
         return False
@@ -925,95 +795,8 @@ def _kept(found: _Found, root: Node, *, whole: bool) -> bool:
 
 
 def _tops(root: Node) -> list[Node]:
-    body = _body(root)
+    body = body_of(root)
     return [each for each in body.named_children if each.type != "comment"] if body is not None else []
-
-
-# ---- comparing -----------------------------------------------------------------------------------------
-
-
-def _canonical(value: JsonValue) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, list):
-        return f"[{','.join(_canonical(each) for each in value)}]"
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{json.dumps(key)}:{_canonical(value[key])}' for key in sorted(value))}}}"
-    return json.dumps(value)
-
-
-def _same(left: JsonValue, right: JsonValue) -> bool:
-    return _canonical(left) == _canonical(right)
-
-
-def _in_order_of(said: list[JsonValue], now: list[JsonValue], wanted: list[JsonValue]) -> list[JsonValue]:
-    """The elements that are wanted; where the code has an order of its own, that goes on."""
-    if [_canonical(each) for each in said] == [_canonical(each) for each in now]:
-        return wanted
-    left = list(wanted)
-    kept = [each for each in said if _take(left, each)]
-    return kept + left
-
-
-def _take(values: list[JsonValue], wanted: JsonValue) -> bool:
-    """Takes one value out of a list; false where it is not in there."""
-    for index, value in enumerate(values):
-        if _same(value, wanted):
-            del values[index]
-            return True
-    return False
-
-
-def _fits(block: Node, element: Mapping[str, JsonValue]) -> bool:
-    """Whether a block may be the one that this element of the plan came from."""
-    for attribute in _attributes(block):
-        said, value = _literal(_value(attribute)), element.get(_name_of(attribute))
-        if said is not _UNLIKE and not _alike(said, value):
-            return False
-    return True
-
-
-def _alike(said: JsonValue, value: JsonValue) -> bool:
-    if isinstance(said, list) and isinstance(value, list):
-        return sorted(map(_canonical, said)) == sorted(map(_canonical, value))
-    if isinstance(value, str) and isinstance(said, int | float) and not isinstance(said, bool):
-        return str(said) == value
-    return _same(said, value)
-
-
-def _likeness(left: Mapping[str, JsonValue], right: Mapping[str, JsonValue]) -> int:
-    return sum(left.get(key) is not None and _same(left[key], right.get(key)) for key in left)
-
-
-def _paired(
-    elements: list[dict[str, JsonValue]], wanted: list[dict[str, JsonValue]], *, by_place: bool
-) -> tuple[list[tuple[int, int]], list[int], list[int]]:
-    """Which element becomes which, by their indexes; which go; and which are new."""
-    gone, missing = list(range(len(elements))), list(range(len(wanted)))
-    for index in list(gone):
-        twins = [at for at in missing if _same(elements[index], wanted[at])]
-        if twins:
-            gone.remove(index)
-            missing.remove(twins[0])
-    pairs = [(at, at) for at in gone if by_place and at in missing]
-    missing = [at for at in missing if (at, at) not in pairs]
-    for index in [each for each in gone if (each, each) not in pairs]:
-        near = max(missing, key=lambda at: _likeness(elements[index], wanted[at]), default=None)
-        if near is not None and _likeness(elements[index], wanted[near]):
-            pairs.append((index, near))
-            missing.remove(near)
-    done = {one for one, _ in pairs}
-    return pairs, [index for index in gone if index not in done], missing
-
-
-def _as_blocks(value: JsonValue) -> list[dict[str, JsonValue]]:
-    if isinstance(value, dict):
-        return [value]
-    return [_as_dict(each) for each in value] if isinstance(value, list) else []
-
-
-def _as_dict(value: JsonValue) -> dict[str, JsonValue]:
-    return value if isinstance(value, dict) else {}
 
 
 def _is_secret(value: JsonValue) -> bool:
@@ -1027,107 +810,6 @@ def _is_secret(value: JsonValue) -> bool:
 def _is_last_on_line(text: bytes, end: int) -> bool:
     line = text[end : text.find(b"\n", end)] if b"\n" in text[end:] else text[end:]
     return re.fullmatch(rb"\s*,?\s*(#.*|//.*)?", line.rstrip(b"\r")) is not None
-
-
-# ---- writing -------------------------------------------------------------------------------------------
-
-
-def quoted(text: str) -> str:
-    """A string literal, in which nothing is computed."""
-    said = "".join(_WORDS.get(char) or (char if char.isprintable() else _code(char)) for char in text)
-    return '"' + said.replace("${", "$${").replace("%{", "%%{") + '"'
-
-
-def _code(char: str) -> str:
-    return f"\\u{ord(char):04x}" if ord(char) <= _LAST_SHORT else f"\\U{ord(char):08x}"
-
-
-def _written_key(key: str, *, in_quotes: bool = False) -> str:
-    is_name = _NAME.fullmatch(key) and key not in ("null", "true", "false", "for")
-    return key if is_name and not in_quotes else quoted(key)
-
-
-def _rendered(value: JsonValue, indent: str, newline: str) -> str:
-    """A literal. `newline` is a blank for one that is to stay on its line."""
-    if isinstance(value, str):
-        return quoted(value)
-    if isinstance(value, dict):
-        return _rendered_object(value, indent, newline)
-    if isinstance(value, list):
-        if newline == " " or not any(isinstance(each, dict) for each in value):
-            return f"[{', '.join(_rendered(each, indent, ' ') for each in value)}]"
-        lines = [f"{indent}  {_rendered(each, f'{indent}  ', newline)},{newline}" for each in value]
-        return f"[{newline}{''.join(lines)}{indent}]"
-    return json.dumps(value)
-
-
-def _rendered_object(value: Mapping[str, JsonValue], indent: str, newline: str) -> str:
-    if not value:
-        return "{}"
-    keys = {key: _written_key(key) for key in value}
-    if newline == " ":
-        members = [f"{keys[key]} = {_rendered(each, '', ' ')}" for key, each in value.items()]
-        return f"{{ {', '.join(members)} }}"
-    width = max(map(len, keys.values()))
-    lines = [
-        f"{indent}  {keys[key]:<{width}} = {_rendered(each, f'{indent}  ', newline)}{newline}"
-        for key, each in value.items()
-    ]
-    return f"{{{newline}{''.join(lines)}{indent}}}"
-
-
-def _block_lines(
-    values: Mapping[str, JsonValue], indent: str, newline: str, known: set[str]
-) -> Iterator[str]:
-    """The lines of a block's body: what is set, aligned, and after it the blocks inside."""
-    inner = {
-        key: value
-        for key, value in values.items()
-        if isinstance(value, list) and value and all(isinstance(each, dict) for each in value)
-    }
-    plain = {
-        key: value
-        for key, value in values.items()
-        if key not in inner and value is not None and (value not in ([], {}) or key in known)
-    }
-    width = max(map(len, plain), default=0)
-    for key, value in plain.items():
-        yield f"{indent}{key:<{width}} = {_rendered(value, indent, newline)}{newline}"
-    for key, blocks in inner.items():
-        for each in _as_blocks(blocks):
-            yield f"{newline}{indent}{key} {{{newline}"
-            yield from _block_lines(each, f"{indent}  ", newline, set())
-            yield f"{indent}}}{newline}"
-
-
-def _as_heredoc(node: Node, wanted: str) -> str | None:
-    """A text in the heredoc that was there; None where it does not fit into one."""
-    parts = _HEREDOC.fullmatch(node.text or b"")
-    if parts is None or not wanted.endswith("\n") or "\r" in wanted:
-        return None
-    dash, marker, body = (part.decode(errors="replace") for part in parts.groups())
-    marker, old = marker.strip(), body.split("\n")
-    lines = wanted[:-1].split("\n")
-    if any(line.strip() == marker for line in lines):
-        return None
-    indent = ""
-    if dash:
-        indents = [line[: len(line) - len(line.lstrip(" \t"))] for line in old[:-1] if line.strip()]
-        indent = min(indents, key=len, default="")
-        if (
-            indent
-            and any(line[:1] in (" ", "\t") for line in lines)
-            and all(line[:1] in (" ", "\t") or not line for line in lines)
-        ):
-            return None  # all of them indented: `<<-` would take that away
-    escaped = [line.replace("${", "$${").replace("%{", "%%{") for line in lines]
-    written = "\n".join(f"{indent}{line}" if line else "" for line in escaped)
-    return f"<<{dash}{marker}\n{written}\n{old[-1]}"
-
-
-def _removed(kind: str, name: str, newline: str) -> str:
-    lines = ("removed {", f"  from = {kind}.{name}", "", "  lifecycle {", "    destroy = false", "  }", "}")
-    return newline.join(lines)
 
 
 def block_text(text: bytes, labels: tuple[str, ...]) -> bytes | None:

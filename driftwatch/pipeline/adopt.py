@@ -30,8 +30,9 @@ from driftwatch.errors import (
 )
 from driftwatch.git.drafting import Edits
 from driftwatch.hcl import is_configuration, read_module
-from driftwatch.hcl.editing import Refusal, block_text, quoted, shown
+from driftwatch.hcl.editing import Refusal, block_text, shown
 from driftwatch.hcl.stack_code import StackCode
+from driftwatch.hcl.writing import quoted
 from driftwatch.log import REDACTED, redact
 from driftwatch.model import (
     DRIFTWATCH,

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftwatch.hcl import editing
-from driftwatch.hcl.editing import Edited, Refusal, Target, Through, forget, quoted, set_value, shown, steps
+from driftwatch.hcl import literals
+from driftwatch.hcl.editing import Edited, Refusal, Target, Through, forget, set_value, shown, steps
 from driftwatch.hcl.stack_code import Done, StackCode
+from driftwatch.hcl.writing import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -239,13 +240,13 @@ def test_whatever_is_written_is_read_back_and_neighbours_stay(before: JsonValue,
 
 
 def read_back(body: str) -> Any:
-    root = editing.parse(f"{HEAD}{body}}}\n".encode())
+    root = literals.parse(f"{HEAD}{body}}}\n".encode())
     assert root is not None
     assert not root.has_error
-    (block,) = editing.blocks_of(root)
-    for attribute in editing._attributes(block):
-        if editing._name_of(attribute) == "x":
-            return editing._literal(editing._value(attribute))
+    (block,) = literals.blocks_of(root)
+    for attribute in literals.attributes_of(block):
+        if literals.name_of(attribute) == "x":
+            return literals.literal(literals.value_of(attribute))
     return None
 
 
