@@ -82,9 +82,8 @@ def _of_many(repository: str, said: Mapping[StackId, str], at: datetime) -> Anno
     names = sorted(map(str, said))
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     sentence = (
-        f"{len(names)} stacks are not among those that are watched any more: "
-        f"{', '.join(names[:_NAMED])}{more}. Nothing was destroyed: what they made is still there, and so "
-        "are their states."
+        f"{len(names)} stacks are not watched any more. Nothing was destroyed: what they made is still "
+        f"there, and so are their states. They are {', '.join(names[:_NAMED])}{more}."
     )
     return Announcement(
         kind=TransitionKind.STACK_REMOVED,

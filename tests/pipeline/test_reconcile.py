@@ -1075,6 +1075,21 @@ def test_what_reads_from_a_stack_is_checked_after_it_was_applied_and_not_otherwi
     ]
 
 
+def test_what_was_approved_for_a_stack_that_is_gone_is_never_applied(site: Site) -> None:
+    """Its code is gone: neither the apply nor a destroy of it can be what anybody has seen."""
+    number = site.propose(automatic=False)
+    site.approve(number)
+    site.worlds.source.trees[SECOND] = {"network": "a"}
+    site.worlds.source.remote_commit = SECOND
+    assert site.worlds.inventory.refresh("platform").error is None
+    site.round()
+    assert site.applier.said == [], "not even before the store knows"
+    site.store.sync_stacks("platform", [StackDeclaration(id=NETWORK)], at=site.now)
+    site.round(3)
+    assert site.applier.said == []
+    assert site.state(number) is State.EXPIRED
+
+
 def test_the_end_of_a_rollback_is_written_though_its_stack_is_gone(site: Site) -> None:
     number = site.propose(kind=ProposalKind.ROLLBACK, created_by="anna", automatic=False)
     site.approve(number)

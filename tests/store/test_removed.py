@@ -68,8 +68,11 @@ def test_many_at_once_are_one_message_that_counts_them(voiced: Store) -> None:
     (message,) = news(voiced)
     assert message.announcement.stack == "platform/*"
     said = message.announcement.said or ""
-    assert said.startswith(f"29 stacks are not among those that are watched any more: {stack_id(1)}, ")
-    assert "and 9 more. Nothing was destroyed" in said
+    assert said.startswith(
+        "29 stacks are not watched any more. Nothing was destroyed: what they made is still"
+    )
+    assert f"They are {stack_id(1)}, " in said
+    assert said.endswith(" and 9 more.")
 
 
 def test_it_goes_where_the_stacks_own_news_go(tmp_path: Path) -> None:
