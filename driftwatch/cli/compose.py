@@ -25,6 +25,7 @@ from driftwatch.pipeline.inventory import Inventory
 from driftwatch.pipeline.method import Examiner
 from driftwatch.store import Spool, Store, Voice, instance_key
 from driftwatch.terraform import Applier, Planner
+from driftwatch.terraform.installed import tools_in
 from driftwatch.warm.house import House
 from driftwatch.warm.pool import Limits
 from driftwatch.warm.quarantine import Quarantine
@@ -234,8 +235,14 @@ def application(
         spool = Spool(settings.state_dir)
         speakers = outlets(settings.notify, approvals=settings.repair.approvals.needed)
         key = instance_key(settings.state_dir)
+        tools = tools_in(settings.state_dir)
         planner = Planner(
-            settings.terraform, cache=rooms.cache, runs=rooms.runs, environment=environment, hurry=haste
+            settings.terraform,
+            cache=rooms.cache,
+            runs=rooms.runs,
+            environment=environment,
+            hurry=haste,
+            tools=tools,
         )
         applier = Applier(
             settings.terraform,
@@ -244,6 +251,7 @@ def application(
             applies=rooms.applies,
             environment=environment,
             hurry=haste,
+            tools=tools,
         )
         digester = Digester(key)
         house = closing.enter_context(warm_house(settings.warm, rooms, key))
