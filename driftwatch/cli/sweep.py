@@ -14,7 +14,13 @@ from driftwatch.cli.check import print_results, progress_line, stoppable
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import LeadersOutbox, application, read_settings
 from driftwatch.cli.stacks import expect_all, matches
-from driftwatch.errors import EngineInterruptedError, Exit, StateDirectoryHeldError, UnknownStackError
+from driftwatch.errors import (
+    DependencyCycleError,
+    EngineInterruptedError,
+    Exit,
+    StateDirectoryHeldError,
+    UnknownStackError,
+)
 from driftwatch.model import Approach, Trigger
 from driftwatch.notify import Sender
 from driftwatch.pipeline.check import check
@@ -81,7 +87,8 @@ def _read(app: Application, repository: str) -> bool:
     refreshed = app.inventory.refresh(repository)
     if refreshed.error is not None and not app.ending.is_set():
         use = f"; {refreshed.commit[:8]}, the last good commit, is used" if refreshed.commit else ""
-        terminal.stderr.print(Text.assemble((repository, "bold"), f" could not be read{use}:"))
+        if refreshed.error.code != DependencyCycleError.code:  # then it was read, and is used as it is
+            terminal.stderr.print(Text.assemble((repository, "bold"), f" could not be read{use}:"))
         terminal.show_error(refreshed.error, terminal.stderr)
     return refreshed.error is None or any(
         subject.stack.repository == repository for subject in app.inventory.subjects()

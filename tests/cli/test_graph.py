@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from driftwatch.cli.compose import Rooms, read_settings
+from driftwatch.cli.sweep import _read
+from driftwatch.errors import DependencyCycleError, DriftwatchError, RemoteUnreachableError
 from driftwatch.git import Mirror
 from tests.git.conftest import Upstream
 
@@ -109,3 +113,21 @@ def test_without_any_dependency_it_says_so(cli: Callable[..., Ran], config: Path
     config.write_text(f"state_dir: {tmp_path}\nrepositories:\n  network: {{url: {tmp_path}}}\n")
     ran = cli("stacks", "graph", "--config", config)
     assert (ran.code, ran.out) == (0, "No stack depends on another, as far as is known.\n")
+
+
+@pytest.mark.parametrize(
+    ("problem", "unread"),
+    [(DependencyCycleError("a → b → a"), False), (RemoteUnreachableError("no answer"), True)],
+)
+def test_a_check_of_a_repository_with_a_circle_says_it_and_goes_on(
+    problem: DriftwatchError, unread: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was read as it is: the commit in use is no earlier one."""
+    refreshed = SimpleNamespace(error=problem.report(), commit="1" * 40)
+    subject = SimpleNamespace(stack=SimpleNamespace(repository="apps"))
+    inventory = SimpleNamespace(refresh=lambda _name: refreshed, subjects=lambda: (subject,))
+    app = SimpleNamespace(inventory=inventory, ending=threading.Event())
+    assert _read(cast("Any", app), "apps")
+    said = capsys.readouterr().err
+    assert problem.message in said
+    assert ("could not be read" in said) == unread
