@@ -21,7 +21,7 @@ from driftwatch.log import redact
 from driftwatch.model import Severity, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from driftwatch.model import (
         CheckResult,
@@ -63,10 +63,14 @@ class Format(StrEnum):
 
 def exit_code(results: Sequence[CheckResult]) -> int:
     """1 where anything could not be checked, else 2 where anything differs, else 0."""
-    verdicts = {result.verdict for result in results}
+    return exit_of([result.verdict for result in results])
+
+
+def exit_of(verdicts: Collection[Verdict]) -> int:
+    """The same, of verdicts."""
     if Verdict.ERROR in verdicts:
         return Exit.ERROR
-    if verdicts & {Verdict.DRIFTED, Verdict.PENDING, Verdict.MIXED}:
+    if {Verdict.DRIFTED, Verdict.PENDING, Verdict.MIXED}.intersection(verdicts):
         return Exit.DIFFERENCES
     return Exit.OK
 

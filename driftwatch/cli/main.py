@@ -214,14 +214,25 @@ def demo(
 
 @app.command()
 def trigger(
-    stack: Annotated[str, typer.Argument(help="A stack id or glob.")],
+    stacks: Annotated[list[str], typer.Argument(metavar="STACK…", help="Stack ids or globs.")],
+    *,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the results, and exit as `check` does.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="With --wait: how long, at most.")
+    ] = 900.0,
     config: ConfigOption = DEFAULT_CONFIG,
     output: ListingOption = Listing.TABLE,
 ) -> None:
-    """Queue a check of a stack; the daemon picks it up at once."""
-    from driftwatch.cli.stacks import trigger as command
+    """Queue checks of stacks; the daemon takes them first.
 
-    raise typer.Exit(command(config, stack, output))
+    Exit codes: 0 queued; with --wait 0 in sync, 1 a check failed or has not ended, 2 drift or pending
+    changes; 64 wrong usage.
+    """
+    from driftwatch.cli.trigger import trigger as command
+
+    raise typer.Exit(command(config, stacks, output, wait=wait, seconds=timeout))
 
 
 @app.command()

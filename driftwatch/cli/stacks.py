@@ -1,8 +1,7 @@
-"""`driftwatch stacks` and `driftwatch trigger`."""
+"""`driftwatch stacks`, and what all commands need to know of stacks."""
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 from fnmatch import fnmatchcase
@@ -15,11 +14,11 @@ from driftwatch.cli.clock import now
 from driftwatch.cli.compose import opened_store, read_settings
 from driftwatch.cli.formats import Listing, plain, to_json
 from driftwatch.cli.repair_lines import pin_sentence, suspension_sentence
-from driftwatch.documents.drift import findings_document, shown_stack, stacks_document, timestamp
+from driftwatch.documents.drift import findings_document, shown_stack, stacks_document
 from driftwatch.documents.repair import pin_document, suspension_document
 from driftwatch.drift.health import configured_age
 from driftwatch.errors import Exit, UnknownStackError, UsageError
-from driftwatch.model import FindingStatus, Trigger
+from driftwatch.model import FindingStatus
 from driftwatch.service import last_holder
 
 if TYPE_CHECKING:
@@ -95,26 +94,6 @@ def standing_orders(store: Store, stacks: Sequence[StackStatus]) -> dict[StackId
         said += [pin_sentence(pins[status.id])] if status.id in pins else []
         notes[status.id] = said
     return notes
-
-
-def trigger(config: Path, pattern: str, form: Listing) -> int:
-    """Queues a check of every stack that matches; the daemon takes manual ones first."""
-    settings = read_settings(config, os.environ)
-    with opened_store(settings) as store:
-        queued = [
-            (status.id, store.enqueue(status.id, Trigger.MANUAL, requested_by=getpass.getuser(), at=now()))
-            for status in matching(store, [pattern], settings)
-        ]
-    if form is Listing.JSON:
-        jobs = [{"stack": str(stack), "job": job.job_id, "created": job.created} for stack, job in queued]
-        print_json({"queued": jobs, "at": timestamp(now())})
-    else:
-        for stack, job in queued:
-            said = "queued" if job.created else "was queued already"
-            terminal.stdout.print(f"{plain(str(stack))}: {said}")
-    if nobody_works(settings):
-        terminal.stderr.print("No daemon is running here: it is checked when `driftwatch run` is started.")
-    return Exit.OK
 
 
 def nobody_works(settings: Settings) -> bool:
