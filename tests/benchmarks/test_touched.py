@@ -22,10 +22,10 @@ def test_what_a_commit_touches_is_what_an_oracle_that_reads_all_files_says(tmp_p
 
 @pytest.mark.slow
 def test_a_thousand_stacks_are_looked_through_in_time(tmp_path: Path) -> None:
-    """500 random commits, exactly, each in under 300 ms."""
+    """500 random commits, exactly, each in under 300 ms of work: others may use the machine, too."""
     outcome = walk(tmp_path, stacks=1000, modules=100, commits=500, seed=1)
     assert outcome.wrong == ()
-    assert outcome.slowest() < ALLOWED_MS
+    assert outcome.busiest() < ALLOWED_MS
 
 
 def test_the_oracle_sees_what_is_left_out(tmp_path: Path) -> None:
