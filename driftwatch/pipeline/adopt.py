@@ -11,11 +11,9 @@ there is a forge, in an issue.
 from __future__ import annotations
 
 import hashlib
-import os
 import posixpath
 import re
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from driftwatch import log
@@ -29,7 +27,6 @@ from driftwatch.errors import (
     UnknownStackError,
 )
 from driftwatch.git.drafting import Edits
-from driftwatch.hcl import is_configuration, read_module
 from driftwatch.hcl.editing import Refusal, block_text, shown
 from driftwatch.hcl.stack_code import StackCode
 from driftwatch.hcl.writing import quoted
@@ -44,7 +41,8 @@ from driftwatch.model import (
     FindingStatus,
     NotAdopted,
 )
-from driftwatch.notify.text import plain
+from driftwatch.pipeline import adopt_words as words
+from driftwatch.pipeline.checked_out import CheckedOut
 from driftwatch.pipeline.rehearsal import rehearse
 from driftwatch.pipeline.subjects import environment_of, plan_request, subject_of
 from driftwatch.policy.adoption import unproved
@@ -52,8 +50,9 @@ from driftwatch.policy.course import Then, course_of
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from driftwatch.config.repair import RepairSettings
     from driftwatch.drift import Digester
@@ -71,11 +70,7 @@ MOST_PLANS = 24
 """Plans of drafts that one adoption may take to find out which of its edits do not hold."""
 
 _KINDS = frozenset({FindingKind.MODIFIED, FindingKind.REPLACED, FindingKind.DELETED})
-_LARGEST_FILE = 1 << 20
-_MOST_FILES = 50_000
 _IMPORTABLE = re.compile(r"([\w-]+)\.([\w-]+)")
-_LONGEST = 300
-_MOST_LINES = 100
 
 _Written: TypeAlias = "list[Done] | Refusal"
 
@@ -133,7 +128,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Unit:
+class Unit:
     """What is adopted or not as one: a finding, or an import.
 
     `paths` are the pointers that are edited, None where it is about the whole resource.
@@ -146,16 +141,16 @@ class _Unit:
 
 
 @dataclass(slots=True)
-class _Outcome:
+class Outcome:
     """What has come of it so far."""
 
     refused: list[NotAdopted] = field(default_factory=list)
     plans: int = 0
     draft: str | None = None
     files: dict[str, bytes] = field(default_factory=dict)
-    done: list[tuple[_Unit, list[Done]]] = field(default_factory=list)
+    done: list[tuple[Unit, list[Done]]] = field(default_factory=list)
 
-    def refuse(self, unit: _Unit, reason: str, sentence: str) -> None:
+    def refuse(self, unit: Unit, reason: str, sentence: str) -> None:
         self.refused.append(NotAdopted(address=unit.address, reason=reason, sentence=sentence))
 
 
@@ -245,7 +240,7 @@ class Adopter:
             via="repair",
             action="adopt",
             subject=f"{wish.stack}, adoption {number}",
-            outcome=_outcome_of(adopted),
+            outcome=words.outcome_of(adopted),
             reason=wish.reason,
         )
         logger.info(
@@ -269,7 +264,7 @@ class Adopter:
         before = self._plan(subject, subject.commit, stop)
         if before.reading.mass_deletion:
             raise DriftwatchError(f"nothing is adopted: {before.reading.mass_deletion}")
-        outcome = _Outcome()
+        outcome = Outcome()
         with self.workshop.checkouts[wish.stack.repository].checkout(subject.commit) as checkout:
             code = self._code(subject, checkout)
             trial = _Trial(self, subject, code, before, stop, outcome)
@@ -309,7 +304,7 @@ class Adopter:
             for name in [*self.workshop.inherited, *environment_of(subject)]
             if name.startswith("TF_VAR_")
         }
-        reader = _Reader(checkout)
+        reader = CheckedOut(checkout)
         return StackCode(
             root="" if root == "." else root,
             read=reader.directory,
@@ -329,7 +324,7 @@ class Adopter:
 
     # ---- findings --------------------------------------------------------------------------------------
 
-    def _findings(self, wish: AdoptionWish, before: Rehearsal, outcome: _Outcome) -> Iterator[_Unit]:
+    def _findings(self, wish: AdoptionWish, before: Rehearsal, outcome: Outcome) -> Iterator[Unit]:
         """The findings that are wished for, as they are now."""
         known = {each.finding.fingerprint: each for each in self.book.findings_of(wish.stack)}
         now = {each.identity: each for each in before.reading.findings}
@@ -358,11 +353,11 @@ class Adopter:
 
     # ---- imports ---------------------------------------------------------------------------------------
 
-    def _imports(self, wish: AdoptionWish, trial: _Trial) -> Iterator[_Unit]:
+    def _imports(self, wish: AdoptionWish, trial: _Trial) -> Iterator[Unit]:
         """Configuration for what was made by hand, as terraform generates it."""
         file, outcome = posixpath.join(trial.code.root, IMPORTED), trial.outcome
         for address, name in sorted(wish.imports.items()):
-            unit = _Unit(address=address, paths=None, write=lambda _code: [])
+            unit = Unit(address=address, paths=None, write=lambda _code: [])
             labels = _IMPORTABLE.fullmatch(address)
             if labels is None:
                 outcome.refuse(
@@ -408,7 +403,7 @@ class Adopter:
 
     # ---- trying ----------------------------------------------------------------------------------------
 
-    def _settle(self, trial: _Trial, units: Sequence[_Unit]) -> None:
+    def _settle(self, trial: _Trial, units: Sequence[Unit]) -> None:
         """Finds what holds: all of it, else all but what speaks against itself, else the halves that do."""
         left = trial.writable(units)
         while left:
@@ -427,7 +422,7 @@ class Adopter:
                     good = left[::2]
                 left = good
 
-    def _holding(self, trial: _Trial, units: Sequence[_Unit]) -> Sequence[_Unit]:
+    def _holding(self, trial: _Trial, units: Sequence[Unit]) -> Sequence[Unit]:
         """Those that hold without the others, as far as there is patience to find out."""
         against = trial.attempt(units)
         if not against:
@@ -439,7 +434,7 @@ class Adopter:
 
     # ---- offering --------------------------------------------------------------------------------------
 
-    def _offer(self, wish: AdoptionWish, subject: Subject, outcome: _Outcome) -> Adopted:
+    def _offer(self, wish: AdoptionWish, subject: Subject, outcome: Outcome) -> Adopted:
         host = self.hosts[wish.stack.repository]
         branch = url = issue = None
         refused = tuple(outcome.refused)
@@ -452,74 +447,20 @@ class Adopter:
                 url = host.offers.offer(
                     branch=branch,
                     base=host.branch,
-                    title=_title(wish, outcome),
-                    body="\n".join(_body(wish, subject, outcome)),
+                    title=words.title(wish, outcome),
+                    body="\n".join(words.body(wish, subject, outcome)),
                 )
             if host.offers is not None and refused:
-                mark = f"<!-- driftwatch:adopt {_line(str(wish.stack))} -->"
-                body = "\n".join((mark, "", *_issue(wish, subject, refused, url)))
-                title = f"Drift of {_line(str(wish.stack))} that the code cannot be brought to"
+                mark = f"<!-- driftwatch:adopt {words.line_of(str(wish.stack))} -->"
+                body = "\n".join((mark, "", *words.issue(wish, subject, refused, url)))
+                title = f"Drift of {words.line_of(str(wish.stack))} that the code cannot be brought to"
                 issue = host.offers.report(mark=mark, title=title, body=body)
         except ForgeError as problem:
             if wish.by == DRIFTWATCH and problem.remedy is Remedy.RETRY:
                 raise
             error = f"the forge was not told: {problem.message}"
-        edits = tuple(_edit_line(each) for _, done in outcome.done for each in done)
+        edits = tuple(words.edit_line(each) for _, done in outcome.done for each in done)
         return Adopted(branch=branch, url=url, issue=issue, edits=edits, refused=refused, error=error)
-
-
-class _Reader:
-    """The files of a checkout, directory by directory. No link is followed: it may lead out of it."""
-
-    def __init__(self, checkout: Path) -> None:
-        self._checkout = checkout
-        self._real = Path(os.path.realpath(checkout))
-        self._known: dict[str, dict[str, bytes]] = {}
-
-    def directory(self, path: str) -> Mapping[str, bytes]:
-        if path not in self._known:
-            self._known[path] = self._read(path)
-        return self._known[path]
-
-    def other_caller(self, subject: Subject, file: str) -> str | None:
-        """A directory outside of what the stack reads that uses the module which a file is of."""
-        wanted = posixpath.dirname(file)
-        if wanted == posixpath.normpath(subject.stack.path) or not is_configuration(posixpath.basename(file)):
-            return None
-        own = {posixpath.normpath(each) for each in subject.reads}
-        seen = 0
-        for place, below, names in os.walk(self._checkout):
-            below[:] = [each for each in below if each not in (".git", ".terraform")]
-            here = Path(place).relative_to(self._checkout).as_posix()
-            modules = [each for each in names if is_configuration(each)]
-            seen += len(modules)
-            if seen > _MOST_FILES:
-                return "nobody knows what: the repository is too large to look"
-            if modules and here not in own and wanted in self._sources(here):
-                return here
-        return None
-
-    def _sources(self, directory: str) -> set[str]:
-        files = self._read("" if directory == "." else directory)
-        named = {posixpath.basename(path): text for path, text in files.items()}
-        return {
-            posixpath.normpath(posixpath.join(directory, source))
-            for source in read_module(named).module_sources
-            if source.startswith(("./", "../"))
-        }
-
-    def _read(self, path: str) -> dict[str, bytes]:
-        place = self._checkout / path
-        if Path(os.path.realpath(place)) != self._real / path or not place.is_dir():
-            return {}
-        found = {}
-        with os.scandir(place) as entries:
-            for entry in entries:
-                wanted = is_configuration(entry.name) or entry.name.endswith((".tfvars", ".tfvars.json"))
-                plain_file = entry.is_file(follow_symlinks=False)
-                if wanted and plain_file and entry.stat(follow_symlinks=False).st_size <= _LARGEST_FILE:
-                    found[posixpath.join(path, entry.name)] = Path(entry.path).read_bytes()
-        return found
 
 
 class _Against(Protocol):
@@ -547,9 +488,9 @@ class _Trial:
     code: StackCode
     before: Rehearsal
     stop: threading.Event
-    outcome: _Outcome
+    outcome: Outcome
 
-    def writable(self, units: Sequence[_Unit]) -> list[_Unit]:
+    def writable(self, units: Sequence[Unit]) -> list[Unit]:
         """Those that can be edited, one after the other; what cannot is refused with its place."""
         code, found = self.code.copy(), []
         for unit in units:
@@ -562,14 +503,14 @@ class _Trial:
                 found.append(unit)
         return found
 
-    def refuse(self, units: Sequence[_Unit], against: Sequence[_Against]) -> None:
+    def refuse(self, units: Sequence[Unit], against: Sequence[_Against]) -> None:
         """Says of each what speaks against it, or else what does against all of them."""
         said = {each.address: each.sentence for each in against}
         others = "; ".join(each.sentence for each in against if each.address is None)
         for unit in units:
             self.outcome.refuse(unit, "not_proved", f"with the edit, {said.get(unit.address) or others}")
 
-    def attempt(self, units: Sequence[_Unit]) -> Sequence[_Against]:
+    def attempt(self, units: Sequence[Unit]) -> Sequence[_Against]:
         """Edits, drafts and plans; keeps what holds. Returns what speaks against it."""
         self.outcome.draft, self.outcome.files, self.outcome.done = None, {}, []
         self.outcome.plans += 1
@@ -580,7 +521,7 @@ class _Trial:
                 return [_Failure(address=unit.address, sentence=written.sentence)]
             done.append((unit, written))
         host = self.adopter.hosts[self.subject.stack.repository]
-        message = "\n".join(_message(self.subject.stack, done))
+        message = "\n".join(words.message(self.subject.stack, done))
         draft = host.drafts.draft(Edits(onto=self.subject.commit, files=dict(code.edited), message=message))
         try:
             after = self.adopter._plan(self.subject, draft, self.stop)  # noqa: SLF001  (its own trial)
@@ -604,10 +545,10 @@ class _Trial:
 # ---- pure ----------------------------------------------------------------------------------------------
 
 
-def _unit_of(stored: StoredFinding, finding: Finding, outcome: _Outcome) -> _Unit | None:
+def _unit_of(stored: StoredFinding, finding: Finding, outcome: Outcome) -> Unit | None:
     """What a finding asks for; None, and said why, where no edit is for it."""
-    said = tuple(_evidence(stored))
-    unit = _Unit(address=finding.address, paths=None, write=lambda _code: [], said=said)
+    said = tuple(words.evidence(stored))
+    unit = Unit(address=finding.address, paths=None, write=lambda _code: [], said=said)
     if finding.kind is FindingKind.DELETED:
         return replace(unit, write=lambda code: _one(code.forget(finding.address)))
     if finding.kind not in _KINDS:
@@ -705,101 +646,3 @@ def _branch(stack: StackId, files: Mapping[str, bytes]) -> str:
         digest.update(path.encode() + b"\0" + hashlib.sha256(files[path]).digest())
     slug = re.sub(r"[^a-z0-9]+", "-", str(stack).lower())[:60].strip("-")
     return f"driftwatch/adopt-{slug or 'stack'}-{digest.hexdigest()[:8]}"
-
-
-# ---- words ---------------------------------------------------------------------------------------------
-
-
-def _outcome_of(adopted: Adopted) -> str:
-    """One line for the record."""
-    left = f", {len(adopted.refused)} refused" if adopted.refused else ""
-    if adopted.branch:
-        return f"{len(adopted.edits)} edits in {adopted.url or adopted.branch}{left}"
-    return f"nothing is adopted: {adopted.error}" if adopted.error else f"nothing is adopted{left}"
-
-
-def _line(text: str) -> str:
-    return plain(" ".join(text.split()))[:_LONGEST]
-
-
-def _code_span(text: str) -> str:
-    """In a code span nothing is a mention, a link or markup."""
-    return f"`{_line(text).replace('`', chr(39))}`"
-
-
-def _edit_line(done: Done) -> str:
-    return f"{done.file}:{done.line}: {done.sentence}"
-
-
-def _evidence(stored: StoredFinding) -> Iterator[str]:
-    """When it came to be, as far as is known."""
-    if stored.opened_at and stored.clean_at:
-        yield f"changed between {_moment(stored.clean_at)} and {_moment(stored.opened_at)}"
-    else:
-        yield f"first seen {_moment(stored.first_seen)}"
-
-
-def _moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"
-
-
-def _title(wish: AdoptionWish, outcome: _Outcome) -> str:
-    count = len(outcome.done)
-    what = outcome.done[0][0].address if count == 1 else f"{count} resources"
-    return f"Adopt {_line(what)} of {_line(str(wish.stack))} as the cloud has it"
-
-
-def _message(stack: StackId, done: Iterable[tuple[_Unit, list[Done]]]) -> Iterator[str]:
-    """What the commit says; no line of others' text begins or ends it."""
-    yield f"Bring the code of {_line(str(stack))} to the cloud"
-    yield ""
-    yield "What was changed by hand is what the code says now:"
-    yield ""
-    for unit, edits in done:
-        for each in edits[:_MOST_LINES]:
-            yield f"- {_line(unit.address)}: {_line(each.sentence)}"
-    yield ""
-    yield "Made by driftwatch, after a plan of it has shown that the difference is gone."
-
-
-def _body(wish: AdoptionWish, subject: Subject, outcome: _Outcome) -> Iterator[str]:
-    yield f"The cloud differs from the code of {_code_span(str(wish.stack))}. This brings the code there."
-    yield "A plan of this branch shows none of these differences any more, and no new one."
-    yield ""
-    yield f"Asked for by {_code_span(wish.by)}." + (f" {_code_span(wish.reason)}" if wish.reason else "")
-    yield f"Planned on top of {subject.commit[:10]}. Merging it applies nothing that a plan does not show."
-    for unit, edits in outcome.done[:_MOST_LINES]:
-        yield ""
-        yield f"### {_code_span(unit.address)}"
-        yield ""
-        for line in unit.said:
-            yield f"- {_line(line)}"
-        for each in edits[:_MOST_LINES]:
-            yield f"- {_code_span(f'{each.file}:{each.line}')} {_code_span(each.sentence)}"
-    if outcome.refused:
-        yield ""
-        yield "### Not edited"
-        yield ""
-        yield from _refusals(outcome.refused)
-
-
-def _issue(
-    wish: AdoptionWish, subject: Subject, refused: Sequence[NotAdopted], url: str | None
-) -> Iterator[str]:
-    yield f"Somebody has to edit the code of {_code_span(str(wish.stack))}, or have the cloud put back:"
-    yield f"as of {subject.commit[:10]}, driftwatch cannot safely bring the code to the cloud here."
-    yield ""
-    yield from _refusals(refused)
-    if url:
-        yield ""
-        yield f"What could be edited is in {_line(url)}."
-
-
-def _refusals(refused: Sequence[NotAdopted]) -> Iterator[str]:
-    for each in refused[:_MOST_LINES]:
-        where = f" ({_code_span(each.place)})" if each.place else ""
-        path = f" {_code_span(each.path)}" if each.path else ""
-        wanted = f" The cloud has {_code_span(each.wanted)}." if each.wanted else ""
-        yield f"- {_code_span(each.address)}{path}{where}: {_line(each.sentence)}.{wanted}"
-    if len(refused) > _MOST_LINES:
-        yield f"- and {len(refused) - _MOST_LINES} more"

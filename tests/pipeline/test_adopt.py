@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pytest
+from pydantic import SecretStr
 
+from driftwatch.config.gitops import ForgeSettings
 from driftwatch.config.repair import RepairSettings
 from driftwatch.config.rule_files import shipped
 from driftwatch.config.settings import Settings
 from driftwatch.drift import Accept, Digester, Press
 from driftwatch.drift.rules import Rules
 from driftwatch.errors import ForgeUnavailableError
+from driftwatch.forge.pulls import forge_of
 from driftwatch.git import Mirror
 from driftwatch.model import DRIFTWATCH, AdoptionWish, FindingKind, StackId, Suspension, Trigger, Verdict
 from driftwatch.pipeline.adopt import Adopter, Host
@@ -27,6 +30,8 @@ from driftwatch.sandbox.cloud import Cloud, Kind
 from driftwatch.sandbox.mirror import lock_file
 from driftwatch.store import Store
 from driftwatch.terraform import Planner
+from tests.forge.played import TOKEN
+from tests.forge.played import PlayedForge as PlayedHost
 from tests.pipeline import adopt_corpus as corpus
 
 if TYPE_CHECKING:
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from driftwatch.model import Adopted, StoredFinding
+    from driftwatch.terraform import Planned, PlanRequest
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 STACK = StackId(repository="platform", path=corpus.STACK)
@@ -588,3 +594,45 @@ def test_each_snippet_is_adopted_alone(builder: Builder, snippet: corpus.Snippet
     assert adopted.refused == ()
     assert adopted.branch is not None
     assert site.changed(adopted.branch) == corpus.wanted((snippet,), files)
+
+
+class Remembering:
+    """A planner that plans each commit once: nothing moves meanwhile."""
+
+    known: ClassVar[dict[Path, Planned]] = {}
+
+    def __init__(self, planner: Any) -> None:
+        self._planner = planner
+
+    def plan(self, request: PlanRequest, stop: threading.Event) -> Planned:
+        if request.module not in self.known:
+            self.known[request.module] = self._planner.plan(request, stop)
+        return self.known[request.module]
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab"])
+def test_both_forges_get_one_pull_request_and_one_issue(shared_site: Site, kind: str) -> None:
+    """Asked for twice, they are the same: the pull request is found, and the issue is updated."""
+    site = shared_site
+    played = PlayedHost(kind)
+    (told,) = drift(site, "told")
+    settings = ForgeSettings(
+        kind=cast("Any", kind), project=played.project, token=SecretStr(TOKEN), api_url=played.api_url
+    )
+    host = Host(drafts=site.mirror, branch="main", offers=forge_of(settings))
+    planner = cast("Any", Remembering(site.adopter.planner))
+    adopter = replace(site.adopter, hosts={"platform": host}, planner=planner)
+    wish = AdoptionWish(
+        stack=STACK,
+        by="anna",
+        findings=(site.findings()[told].finding.fingerprint, "nobody knows it"),
+    )
+    try:
+        first, again = (adopter.adopt(wish, threading.Event()) for _ in range(2))
+        assert first.url
+        assert first.issue
+        assert (again.url, again.issue, again.error) == (first.url, first.issue, None)
+        assert len(played.pulls) == len(played.issues) == 1
+        assert TOKEN not in repr((first, again))
+    finally:
+        played.close()
