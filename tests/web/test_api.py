@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from driftwatch.model import (
     CheckResult,
     Finding,
     FindingKind,
+    Hint,
     Inputs,
     Method,
     PlanSummary,
@@ -79,6 +81,7 @@ class House:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.now = NOW
+        self.hints: list[tuple[Hint, str]] = []
         for stack in (MINE, OTHERS):
             check = CheckResult(
                 stack=stack,
@@ -94,6 +97,10 @@ class House:
             )
             store.record_check(check, declaration=StackDeclaration(id=stack), channels=[])
             self.propose(stack)
+
+    def take(self, hint: Hint, via: str) -> None:
+        """As what hints go to."""
+        self.hints.append((hint, via))
 
     def propose(self, stack: StackId, digest: str = DIGEST) -> int:
         draft = ProposalDraft(
@@ -167,6 +174,8 @@ def serving(house: House, **terms: Any) -> Iterator[str]:
         needed=repair.approvals.needed,
         allowed_age=lambda _: timedelta(hours=1),
         clock=lambda: house.now,
+        hints=house,
+        repositories=frozenset({MINE.repository, OTHERS.repository, "empty"}),
     )
     server, stop = Server(partial(create_app, Well(), door=door), "127.0.0.1:0"), threading.Event()
     thread = threading.Thread(target=server.run, args=(stop,))
@@ -494,7 +503,9 @@ def test_pages_follow_each_other(house: House, base: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "says"),
     [
-        ("POST", "/trigger", {}, "body.stack: Field required"),
+        ("POST", "/trigger", {}, "Give a stack or a repository"),
+        ("POST", "/trigger", {"stack": "a", "repository": "b"}, "Give a stack or a repository"),
+        ("POST", "/trigger", {"repository": ["canary"]}, "body.repository"),
         ("POST", "/trigger", {"stack": "a", "canary-key": 1}, "Extra inputs"),
         ("POST", "/trigger", {"stack": "a\x1b[31mcanary"}, "control or invisible"),
         ("POST", "/trigger", {"stack": "x" * 1001}, "at most 1000"),
@@ -519,6 +530,55 @@ def test_what_is_wrong_is_named_and_nothing_of_it_repeated(
     assert says in answer.json()["message"]
     assert "canary" not in answer.json()["message"].replace("body.canary-key", "")
     assert house.audited() == []
+
+
+def test_a_repository_is_fetched_for_whoever_may_have_its_stacks_checked(house: House, base: str) -> None:
+    """A CI job has just pushed: what its commit touches is checked after the fetch."""
+    with client(base, house.token("ci")) as caller:
+        answer = caller.post("/trigger", json={"repository": "platform"})
+    assert answer.status_code == 202
+    assert (answer.json()["queued"], answer.json()["repository"]) == ([], "platform")
+    assert house.hints == [(Hint(repository="platform"), "api")]
+    assert house.audited() == [("ci", "api", "trigger", "asked to fetch")]
+
+
+@pytest.mark.row(65)
+@pytest.mark.parametrize(
+    ("user", "repository", "answers"),
+    [
+        ("ci", "billing", (404, "not_found")),
+        ("ci", "nobodys", (404, "not_found")),
+        ("ci", "plat*", (404, "not_found")),
+        ("ci", "empty", (404, "not_found")),
+        ("carol", "platform", (403, "no_right")),
+        ("carol", "billing", (404, "not_found")),
+        ("anna", "empty", (202, "")),
+        ("anna", "nobodys", (404, "not_found")),
+    ],
+)
+def test_a_repository_is_fetched_for_nobody_else(
+    house: House, base: str, user: str, repository: str, answers: tuple[int, str]
+) -> None:
+    """Row 65: what is not there and what one may not see are answered alike."""
+    with client(base, house.token(user)) as caller:
+        assert said(caller.post("/trigger", json={"repository": repository})) == answers
+    assert len(house.hints) == (answers[0] == 202)
+
+
+@pytest.mark.row(58)
+def test_a_request_that_drips_is_not_waited_for(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 58: it has no token yet when its body is awaited, so it may be anybody's."""
+    monkeypatch.setattr("driftwatch.web.api.BODY_SECONDS", 0.3)
+    host, _, port = base.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(b"POST /api/v1/trigger HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx")
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_a_request_that_is_packed_is_refused(house: House, base: str) -> None:
+    with client(base, house.token("anna")) as caller:
+        answer = caller.post("/trigger", content=b"{}", headers={"Content-Encoding": "gzip"})
+    assert said(answer) == (415, "packed")
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**63, 2**70])
