@@ -303,12 +303,19 @@ class Watched:
             raise malformed("a pull request has a number")
         if not names:
             return Ignored("no such repository is watched")
+        looked_at = [name for name in names if self._has_previews(name)]
+        if not looked_at:
+            return Ignored("its pull requests are not looked at")
         hints = tuple(
             Hint(repository=name, pull_request=number)
-            for name in names
+            for name in looked_at
             if base is None or base == self._repositories[name].branch
         )
         return hints or Ignored("another branch")
+
+    def _has_previews(self, name: str) -> bool:
+        settings = self._repositories[name]
+        return settings.forge is not None and settings.previews.enabled
 
     def _counts(self, name: str, ref: str | None) -> bool:
         settings = self._repositories[name]

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 ALGORITHMS = ("RS256", "ES256")
 LEEWAY_SECONDS = 30
 LONGEST_TOKEN = 16 * 1024
+LATEST = 2**40
+"""Seconds since 1970 after which no time makes sense."""
+
 _REQUIRED = ("exp", "iat", "iss", "aud", "jti")
 
 KEYS_SECONDS = 3600.0
@@ -273,12 +276,17 @@ def _fits(entry: OidcSettings, claims: Mapping[str, Any]) -> bool:
 
 def _in_time(claims: Mapping[str, Any], now: float) -> None:
     times = {claim: claims[claim] for claim in ("exp", "iat", "nbf") if claim in claims}
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in times.values()):
+    if not all(map(_is_time, times.values())):
         raise _refused("its times are no numbers")
     if times["exp"] <= now - LEEWAY_SECONDS:
         raise _refused("it has expired")
     if times["iat"] > now + LEEWAY_SECONDS or times.get("nbf", 0) > now + LEEWAY_SECONDS:
         raise _refused("it is not good yet")
+
+
+def _is_time(value: object) -> bool:
+    """JSON has numbers that are none (NaN, which is never too late), and any size of them."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST
 
 
 def _refused(why: str) -> Refusal:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from driftwatch.model import Hint
+    from driftwatch.pipeline.hints import Hints
 
 SECRET = "canary-github-secret-0123456789"
 TOKEN = "canary-gitlab-token-0123456789"
@@ -38,14 +39,25 @@ KEY = b"canary-signing-key-of-32-bytes-x"
 SIGNING_TOKEN = "whsec_" + base64.b64encode(KEY).decode()
 GENERIC_SECRET = "canary-generic-secret-0123456789"
 
+
+def forge(kind: str, project: str) -> ForgeSettings:
+    return ForgeSettings.model_validate(
+        {"kind": kind, "project": project, "token": SecretStr("canary-forge-token")}
+    )
+
+
 REPOSITORIES = {
-    "platform": RepositorySettings(url="git@GitHub.com:Acme/platform.git"),
-    "release": RepositorySettings(url="https://github.com/acme/platform/", branch="release"),
-    "billing": RepositorySettings(url="ssh://git@gitlab.example.com:2222/group/sub/billing.git"),
-    "moved": RepositorySettings(
-        url="https://mirror.example.com/x.git",
-        forge=ForgeSettings(kind="gitlab", project="4711", token=SecretStr("canary-forge-token")),
+    "platform": RepositorySettings(
+        url="git@GitHub.com:Acme/platform.git", forge=forge("github", "acme/platform")
     ),
+    "release": RepositorySettings(
+        url="https://github.com/acme/platform/", branch="release", forge=forge("github", "acme/platform")
+    ),
+    "billing": RepositorySettings(
+        url="ssh://git@gitlab.example.com:2222/group/sub/billing.git",
+        forge=forge("gitlab", "group/sub/billing"),
+    ),
+    "moved": RepositorySettings(url="https://mirror.example.com/x.git", forge=forge("gitlab", "4711")),
     "tagged": RepositorySettings(url="https://github.com/acme/tagged"),
 }
 
@@ -70,9 +82,12 @@ class Taken:
         self.hints: list[tuple[Hint, str]] = []
         self.notes: list[dict[str, Any]] = []
         self.offset = timedelta()
+        self.passed_to: Hints | None = None
 
     def take(self, hint: Hint, via: str) -> None:
         self.hints.append((hint, via))
+        if self.passed_to is not None:
+            self.passed_to.take(hint, via)
 
     def note(self, **words: Any) -> bool:
         self.notes.append(words)

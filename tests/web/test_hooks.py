@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hmac
 import json
+import threading
 import time
 from contextlib import closing
 from datetime import timedelta
@@ -23,6 +24,7 @@ import driftwatch.web.hooks
 from driftwatch.config.hooks import GitlabHookSettings, HooksSettings
 from driftwatch.errors import StoreUnavailableError
 from driftwatch.model import Hint
+from driftwatch.pipeline.hints import HintBox
 from driftwatch.web.deliveries import DEEPEST, same_place
 from tests.web.hooks_at_hand import (
     GENERIC_SECRET,
@@ -156,6 +158,8 @@ def test_what_a_script_says_is_a_hint(place: Place, payload: Any, named: list[st
         ("gitlab", "Pipeline Hook", gitlab_push()),
         ("generic", "", {"repository": "nobodys"}),
         ("generic", "", {"repository": "nobodys", "pull_request": 1}),
+        ("github", "pull_request", github_pull_request() | github_push(name="acme/tagged")),
+        ("generic", "", {"repository": "tagged", "pull_request": 1}),
         ("generic", "", {"repository": "platform", "branch": "mine"}),
         ("generic", "", {"repository": "platform", "branch": "--upload-pack=touch /tmp/x"}),
     ],
@@ -430,8 +434,13 @@ def test_a_replay_is_refused(place: Place) -> None:
 
 @pytest.mark.row(57)
 def test_a_storm_is_told_to_come_back_and_loses_nothing(server: Place) -> None:
-    """Row 57: 1,000 deliveries in less than a minute over HTTP; those beyond the rate are told to wait."""
+    """Row 57: 1,000 deliveries in a minute over HTTP: 429 beyond the rate, and few looks at a repository."""
     codes: list[int] = []
+    looks: list[str] = []
+    box, stop = HintBox(poll=looks.append, look_at=lambda *_: None, settle=0.2), threading.Event()
+    thread = threading.Thread(target=box.run, args=(stop,))
+    thread.start()
+    server.taken.passed_to = box
     with closing(HTTPConnection(*server.server.address(), timeout=10)) as connection:
         for number in range(1000):
             name = "acme/platform" if number % 2 else "acme/tagged"
@@ -440,6 +449,11 @@ def test_a_storm_is_told_to_come_back_and_loses_nothing(server: Place) -> None:
             answer = connection.getresponse()
             answer.read()
             codes.append(answer.status)
+    time.sleep(0.6)
+    stop.set()
+    thread.join()
+    for name in ("platform", "tagged"):
+        assert 1 <= looks.count(name) <= 10
     assert codes[:120] == [202] * 120
     assert set(codes[120:]) == {429}
     assert int(answer.headers["Retry-After"]) > 0

@@ -205,6 +205,11 @@ NOW = time.time()
         {"exp": None},
         {"exp": True},
         {"exp": "9999999999"},
+        {"exp": float("nan")},
+        {"exp": float("inf")},
+        {"exp": 10**400},
+        {"nbf": float("nan")},
+        {"iat": -1},
         {"nbf": int(NOW) + 3600},
         {"iat": int(NOW) + 3600},
         {"iat": None},
@@ -217,7 +222,7 @@ NOW = time.time()
         {"ref": "refs/heads/main2"},
         {"ref": None},
     ],
-    ids=str,
+    ids=lambda wrong: str(wrong)[:40],
 )
 def test_a_token_that_says_something_else_is_not_good(
     issuer: Issuer, place: Place, wrong: dict[str, Any]
