@@ -152,7 +152,7 @@ class Remote:
             return BranchMissingError(f"{where} has no branch {self.branch}", detail=detail)
         if _REDIRECTED.search(said):
             return RemoteRefusedError(
-                f"{where} redirects to another address, which the token must not follow",
+                f"{where} redirects to another address, which nobody has vetted",
                 advice=f"Set repositories.{self.name}.url to the final address; often only .git is missing.",
                 detail=detail,
             )
@@ -173,19 +173,22 @@ def _protocol(url: str) -> str:
 
 def _http_settings(url: str, settings: RepositorySettings, token: str | None) -> list[tuple[str, str]]:
     stalled = max(1, min(_SLOW_SECONDS, int(settings.timeout.total_seconds() / 2)))
-    chosen = [("http.lowSpeedLimit", _SLOW_BYTES), ("http.lowSpeedTime", str(stalled))]
+    chosen = [
+        ("http.lowSpeedLimit", _SLOW_BYTES),
+        ("http.lowSpeedTime", str(stalled)),
+        # git would ask whatever it is sent to, a machine's metadata too, and with the same header.
+        ("http.followRedirects", "false"),
+    ]
     if values.is_loopback_url(url):
         chosen.append(("http.proxy", ""))
     if token is None:
-        return [*chosen, ("http.followRedirects", "initial")]
+        return chosen
     pair = base64.b64encode(f"{settings.username}:{token}".encode()).decode()
     register_secret(token)
     register_secret(pair)
     parts = urlsplit(url)
     return [
         *chosen,
-        # After a redirect git would go on with the same header at the new host.
-        ("http.followRedirects", "false"),
         (f"http.{parts.scheme}://{parts.netloc}/.extraHeader", f"Authorization: Basic {pair}"),
     ]
 

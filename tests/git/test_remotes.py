@@ -110,19 +110,38 @@ def test_a_repository_that_is_not_there_is_refused(make_mirror: MakeMirror, host
         make_mirror(host.url("nothing.git")).fetch()
 
 
-def test_a_token_follows_no_redirect(
-    upstream: Upstream, make_mirror: MakeMirror, host: GitHttp, tmp_path: Path
+@pytest.mark.row(67)
+@pytest.mark.parametrize("token", [None, SecretStr(TOKEN)])
+def test_no_redirect_is_followed(
+    make_mirror: MakeMirror, host: GitHttp, tmp_path: Path, token: SecretStr | None
 ) -> None:
+    """Row 67: neither the token nor anything else goes where nobody here has said."""
     with GitHttp(tmp_path) as thief:
         threading.Thread(target=thief.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         host.answer = (302, {"Location": thief.url("upstream/.git/info/refs?service=git-upload-pack")})
         with pytest.raises(RemoteRefusedError, match="redirects") as caught:
-            make_mirror(host.url("upstream/.git"), token=SecretStr(TOKEN)).fetch()
+            make_mirror(host.url("upstream/.git"), token=token).fetch()
         assert "final address" in (caught.value.advice or "")
         assert thief.asked == []
-        assert make_mirror(host.url("upstream/.git"), at="other").fetch().commit == upstream.head()
-        assert {given for _, given in thief.asked} == {None}
         thief.shutdown()
+
+
+@pytest.mark.row(67)
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://169.254.169.254/latest/meta-data/info/refs?service=git-upload-pack",
+        "http://[fd00:ec2::254]/info/refs?service=git-upload-pack",
+        "file:///etc/info/refs?service=git-upload-pack",
+    ],
+)
+def test_no_redirect_leads_to_metadata_or_to_a_file(
+    make_mirror: MakeMirror, host: GitHttp, location: str
+) -> None:
+    """Row 67: the same, where it would do harm."""
+    host.answer = (302, {"Location": location})
+    with pytest.raises(RemoteRefusedError, match="redirects"):
+        make_mirror(host.url("upstream/.git")).fetch()
 
 
 def test_a_token_never_leaves_in_clear(make_mirror: MakeMirror) -> None:
