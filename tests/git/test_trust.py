@@ -631,6 +631,37 @@ def test_with_tags_a_withdrawn_one_brings_nothing_back(
     assert mirror.head() == second
 
 
+def test_with_tags_a_withdrawn_one_makes_nothing_good_any_more(
+    upstream: Upstream, trusting: Callable[..., Mirror], ssh: dict[str, SshIdentity]
+) -> None:
+    """Where what was good is judged anew, only what the remote has now counts."""
+    first = commit(upstream, None, FILES)
+    tag(upstream, ssh["ada"], "v1")
+    commit(upstream, None, {"more.tf": "# more\n"})
+    tag(upstream, ssh["ada"], "v2")
+    trusting("tags", ssh=(ssh["ada"].line(),)).fetch()
+    upstream.git("tag", "-d", "v2")
+    assert trusting("tags", ssh=(ssh["ada"].line(), ssh["bob"].line())).fetch().commit == first
+
+
+def test_with_tags_a_branch_that_was_rewritten_is_followed(
+    upstream: Upstream, trusting: Callable[..., Mirror], ssh: dict[str, SshIdentity]
+) -> None:
+    """To the newest signed tag that is on it; without one, what was good last stays."""
+    first = commit(upstream, None, FILES)
+    second = commit(upstream, None, {"more.tf": "# more\n"})
+    tag(upstream, ssh["ada"], "v2")
+    mirror = trusting("tags", ssh=(ssh["ada"].line(),))
+    mirror.fetch()
+    upstream.git("reset", "--quiet", "--hard", first)
+    commit(upstream, None, {"other.tf": "# other\n"})
+    refused(mirror)
+    assert mirror.head() == second
+    tag(upstream, ssh["ada"], "v1", first)
+    fetched = mirror.fetch()
+    assert (fetched.commit, fetched.previous, fetched.rewritten) == (first, second, True)
+
+
 def test_a_signed_head_is_not_a_signed_tag(
     upstream: Upstream, trusting: Callable[..., Mirror], ssh: dict[str, SshIdentity]
 ) -> None:
