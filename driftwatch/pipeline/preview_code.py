@@ -5,16 +5,20 @@ provider's own configuration starts, and in a unit of terragrunt hooks and `run_
 where the code says, and prints what it reads. Whoever can open a pull request must not be able to have a
 machine that holds credentials do something new of that kind. What was there before is not asked about again.
 
-Reads checkouts and runs nothing. It says too much rather than too little: a file that cannot be read or is
-too large to be looked at waits too.
+Reads checkouts and runs nothing. It says too much rather than too little: what cannot be read, or is too
+large to be looked at, waits too. A text may be made to take for ever to read: every look at one takes time in
+proportion to its length.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from driftwatch.config.globs import matches
 from driftwatch.hcl import is_configuration, read_module, read_uses
@@ -28,24 +32,39 @@ LOCK_FILE = ".terraform.lock.hcl"
 LARGEST_FILE = 1 << 20
 """Bytes. A person wrote nothing longer; what is longer is not looked at, and waits."""
 
-_GAP = r"(?:\s|/\*.*?\*/)*"
-_COMMENT = re.compile(rb"/\*.*?\*/", re.DOTALL)
-_LOCKED = re.compile(r'^[ \t]*provider[ \t]+"([^"]+)"', re.MULTILINE)
-_RESOURCE = re.compile(r'^[ \t]*resource[ \t]+"?([\w-]+)"?[ \t]+"?([\w-]+)"?[ \t]*\{', re.MULTILINE)
-_SOURCE = re.compile(r'"?\bsource"?[ \t]*[=:][ \t]*"([^"\n]*)"')
-_DYNAMIC_SOURCE = re.compile(r'^[ \t]*source[ \t]*=[ \t]*(?!"[^"$%\n]*"[ \t]*(?:$|[#/}]))\S')
-_MODULE = re.compile(rf'^[ \t]*module{_GAP}"?[\w-]+"?{_GAP}\{{', re.MULTILINE)
-_REQUIRED = re.compile(rf'"?\brequired_providers"?{_GAP}[{{:=]')
+LARGEST_CODE = 16 << 20
+"""The same of all that one stack reads."""
+
+LONGEST_LINE = 4_000
+"""Characters; a new line that is longer waits by itself."""
+
+MOST_REASONS = 50
+"""Of one stack; after these it waits as well as after all."""
+
+_GAP = r"[ \t]{0,200}"
+"""Between the words of a block's head, where comments were taken out."""
+
+_NAME = r'"?[\w-]{1,200}"?'
+_LOCKED = re.compile(r'^[ \t]*provider[ \t]+"([^"\n]{1,300})"', re.MULTILINE)
+_RESOURCE = re.compile(
+    r'^[ \t]*resource[ \t]+"?([\w-]{1,200})"?[ \t]+"?([\w-]{1,200})"?[ \t]*\{', re.MULTILINE
+)
+_SOURCE = re.compile(r'"?\bsource"?[ \t]{0,200}[=:][ \t]{0,200}"([^"\n]{0,2000})"')
+_DYNAMIC_SOURCE = re.compile(r'^[ \t]*source[ \t]*=(?![ \t]*"[^"$%\n]*"[ \t]*(?:$|[#/}]))')
+_MODULE = re.compile(rf"^[ \t]*module{_GAP}{_NAME}{_GAP}\{{", re.MULTILINE)
+_REQUIRED = re.compile(rf'\brequired_providers"?{_GAP}[{{:=]')
+_PROVIDER = re.compile(rf'^[ \t]*provider{_GAP}{_NAME}{_GAP}\{{|"provider"{_GAP}:', re.MULTILINE)
+_BACKEND = re.compile(rf'\bbackend{_GAP}{_NAME}{_GAP}\{{|\bcloud{_GAP}\{{|"(?:backend|cloud)"{_GAP}:')
 _RUNS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("A provisioner, which runs a program, is new:", re.compile(rf'"?\bprovisioner"?{_GAP}["{{:\[\w]')),
+    ("A provisioner, which runs a program, is new:", re.compile(rf'\bprovisioner"?{_GAP}["{{:\[\w]')),
     (
         "Something that has a program give credentials is new:",
         re.compile(r"credential_process|credential_source|\bsso_session\b|host_command|token_command"),
     ),
-    ("Something that a provider would run is new:", re.compile(rf'"?\bexec"?{_GAP}[{{:=\[]')),
+    ("Something that a provider would run is new:", re.compile(rf'\bexec"?{_GAP}[{{:=\[]')),
     (
         "A file with settings for a provider is named anew, which may have it run a program:",
-        re.compile(r"\bshared_(config|credentials)_files?\b|\bconfig_paths?\b"),
+        re.compile(r"\bshared_(?:config|credentials)_files?\b|\bconfig_paths?\b"),
     ),
     (
         "The state of another stack is read anew:",
@@ -54,22 +73,25 @@ _RUNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "A function is new that may read a file outside of the repository:",
         re.compile(
-            r"\b(?:file|filebase64|fileset|templatefile|filemd5|fileexists|filesha\w+|filebase64sha\w+)\s*"
-            r'\(\s*(?!"(?:\$\{\s*path\.(?:module|root)\s*\}/)?[^"/~$%][^"]*"|path\.(?:module|root)\b)'
+            r"\b(?:file|filebase64|fileset|templatefile|filemd5|fileexists|filesha\d+|filebase64sha\d+)"
+            r"[ \t]{0,20}\((?![ \t]{0,200}(?:"
+            r'"(?:\$\{[ \t]{0,20}path\.(?:module|root)[ \t]{0,20}\}/)?[^"/~$%][^"]{0,2000}"'
+            r"|path\.(?:module|root)\b))"
             r'|/proc/|"/etc/'
         ),
     ),
 )
 _ADDRESS = re.compile(
-    r'"?\b\w*(?:host|address|addr|url|uri|endpoints?|proxy|server)\w*"?[ \t]*(?:[=:]|\{)|://', re.IGNORECASE
+    r'\b\w{0,60}(?:host|address|addr|url|uri|endpoint|proxy|server)\w{0,60}"?[ \t]{0,200}[=:{]|://',
+    re.IGNORECASE,
 )
-_PROVIDER = re.compile(rf'^[ \t]*provider{_GAP}"?[\w-]+"?{_GAP}\{{|"provider"{_GAP}:', re.MULTILINE)
-_BACKEND = re.compile(rf'\bbackend{_GAP}"?[\w-]+"?{_GAP}\{{|\bcloud{_GAP}\{{|"(?:backend|cloud)"{_GAP}:')
-_UNITS_RUN = re.compile(r"\brun_cmd\b|\b\w+_hook\b")
+_UNITS_RUN = re.compile(r"\brun_cmd\b|_hook\b")
 _UNITS_NAME = re.compile(
-    r"^[ \t]*(?:source|include|generate|remote_state|iam_\w+|terraform_binary|extra_arguments|dependency|path"
-    r"|config_path|env_vars|arguments)\b|\bget_env\s*\(|\bread_terragrunt_config\s*\(|\bsops_decrypt_file\s*\("
+    r"^[ \t]*(?:source|include|generate|remote_state|iam_\w{1,60}|terraform_binary|extra_arguments|dependency"
+    r"|path|config_path|env_vars|arguments)\b"
+    r"|\b(?:get_env|read_terragrunt_config|sops_decrypt_file)[ \t]{0,20}\("
 )
+_EXTERNAL = re.compile(r"\bexternal\b")
 _BUILT_IN = frozenset({"terraform"})
 _HARMLESS = (".tf", ".tofu", ".tf.json", ".tofu.json", ".tfvars", ".md", ".lock.hcl", ".txt")
 _LOCAL = ("./", "../")
@@ -94,16 +116,18 @@ def code_of(checkout: Path, reads: Iterable[str], *, units: bool = False) -> Cod
     """
     files: dict[str, bytes] = {}
     unread: set[str] = set()
-    root = checkout.resolve()
+    root, room = checkout.resolve(), LARGEST_CODE
     for read in reads:
         for path in _configuration(checkout / read, units=units):
             name = path.relative_to(checkout).as_posix()
             try:
                 real = path.resolve(strict=True)
-                if not real.is_relative_to(root) or real.stat().st_size > LARGEST_FILE:
+                size = real.stat().st_size
+                if not real.is_relative_to(root) or size > min(LARGEST_FILE, room):
                     unread.add(name)
                 else:
                     files[name] = real.read_bytes()
+                    room -= size
             except OSError:
                 unread.add(name)
     return Code(files=files, unread=frozenset(unread))
@@ -137,21 +161,14 @@ def protected(changed: Iterable[str], globs: Sequence[str]) -> Iterator[Wait]:
             yield Wait(sentence="It changes a protected path:", path=path)
 
 
-def reasons(before: Code, after: Code, *, known: frozenset[str], changed: Sequence[str]) -> Iterator[Wait]:
+def reasons(before: Code, after: Code, *, known: frozenset[str], changed: Sequence[str]) -> list[Wait]:
     """What is new in one stack's code and would be run, or have something run, by a plan.
 
     `known` are the providers that some stack of the branch has already, `changed` the paths that the pull
     request changes.
     """
-    for name in sorted(after.unread):
-        yield Wait(sentence="A file cannot be looked at, or is too large to be:", path=name)
-    yield from _external(before, after, changed)
-    yield from _providers(before, after, known)
-    yield from _modules(before, after, known)
-    yield from _running(before, after)
-    yield from _units(before, after)
-    yield from _addresses(before, after)
-    yield from _backend(before, after)
+    comparison = _Comparison(before=before, after=after, known=known, changed=changed)
+    return list(islice(comparison.reasons(), MOST_REASONS))
 
 
 def _configuration(path: Path, *, units: bool) -> list[Path]:
@@ -163,207 +180,281 @@ def _configuration(path: Path, *, units: bool) -> list[Path]:
     return [path] if is_one(path.name) and (path.is_file() or path.is_symlink()) else []
 
 
-def _external(before: Code, after: Code, changed: Sequence[str]) -> Iterator[Wait]:
-    """What runs a program in a plan, wherever in its file that is said."""
-    asking = [name for name, text in after.files.items() if "external" in _uses(name, text)]
-    hooked = [name for name, text in _unit_files(after) if _UNITS_RUN.search(text)]
-    for name in (*asking, *hooked):
-        if before.files.get(name) != after.files[name]:
-            of_unit = name in hooked
-            where, line = _line(after.files[name], _UNITS_RUN if of_unit else re.compile(r"\bexternal\b"))
-            what = "terragrunt hooks or `run_cmd`" if of_unit else "an `external` data source"
-            yield Wait(
-                sentence=f"A file with {what}, which run programs, is new or changed:",
-                path=f"{name}{where}",
-                line=line,
-            )
-    if asking or hooked:
-        for path in changed:
-            if not path.endswith(_HARMLESS):
-                yield Wait(sentence="The stack runs programs in its plan, and this may be one:", path=path)
+class _File:
+    """One file that is new or another than it was."""
 
+    def __init__(self, name: str, content: bytes) -> None:
+        self.name = name
+        self.content = content
+        self.text = content.decode(errors="replace")
+        self.bare = _without_comments(self.text)
+        """A comment may stand between the words of a block's head."""
+        self.lines = [line.strip() for line in self.text.splitlines()]
 
-def _units(before: Code, after: Code) -> Iterator[Wait]:
-    for name, _ in _unit_files(after):
-        yield from _new_lines(
-            name,
-            before,
-            after.files[name],
-            _UNITS_NAME,
-            "Terragrunt is told anew where code, states or settings are:",
+    def every_line(self) -> Iterator[tuple[str, str]]:
+        """Its lines with their place, and those that come of it where comments are taken out."""
+        for number, line in enumerate(self.lines, 1):
+            yield f"{self.name}:{number}", line
+        if self.bare != self.text:
+            known = set(self.lines)
+            for line in self.bare.splitlines():
+                if (bare := line.strip()) not in known:
+                    yield self.name, bare
+
+    def wait(self, sentence: str, said: str | re.Pattern[str], otherwise: str | None = None) -> Wait:
+        """With the first line that says it, where one does in just these words."""
+        for number, line in enumerate(self.lines, 1):
+            if said in line if isinstance(said, str) else said.search(line):
+                return Wait(sentence=sentence, path=f"{self.name}:{number}", line=otherwise or line)
+        return Wait(
+            sentence=sentence, path=self.name, line=otherwise or (said if isinstance(said, str) else None)
         )
 
 
-def _unit_files(code: Code) -> Iterator[tuple[str, str]]:
-    for name, text in code.files.items():
-        if name.endswith(_UNIT) and not name.endswith(LOCK_FILE):
-            yield name, text.decode(errors="replace")
+@dataclass(frozen=True, kw_only=True)
+class _Comparison:
+    """One stack's code before and after."""
+
+    before: Code
+    after: Code
+    known: frozenset[str]
+    changed: Sequence[str]
+
+    @cached_property
+    def news(self) -> list[_File]:
+        """What is new, or another than it was: the rest was there before."""
+        return [
+            _File(name, text)
+            for name, text in self.after.files.items()
+            if self.before.files.get(name) != text
+        ]
+
+    @cached_property
+    def had(self) -> frozenset[str]:
+        """All lines that were there before, in whatever file."""
+        return frozenset(
+            line.strip()
+            for text in self.before.files.values()
+            for line in text.decode(errors="replace").splitlines()
+        )
+
+    def reasons(self) -> Iterator[Wait]:
+        for name in sorted(self.after.unread):
+            yield Wait(sentence="A file cannot be looked at, or is too large to be:", path=name)
+        yield from self._programs()
+        fit: list[_File] = []
+        for each in self.news:
+            if any(len(line) > LONGEST_LINE for line in each.lines if line not in self.had):
+                yield Wait(sentence="A line is too long to be looked at:", path=each.name)
+            elif each.name.endswith(".json") and _parsed(each.content) is None:
+                yield Wait(sentence="A file cannot be read as what its name says:", path=each.name)
+            else:
+                fit.append(each)
+        for each in fit:
+            yield from self._providers(each)
+            yield from self._modules(each)
+            yield from self._lines(each)
+            yield from self._addresses(each)
+            yield from self._backend(each)
+
+    def _programs(self) -> Iterator[Wait]:
+        """What runs a program in a plan, wherever in its file that is said."""
+        runs = {name: what for name, text in self.after.files.items() if (what := _runs_programs(name, text))}
+        for each in self.news:
+            if each.name in runs:
+                what, pattern = runs[each.name]
+                yield each.wait(f"A file with {what}, which run programs, is new or changed:", pattern)
+        if runs:
+            for path in self.changed:
+                if not path.endswith(_HARMLESS):
+                    yield Wait(
+                        sentence="The stack runs programs in its plan, and this may be one:", path=path
+                    )
+
+    @cached_property
+    def _locked(self) -> frozenset[str]:
+        """The providers that are known here or anywhere on the branch."""
+        return self.known | frozenset(
+            address
+            for name, text in self.before.files.items()
+            if name.endswith(LOCK_FILE)
+            for address in _LOCKED.findall(text.decode(errors="replace"))
+        )
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        """How the types of these providers, and of those that were there, begin."""
+        there = {
+            kind.partition("_")[0] for name, text in self.before.files.items() for kind in _types(name, text)
+        }
+        newly = {
+            address.rpartition("/")[2]
+            for each in self.news
+            if each.name.endswith(LOCK_FILE)
+            for address in _LOCKED.findall(each.text)
+        }
+        return frozenset(there | newly | {each.rpartition("/")[2] for each in self._locked} | _BUILT_IN)
+
+    def _providers(self, file: _File) -> Iterator[Wait]:
+        if file.name.endswith(LOCK_FILE):
+            for address in sorted(set(_LOCKED.findall(file.text)) - self._locked):
+                yield file.wait("A provider is new to the lock file:", f'"{address}"', address)
+            return
+        types = _types(file.name, file.content) - {"external"}
+        for prefix in sorted({kind.partition("_")[0] for kind in types} - self._named):
+            pattern = re.compile(rf'"{re.escape(prefix)}(?:_[\w-]{{0,200}})?"|\b{re.escape(prefix)}_')
+            yield file.wait("A resource of a provider that is new here:", pattern)
+
+    @cached_property
+    def _had_sources(self) -> frozenset[str]:
+        return frozenset(
+            source
+            for name, text in self.before.files.items()
+            for source in (*_modules_in(name, text), *_required_in(_without_comments(_decoded(text))))
+        )
+
+    def _modules(self, file: _File) -> Iterator[Wait]:
+        """Modules from elsewhere, and providers that are required: both have a source."""
+        for source in sorted(_modules_in(file.name, file.content) - self._had_sources):
+            yield file.wait("A module from elsewhere is new:", source)
+        for block in _blocks(file.bare, _MODULE):
+            for line in block.splitlines():
+                if _DYNAMIC_SOURCE.match(line) and line.strip() not in self.had:
+                    yield file.wait("A module's source is new that only a plan would know:", line.strip())
+        for source in sorted(_required_in(file.bare) - self._had_sources):
+            if not any(each == source or each.endswith(f"/{source}") for each in self._locked):
+                yield file.wait("A provider is required anew:", source)
+
+    def _lines(self, file: _File) -> Iterator[Wait]:
+        """New lines that say something of which the line alone tells enough."""
+        patterns = list(_RUNS)
+        if file.name.endswith(_UNIT) and not file.name.endswith(LOCK_FILE):
+            patterns.append(("Terragrunt is told anew where code, states or settings are:", _UNITS_NAME))
+        for place, line in file.every_line():
+            if line not in self.had:
+                for sentence, pattern in patterns:
+                    if pattern.search(line):
+                        yield Wait(sentence=sentence, path=place, line=line)
+
+    def _addresses(self, file: _File) -> Iterator[Wait]:
+        """Where a provider sends what it signs in with, and for a new stack where its state is."""
+        for block in (*_blocks(file.bare, _PROVIDER), *_blocks(file.bare, _BACKEND)):
+            for line in block.splitlines()[1:] or [block]:
+                if line.strip() not in self.had and _ADDRESS.search(line):
+                    yield file.wait(
+                        "Credentials, or a state, would go to an address that is new:", line.strip()
+                    )
+
+    @cached_property
+    def _had_backends(self) -> list[list[str]]:
+        texts = [_without_comments(_decoded(text)) for text in self.before.files.values()]
+        return [block.split() for text in texts for block in _blocks(text, _BACKEND)]
+
+    def _backend(self, file: _File) -> Iterator[Wait]:
+        """Of a stack that is there already, any change of where its state is kept."""
+        for block in _blocks(file.bare, _BACKEND) if self.before.files else ():
+            if block.split() not in self._had_backends:
+                yield file.wait("The state would be kept elsewhere:", block.splitlines()[0].strip())
 
 
-def _providers(before: Code, after: Code, known: frozenset[str]) -> Iterator[Wait]:
-    had = known | _locked(before)
-    names = {address.rpartition("/")[2] for address in had} | _prefixes(before) | _BUILT_IN
-    told: set[str] = set()
-    for name, text in after.files.items():
-        if not name.endswith(LOCK_FILE):
+# ---- what a text says ------------------------------------------------------------------------------------
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode(errors="replace")
+
+
+def _without_comments(text: str) -> str:
+    """With a blank for each comment that may stand within a line; what begins in a string goes too."""
+    kept, place = [], 0
+    while (begins := text.find("/*", place)) >= 0 and (ends := text.find("*/", begins + 2)) >= 0:
+        kept.append(text[place:begins])
+        place = ends + 2
+    return " ".join([*kept, text[place:]])
+
+
+def _blocks(text: str, opening: re.Pattern[str]) -> Iterator[str]:
+    """The text of blocks up to their last brace, or to the end; one within another is the other's."""
+    closing: dict[int, int] | None = None
+    over = 0
+    for found in opening.finditer(text):
+        start = text.find("{", found.start()) if found.start() >= over else -1
+        if start < 0:
             continue
-        for address in sorted(set(_LOCKED.findall(text.decode(errors="replace"))) - had):
-            told.add(address.rpartition("/")[2])
-            where, _ = _line(text, re.compile(re.escape(address)))
-            yield Wait(sentence="A provider is new to the lock file:", path=f"{name}{where}", line=address)
-    for prefix in sorted(_prefixes(after) - names - told):
-        place, line = _first(after, re.compile(rf'"{re.escape(prefix)}(?:_[\w-]*)?"|\b{re.escape(prefix)}_'))
-        yield Wait(sentence="A resource of a provider that is new here:", path=place, line=line)
+        closing = _closing(text) if closing is None else closing
+        over = closing.get(start, len(text))
+        yield text[found.start() : over]
 
 
-def _modules(before: Code, after: Code, known: frozenset[str]) -> Iterator[Wait]:
-    had = frozenset(source for text in before.files.values() for source in _modules_in(text))
-    for name, text in after.files.items():
-        for source in sorted(_modules_in(text) - had):
-            where, said = _line(text, re.compile(re.escape(source)))
-            yield Wait(sentence="A module from elsewhere is new:", path=f"{name}{where}", line=said or source)
-        for block in _blocks(text, _MODULE):
-            for each in block.splitlines():
-                if _DYNAMIC_SOURCE.match(each) and not _is_in(each, before):
-                    sentence = "A module's source is new that only a plan would know:"
-                    yield Wait(sentence=sentence, path=name, line=each.strip())
-    yield from _required(before, after, known)
+def _closing(text: str) -> dict[int, int]:
+    """Where each opening brace is closed: behind which character."""
+    found: dict[int, int] = {}
+    ahead: list[int] = []
+    for brace in re.finditer(r"[{}]", text):
+        if brace[0] == "{":
+            ahead.append(brace.start())
+        elif ahead:
+            found[ahead.pop()] = brace.end()
+    return found
 
 
-def _modules_in(text: bytes) -> frozenset[str]:
-    sources = read_module({"main.tf": text}).module_sources
-    sources += read_module({"main.tf.json": text}).module_sources if text.lstrip()[:1] in b"{[" else ()
-    return frozenset(each for each in sources if not each.startswith(_LOCAL) and each not in (".", ".."))
-
-
-def _required(before: Code, after: Code, known: frozenset[str]) -> Iterator[Wait]:
-    had = {source for text in before.files.values() for source in _required_in(text)}
-    locked = known | _locked(before)
-    for name, text in after.files.items():
-        for source in sorted(_required_in(text) - had):
-            if not any(each == source or each.endswith(f"/{source}") for each in locked):
-                where, line = _line(text, re.compile(re.escape(source)))
-                yield Wait(
-                    sentence="A provider is required anew:", path=f"{name}{where}", line=line or source
-                )
-
-
-def _required_in(text: bytes) -> frozenset[str]:
+def _required_in(text: str) -> frozenset[str]:
     return frozenset(source for block in _blocks(text, _REQUIRED) for source in _SOURCE.findall(block))
 
 
-def _blocks(text: bytes, opening: re.Pattern[str]) -> Iterator[str]:
-    """The text of blocks, from where they open to their last brace; to the end where that is not found."""
-    whole = text.decode(errors="replace")
-    for found in opening.finditer(whole):
-        start = whole.find("{", found.start())
-        depth, end = 0, start
-        for brace in re.finditer(r"[{}]", whole[max(start, 0) :]):
-            depth += 1 if brace[0] == "{" else -1
-            end = start + brace.end()
-            if depth == 0:
-                break
-        yield whole[found.start() : end] if depth == 0 and start >= 0 else whole[found.start() :]
+def _runs_programs(name: str, text: bytes) -> tuple[str, re.Pattern[str]] | None:
+    """What in a file runs programs, and how it is found there; None for most files."""
+    if name.endswith(_UNIT):
+        units = not name.endswith(LOCK_FILE) and _UNITS_RUN.search(_decoded(text))
+        return ("terragrunt hooks or `run_cmd`", _UNITS_RUN) if units else None
+    # An escape may stand for any letter of it.
+    if (b"external" in text or b"\\" in text) and "external" in _types(name, text):
+        return "an `external` data source", _EXTERNAL
+    return None
 
 
-def _running(before: Code, after: Code) -> Iterator[Wait]:
-    for sentence, pattern in _RUNS:
-        for name, text in after.files.items():
-            yield from _new_lines(name, before, text, pattern, sentence)
-
-
-def _addresses(before: Code, after: Code) -> Iterator[Wait]:
-    """Where a provider sends what it was given to sign in with, and for a new stack where its state is."""
-    sentence = "Credentials, or a state, would go to an address that is new:"
-    for name, text in after.files.items():
-        for block in (*_blocks(text, _PROVIDER), *_blocks(text, _BACKEND)):
-            for line in block.splitlines()[1:] or [block]:
-                if _ADDRESS.search(line) and not _is_in(line, before):
-                    where, _ = _line(text, re.compile(re.escape(line.strip())))
-                    yield Wait(sentence=sentence, path=f"{name}{where}", line=line.strip())
-
-
-def _backend(before: Code, after: Code) -> Iterator[Wait]:
-    """Of a stack that is there already, any change of where its state is kept."""
-    had = [_words(block) for text in before.files.values() for block in _blocks(text, _BACKEND)]
-    if not before.files:
-        return
-    for name, text in after.files.items():
-        for block in _blocks(text, _BACKEND):
-            if _words(block) not in had:
-                first = block.splitlines()[0].strip()
-                where, _ = _line(text, re.compile(re.escape(first)))
-                yield Wait(sentence="The state would be kept elsewhere:", path=f"{name}{where}", line=first)
-
-
-def _words(block: str) -> tuple[str, ...]:
-    """A block without its blanks."""
-    return tuple(block.split())
-
-
-def _new_lines(
-    name: str, before: Code, text: bytes, pattern: re.Pattern[str], sentence: str
-) -> Iterator[Wait]:
-    """The lines that match and were in no file of the stack before; the same line elsewhere is none."""
-    had = {line.strip() for each in before.files.values() for line in _lines(each) if pattern.search(line)}
-    for number, line in enumerate(_lines(text), 1):
-        if line.strip() not in had and pattern.search(line):
-            yield Wait(sentence=sentence, path=f"{name}:{number}", line=line.strip())
-
-
-def _locked(code: Code) -> frozenset[str]:
-    return frozenset(
-        address
-        for name, text in code.files.items()
-        if name.endswith(LOCK_FILE)
-        for address in _LOCKED.findall(text.decode(errors="replace"))
-    )
-
-
-def _prefixes(code: Code) -> set[str]:
-    """The providers that the types of resources imply."""
-    types = {kind for name, text in code.files.items() for kind in _types(name, text)}
-    return {kind.partition("_")[0] for kind in types if kind != "external"}
-
-
+@lru_cache(maxsize=256)
 def _types(name: str, text: bytes) -> frozenset[str]:
-    """Of JSON, whose every key would be taken for a type, only what resources and data sources are."""
-    if not name.endswith(".json"):
-        return _uses(name, text)
-    found = re.findall(rb'"(?:resource|data)"\s*:\s*\[?\s*\{\s*"([\w-]+)"', text)
-    return frozenset(each.decode() for each in found)
-
-
-def _uses(name: str, text: bytes) -> frozenset[str]:
-    """The types that a file declares; of its name only the last part matters.
-
-    A comment may stand between a block's labels, and the same signs in a string: it is read both ways.
-    """
+    """The types of resources and data sources that a file declares."""
     name = PurePosixPath(name).name
-    bare = _COMMENT.sub(b" ", text)
-    types = read_uses({name: text}).types
-    return types if bare == text else types | read_uses({name: bare}).types
+    if name.endswith(".json"):
+        return frozenset(_types_in(_parsed(text)))
+    bare = _without_comments(_decoded(text)).encode()
+    return read_uses({name: text}).types | read_uses({name: bare}).types
 
 
-def _is_in(line: str, code: Code) -> bool:
-    return any(line.strip() == each.strip() for text in code.files.values() for each in _lines(text))
+def _types_in(document: Any) -> Iterator[str]:
+    """Of JSON, whose every key would be taken for a type, only what resources and data sources are."""
+    for blocks in _objects(document):
+        for word in ("resource", "data", "ephemeral"):
+            for types in _objects(blocks.get(word)):
+                yield from map(str, types)
 
 
-def _first(code: Code, pattern: re.Pattern[str]) -> tuple[str | None, str | None]:
-    for name, text in code.files.items():
-        where, line = _line(text, pattern)
-        if line is not None:
-            return f"{name}{where}", line
-    return None, None
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """A block may be an object, a list of them, and there several times."""
+    if isinstance(value, list):
+        return [each for item in value for each in _objects(item)]
+    return [value] if isinstance(value, dict) else []
 
 
-def _line(text: bytes, pattern: re.Pattern[str]) -> tuple[str, str | None]:
-    """Where a file says something: `:12` and the line; nothing where it says it in another way."""
-    for number, line in enumerate(_lines(text), 1):
-        if pattern.search(line):
-            return f":{number}", line.strip()
-    return "", None
+def _parsed(text: bytes) -> Any:
+    """JSON, with a list of its values where a key comes several times; None where it is none."""
+    try:
+        return json.loads(text, object_pairs_hook=_all_values)
+    except (ValueError, RecursionError):
+        return None
 
 
-def _lines(text: bytes) -> list[str]:
-    return text.decode(errors="replace").splitlines()
+def _all_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, list[Any]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return {key: values[0] if len(values) == 1 else values for key, values in found.items()}
+
+
+@lru_cache(maxsize=256)
+def _modules_in(name: str, text: bytes) -> frozenset[str]:
+    """The sources of modules that are not beside them."""
+    sources = read_module({PurePosixPath(name).name: text}).module_sources
+    return frozenset(each for each in sources if not each.startswith(_LOCAL) and each not in (".", ".."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +60,11 @@ def test_an_ordinary_change_waits_for_nobody() -> None:
         ('data "external" "x" {\n  program = ["sh", "x.sh"]\n}\n', 'data "external" "x" {'),
         ('data /* a */ "external" /* b */ "x" {\n}\n', 'data /* a */ "external" /* b */ "x" {'),
         ("data external x {\n}\n", "data external x {"),
+        ('data "\\u0065xternal" "x" {\n}\n', None),
+        ('data /*\n*/ "external" "x" {\n}\n', None),
+        ('resource "aws_instance" "a" {\n  provisioner /* a */ "local-exec" {\n  }\n}\n', None),
+        ('terraform {\n  required_providers /* a */ {\n    x = { source = "evil/x" }\n  }\n}\n', None),
+        ('provider "kubernetes" {\n  exec /*\n*/ {\n    command = "sh"\n  }\n}\n', None),
         ('module "m" {\n  source = "git::https://git.example.com/m.git"\n}\n', None),
         ('module "m" {\n  source = "acme/consul/aws"\n}\n', None),
         ('module "m" {\n  source = "${var.where}/m"\n}\n', 'source = "${var.where}/m"'),
@@ -92,6 +98,9 @@ def test_what_would_have_something_run_waits_and_is_named(added: str, line: str 
         '{"terraform": {"required_providers": {"x": {"source": "evil/x"}}}}',
         '{"resource": {"aws_instance": {"a": {"provisioner": [{"local-exec": {"command": "sh"}}]}}}}',
         '{"resource": {"evil_thing": {"a": {}}}}',
+        '{"data": {"external": {"x": {}}}, "data": {"aws_ami": {"y": {}}}}',
+        '{"data": [{"aws_ami": {"y": {}}}, {"\\u0065xternal": {"x": {}}}]}',
+        '{"data": {"aws_ami": {"y": {}}}',
     ],
 )
 def test_json_is_looked_at_too(added: str) -> None:
@@ -205,3 +214,28 @@ def test_nothing_outside_of_a_checkout_is_read_and_what_is_too_large_waits(tmp_p
     assert found.unread == {"net/link.tf", "net/gone.tf", "net/large.tf"}
     assert {path for path, _ in told(found)} == found.unread
     assert known_providers(checkout, ["net", "nowhere"]) == AWS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'module "a" {\n' * 40_000,
+        'provider "a" {\n' * 40_000,
+        "required_providers {" * 40_000,
+        "/*" * 400_000,
+        "exec" + "/**/" * 200_000,
+        "exec" + "/**/\n" * 150_000,
+        "data" + " " * 400_000 + '"external"',
+        "file(" + " " * 400_000,
+        "file(\n" * 100_000,
+        "host\n" * 200_000,
+        ("hosthost" * 400 + "\n") * 300,
+        '"' * 900_000,
+    ],
+    ids=range(12),
+)
+def test_no_text_takes_for_ever_to_look_at(text: str) -> None:
+    began = time.process_time()
+    assert len(reasons(Code(), code(main=text, lock=LOCK), known=AWS, changed=())) <= 50
+    assert len(reasons(Code(), code(json=text, lock=LOCK), known=AWS, changed=())) <= 50
+    assert time.process_time() - began < 20
