@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from driftwatch import log
 from driftwatch.errors import DriftwatchError
-from driftwatch.web.bodies import bounded_body
+from driftwatch.web.bodies import Room, Share, bounded_body
 from driftwatch.web.deliveries import Generic, Github, Gitlab, Ignored, Watched
 from driftwatch.web.door import Refusal
 
@@ -36,6 +36,9 @@ PREFIX = "/hooks"
 
 LARGEST_BODY = 1024 * 1024
 BODY_SECONDS = 5.0
+ROOM = 16 * LARGEST_BODY
+"""For all bodies of an endpoint that are held at once: of the largest, a few."""
+
 THREADS = 4
 """For each endpoint, so that one which waits for an issuer's keys does not keep another waiting."""
 
@@ -50,6 +53,7 @@ _NOT_READ = {
     HTTPStatus.REQUEST_TIMEOUT: ("too_slow", f"A delivery is all there within {BODY_SECONDS:g} seconds."),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("packed", "A delivery is sent as it is, without Content-Encoding."),
     HTTPStatus.BAD_REQUEST: ("cut_off", "The delivery ended before its end."),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("no_room", "Too much is being delivered at once."),
 }
 
 logger = log.get("web")
@@ -211,16 +215,19 @@ def _endpoint(hooks: Hooks, name: str) -> Any:
     from anyio.to_thread import run_sync
     from fastapi.responses import JSONResponse
 
-    limiter = anyio.CapacityLimiter(THREADS)
+    limiter, room = anyio.CapacityLimiter(THREADS), Room(ROOM)
 
     async def hook(request: Request) -> Response:
         address = request.client.host if request.client else ""
-        body = await bounded_body(request.scope, request.receive, most=LARGEST_BODY, seconds=BODY_SECONDS)
-        if isinstance(body, HTTPStatus):
-            answer = await run_sync(hooks.not_read, name, address, body, limiter=limiter)
-        else:
-            headers = dict(request.headers)
-            answer = await run_sync(hooks.receive, name, address, headers, body, limiter=limiter)
+        with Share(room) as share:
+            body = await bounded_body(
+                request.scope, request.receive, most=LARGEST_BODY, seconds=BODY_SECONDS, share=share
+            )
+            if isinstance(body, HTTPStatus):
+                answer = await run_sync(hooks.not_read, name, address, body, limiter=limiter)
+            else:
+                headers = dict(request.headers)
+                answer = await run_sync(hooks.receive, name, address, headers, body, limiter=limiter)
         return JSONResponse(answer.document, status_code=answer.status, headers=dict(answer.headers))
 
     return hook

@@ -534,6 +534,37 @@ def test_a_body_that_drips_is_not_waited_for(
     assert [note["outcome"] for note in server.taken.notes] == ["refused: too_slow"]
 
 
+@pytest.mark.row(58)
+def test_many_large_bodies_at_once_take_no_more_than_their_room(
+    server: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 58: each is just not too large, and none ends; what small ones need is there again after them."""
+    monkeypatch.setattr(driftwatch.web.hooks, "BODY_SECONDS", 1.5)
+    before = psutil.Process().memory_info().rss
+    body = encoded(github_push())
+    head = f"POST /hooks/github HTTP/1.1\r\nHost: x\r\nContent-Length: {LIMIT}\r\n\r\n".encode()
+    senders = [server.connect() for _ in range(60)]
+    answers: list[bytes] = []
+    try:
+        for sender in senders:
+            try:
+                sender.sendall(head + b"x" * (LIMIT - 1))
+            except OSError:
+                answers.append(b"cut off")
+        assert psutil.Process().memory_info().rss - before < 45_000_000
+        assert server.health() == 200
+        for sender in senders:
+            try:
+                answers.append(sender.recv(100)[:12])
+            except OSError:
+                answers.append(b"cut off")
+    finally:
+        for sender in senders:
+            sender.close()
+    assert b"HTTP/1.1 408" in answers
+    assert server.post("github", body, github(body)).status_code == 202
+
+
 def test_the_time_for_a_body_is_short() -> None:
     assert driftwatch.web.hooks.BODY_SECONDS <= 10
 
