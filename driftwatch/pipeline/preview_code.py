@@ -259,7 +259,11 @@ class _Comparison:
 
     def _programs(self) -> Iterator[Wait]:
         """What runs a program in a plan, wherever in its file that is said."""
-        runs = {name: what for name, text in self.after.files.items() if (what := _runs_programs(name, text))}
+        runs = {
+            name: found
+            for name, text in self.after.files.items()
+            if (found := _runs_programs(name, text)) is not None
+        }
         for each in self.news:
             if each.name in runs:
                 what, pattern = runs[each.name]
