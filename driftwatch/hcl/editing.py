@@ -32,6 +32,7 @@ from driftwatch.hcl.literals import (
     elements_of,
     fits,
     in_order_of,
+    is_all_of,
     is_native,
     key_of,
     labels_of,
@@ -527,8 +528,12 @@ class _Edit:
     def _list(self, node: Node, items: list[Node], now: list[JsonValue], wanted: list[JsonValue]) -> None:
         """Elements whose order counts, or is the code's already."""
         old, new = [canonical(each) for each in now], [canonical(each) for each in wanted]
+        steps_there = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+        if self._is_flat(node) and any(j - i != m - k for _, i, j, k, m in steps_there):
+            self._over(node, wanted)
+            return
         added: list[JsonValue] = []
-        for what, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        for what, i, j, k, m in steps_there:
             if what == "equal":
                 continue
             for at in range(max(j - i, m - k)):
@@ -591,7 +596,8 @@ class _Edit:
             return now
         left, found = list(now), []
         for block in blocks:
-            fitting = [element for element in left if fits(block, element)]
+            loose = [element for element in left if fits(block, element)]
+            fitting = [element for element in loose if is_all_of(block, element)] or loose
             if len({canonical(each) for each in fitting}) != 1:
                 raise self.refuse("ambiguous_blocks", "it is not certain which block it is", block)
             left.remove(fitting[0])

@@ -229,6 +229,14 @@ def fits(block: Node, element: Mapping[str, JsonValue]) -> bool:
     return True
 
 
+def is_all_of(block: Node, element: Mapping[str, JsonValue]) -> bool:
+    """Whether a block sets all that this element has: nothing of it is a default, or computed."""
+    body = body_of(block)
+    set_here = [each for each in body.named_children if each.type != "comment"] if body is not None else []
+    names = {name_of(each) for each in set_here}
+    return all(value in (None, "", [], {}) or key in names for key, value in element.items())
+
+
 def _alike(said: JsonValue, value: JsonValue) -> bool:
     if isinstance(said, list) and isinstance(value, list):
         return sorted(map(canonical, said)) == sorted(map(canonical, value))
@@ -256,7 +264,7 @@ def paired(
     missing = [at for at in missing if (at, at) not in pairs]
     for index in [each for each in gone if (each, each) not in pairs]:
         near = max(missing, key=lambda at: likeness(elements[index], wanted[at]), default=None)
-        if near is not None and likeness(elements[index], wanted[near]):
+        if near is not None:
             pairs.append((index, near))
             missing.remove(near)
     done = {one for one, _ in pairs}
@@ -291,6 +299,7 @@ __all__ = [
     "elements_of",
     "fits",
     "in_order_of",
+    "is_all_of",
     "is_native",
     "key_of",
     "labels_of",

@@ -442,6 +442,7 @@ class Adopter:
         if outcome.draft is not None:
             opened = host.drafts.publish(outcome.draft, _branch(wish.stack, outcome.files))
             branch = opened.branch
+            error = None if branch else "the branch says so by now: look at the stack once more"
         try:
             if host.offers is not None and branch is not None:
                 url = host.offers.offer(

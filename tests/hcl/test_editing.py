@@ -260,6 +260,55 @@ def without_nulls(value: JsonValue) -> str:
     return json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
+PORTS = st.fixed_dictionaries(
+    {
+        "port": st.sampled_from([22, 80, 443]),
+        "cidrs": st.lists(st.sampled_from("abc"), unique=True, max_size=3).map(sorted),
+        "note": st.sampled_from([None, "x", "y"]),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(now=st.lists(PORTS, max_size=4), wanted=st.lists(PORTS, max_size=4), order=st.randoms())
+def test_blocks_become_what_is_wanted_in_whatever_order_they_stand(
+    now: list[Any], wanted: list[Any], order: Any
+) -> None:
+    """A plan shows a set in an order of its own; a block that cannot be told from another is refused."""
+    stand = list(now)
+    order.shuffle(stand)
+    body = "  first = 1\n\n" + "".join(map(block, stand)) + "  last = 2 # stays\n"
+    there = edit(body, "/b", now, wanted)
+    if isinstance(there, Refusal):
+        assert there.reason in ("nothing_to_edit", "not_in_code")
+        assert sorted(map(without_nulls, now)) == sorted(map(without_nulls, wanted)) or not (now and wanted)
+        return
+    assert "  first = 1\n" in there
+    assert "  last = 2 # stays\n" in there
+    assert sorted(map(without_nulls, read_blocks(there))) == sorted(map(without_nulls, wanted))
+
+
+def block(values: Mapping[str, Any]) -> str:
+    lines = [f"    {key} = {shown_in_full(value)}\n" for key, value in values.items() if value is not None]
+    return f"  b {{ # why\n{''.join(lines)}  }}\n"
+
+
+def read_blocks(body: str) -> list[Any]:
+    root = literals.parse(f"{HEAD}{body}}}\n".encode())
+    assert root is not None
+    assert not root.has_error
+    (resource,) = literals.blocks_of(root)
+    return [
+        {"cidrs": []}
+        | {
+            literals.name_of(each): sorted(value) if isinstance(value, list) else value
+            for each in literals.attributes_of(inner)
+            for value in [literals.literal(literals.value_of(each))]
+        }
+        for inner in literals.blocks_named(resource, "b")
+    ]
+
+
 @settings(max_examples=150, deadline=None)
 @given(text=st.binary(max_size=60), wanted=VALUES)
 def test_no_file_makes_an_edit_fail_otherwise_than_by_a_refusal(text: bytes, wanted: JsonValue) -> None:
