@@ -248,9 +248,12 @@ def test_a_huge_one_is_refused_and_leaves_the_mirror_as_it_was(
     head = propose(upstream, {"big.bin": os.urandom(3 << 20)})
     mirror = make_mirror(upstream.url, max_size_mb=1)
     mirror.fetch()
-    for _ in range(2):
+    for away in (False, True):
+        if away:
+            upstream.path.rename(tmp_path / "away")
         with pytest.raises(RepositoryTooLargeError, match="pull request 7 of platform does not fit"):
             mirror.fetch_pull_request(7, kind="github", head=head)
+    (tmp_path / "away").rename(upstream.path)
     packs = (tmp_path / "state/platform/mirror.git/objects/pack").glob("*")
     assert sum(path.stat().st_size for path in packs) < 1 << 20
     later = upstream.commit({"elsewhere.tf": "# later\n"})
