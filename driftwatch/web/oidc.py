@@ -197,33 +197,15 @@ def fetch(url: str, *, local: bool) -> dict[str, Any]:
 
     With `local`, this machine may be meant, where the URL says so.
     """
-    parsed = httpx2.URL(url)
-    if parsed.scheme != "https" and not (local and is_loopback_url(url)):
+    if not url.startswith("https://") and not (local and is_loopback_url(url)):
         raise KeysUnavailableError("they are not at an https:// URL")
-    host = parsed.raw_host.decode("ascii")
     if is_loopback_url(url) and not local:
         raise KeysUnavailableError("a public issuer's keys are not on this machine")
-    deadline = time.monotonic() + FETCH_SECONDS
     try:
-        addresses = reachable(host, parsed.port or _PORTS[parsed.scheme])
-        trust = httpx2.create_ssl_context() if parsed.scheme == "https" else False
-        with (
-            httpx2.Client(
-                timeout=FETCH_SECONDS, follow_redirects=False, trust_env=False, verify=trust
-            ) as client,
-            client.stream(
-                "GET",
-                parsed.copy_with(host=str(addresses[0])),
-                headers={"Host": parsed.netloc.decode("ascii"), "Accept-Encoding": "identity"},
-                extensions={"sni_hostname": host},
-            ) as answer,
-        ):
-            if answer.status_code != HTTPStatus.OK:
-                raise KeysUnavailableError(f"the issuer answered {answer.status_code}")
-            document = json.loads(_bounded(answer, deadline))
+        document = json.loads(_get(httpx2.URL(url), time.monotonic() + FETCH_SECONDS))
     except NotAllowedError as refusal:
         raise KeysUnavailableError(str(refusal)) from refusal
-    except (httpx2.HTTPError, OSError) as problem:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as problem:
         raise KeysUnavailableError(f"the issuer cannot be reached ({type(problem).__name__})") from problem
     except (ValueError, RecursionError):
         raise KeysUnavailableError("the issuer's answer is no JSON") from None
@@ -232,7 +214,32 @@ def fetch(url: str, *, local: bool) -> dict[str, Any]:
     return document
 
 
+def _get(url: httpx2.URL, deadline: float) -> bytes:
+    """What is there, from the first of the host's addresses that lets us connect."""
+    host = url.raw_host.decode("ascii")
+    addresses = reachable(host, url.port or _PORTS[url.scheme])
+    trust = httpx2.create_ssl_context() if url.scheme == "https" else False
+    with httpx2.Client(
+        timeout=FETCH_SECONDS, follow_redirects=False, trust_env=False, verify=trust
+    ) as client:
+        for place, address in enumerate(addresses, 1):
+            try:
+                with client.stream(
+                    "GET",
+                    url.copy_with(host=str(address)),
+                    headers={"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"},
+                    extensions={"sni_hostname": host},
+                ) as answer:
+                    return _bounded(answer, deadline)
+            except httpx2.ConnectError:
+                if place == len(addresses) or time.monotonic() > deadline:
+                    raise
+    raise KeysUnavailableError("the issuer has no address")
+
+
 def _bounded(answer: httpx2.Response, deadline: float) -> bytes:
+    if answer.status_code != HTTPStatus.OK:
+        raise KeysUnavailableError(f"the issuer answered {answer.status_code}")
     content = bytearray()
     for chunk in answer.iter_raw():
         content += chunk

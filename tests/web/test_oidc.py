@@ -6,8 +6,10 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -25,10 +27,12 @@ from driftwatch.config.hooks import GenericHookSettings, OidcSettings
 from driftwatch.web import oidc
 from driftwatch.web.door import Refusal
 from driftwatch.web.oidc import IssuerKeys, JobTokens, KeysUnavailableError, fetch
+from tests.notify.test_webhook import self_signed
 from tests.web.hooks_at_hand import GENERIC_SECRET, Place, all_hooks, encoded, generic, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 AUDIENCE = "driftwatch.example.com"
 BODY = encoded({"repository": "platform", "commit": "0f3d" * 10})
@@ -464,6 +468,48 @@ def test_a_name_that_leads_to_metadata_or_here_is_not_connected_to(
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("connected"))
     with pytest.raises(KeysUnavailableError, match=r"metadata|this machine"):
         fetch("https://issuer.test/keys", local=False)
+
+
+@pytest.mark.row(67)
+@pytest.mark.parametrize(("name", "is_trusted"), [("localhost", True), ("other.test", False)])
+def test_keys_come_over_tls_from_who_the_url_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, is_trusted: Any
+) -> None:
+    """Row 67: the connection goes to an address that was looked at; TLS still asks for the name."""
+    certificate = self_signed(tmp_path / "issuer.pem", name)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with over_tls(certificate) as port:
+        if is_trusted:
+            assert fetch(f"https://localhost:{port}/keys", local=True) == {"keys": []}
+        else:
+            with pytest.raises(KeysUnavailableError, match="cannot be reached"):
+                fetch(f"https://localhost:{port}/keys", local=True)
+
+
+@contextmanager
+def over_tls(certificate: Path) -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response_only(200)
+            self.end_headers()
+            self.wfile.write(b'{"keys": []}')
+
+    class Quiet(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            """A client that distrusts us breaks off, which is what is tested."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = Quiet(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
