@@ -511,6 +511,13 @@ REFUSED = (
         refused="variable_given",
         at="versioning = var.configured",
     ),
+    bucket(
+        "by_environment",
+        f"  versioning = var.by_environment\n}}\n{variable('by_environment', 'false')}\nlocals {{\n",
+        {"versioning": True},
+        refused="variable_given",
+        at="versioning = var.by_environment",
+    ),
     record(
         "set_twice",
         f'  values = ["10.0.0.1"]\n  ttl = var.twice\n}}\n{variable("twice", None)}\nlocals {{\n',

@@ -47,6 +47,7 @@ OPTIONS = {
     "path": corpus.STACK,
     "var_files": ["vars/extra.tfvars"],
     "variables": {"configured": False},
+    "environment": {"TF_VAR_by_environment": "false"},
 }
 
 
