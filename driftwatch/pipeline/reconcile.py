@@ -391,7 +391,7 @@ class Reconciler:
                     if self._tools.proposer.due(stack) is not None:
                         found.append(stack)
             if self._tools.adopter is not None:
-                with suppress(UnknownStackError):
+                with suppress(UnknownStackError, DriftwatchError):
                     self._tools.adopter.follow_up(stack)
         return found
 
