@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from dataclasses import dataclass, field, replace
@@ -122,7 +123,7 @@ class Site:
         return answer
 
 
-PATH = "/usr/bin:/bin:/usr/local/bin"
+PATH = os.environ["PATH"]
 
 
 @dataclass
