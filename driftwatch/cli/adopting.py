@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from driftwatch.cli.clock import now
-from driftwatch.forge.pulls import forge_of
 from driftwatch.pipeline.adopt import Adopter, Host
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def adopter_of(app: Application) -> Adopter:
             name: Host(
                 drafts=mirrors[name],
                 branch=repository.branch,
-                offers=forge_of(repository.forge) if repository.forge is not None else None,
+                offers=app.forges.of(name),
             )
             for name, repository in repositories.items()
         },

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from driftwatch.config.notify import GithubIssuesSettings, GitlabIssuesSettings, NotifySettings
-    from driftwatch.config.settings import Settings, WarmSettings
+    from driftwatch.config.settings import RepositorySettings, Settings, WarmSettings
+    from driftwatch.forge.github_pulls import GithubPulls
+    from driftwatch.forge.gitlab_pulls import GitlabPulls
     from driftwatch.model import Message, StackId
     from driftwatch.notify import Channel
     from driftwatch.notify.issues import Tracker
@@ -80,6 +82,33 @@ class Rooms:
         return self.state / "quarantine.json"
 
 
+class Forges:
+    """Where the repositories are hosted; each is spoken to when it is first needed, over one connection."""
+
+    def __init__(self, repositories: Mapping[str, RepositorySettings]) -> None:
+        self._repositories = repositories
+        self._lock = threading.Lock()
+        self._known: dict[str, GithubPulls | GitlabPulls] = {}
+
+    def of(self, repository: str) -> GithubPulls | GitlabPulls | None:
+        """None where a repository names none. Raises UsageError without the package that speaks to it."""
+        settings = self._repositories[repository].forge
+        if settings is None:
+            return None
+        from driftwatch.forge.pulls import forge_of
+
+        with self._lock:
+            if repository not in self._known:
+                self._known[repository] = forge_of(settings)
+            return self._known[repository]
+
+    def close(self) -> None:
+        with self._lock:
+            for forge in self._known.values():
+                forge.close()
+            self._known.clear()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
     """Everything that a configuration names, ready to use."""
@@ -97,6 +126,7 @@ class Application:
     applier: Applier
     digester: Digester
     channels: tuple[Channel, ...]
+    forges: Forges
     ending: threading.Event
     """Set, it ends what may take long on the network: fetches."""
     haste: threading.Event
@@ -231,6 +261,8 @@ def application(
         }
         for mirror in mirrors.values():
             closing.callback(mirror.close)
+        forges = Forges(settings.repositories)
+        closing.callback(forges.close)
         inventory = Inventory(settings, mirrors, store, clock=now)
         spool = Spool(settings.state_dir)
         speakers = outlets(settings.notify, approvals=settings.repair.approvals.needed)
@@ -266,6 +298,7 @@ def application(
             applier=applier,
             digester=digester,
             channels=speakers,
+            forges=forges,
             ending=ending,
             haste=haste,
             mirrors=mirrors,

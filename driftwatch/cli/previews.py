@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from driftwatch.cli.clock import now
-from driftwatch.forge.pulls import forge_of
 from driftwatch.pipeline.preview import Desk, Previews
 from driftwatch.pipeline.preview_daemon import Previewer
 from driftwatch.pipeline.preview_plans import Speculator
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from driftwatch.cli.compose import Application
     from driftwatch.pipeline.admissions import Clerk
     from driftwatch.pipeline.ports import Planner
-    from driftwatch.pipeline.preview import Code
 
 
 def previewer_of(app: Application, clerk: Clerk) -> Previewer | None:
@@ -64,9 +62,11 @@ def _desks(app: Application) -> Mapping[str, Desk]:
             branch=repository.branch,
             settings=repository.previews,
             protected=repository.protected_paths,
-            forge=forge_of(repository.forge),
-            code=cast("Code", app.workshop.checkouts[name]),  # a mirror, which is all of it
+            forge=forge,
+            code=app.mirrors[name],
         )
         for name, repository in app.settings.repositories.items()
-        if repository.forge is not None and repository.previews.enabled
+        if repository.forge is not None
+        and repository.previews.enabled
+        and (forge := app.forges.of(name)) is not None
     }

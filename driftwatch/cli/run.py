@@ -11,6 +11,7 @@ from driftwatch import log
 from driftwatch.cli.adopting import adopter_of
 from driftwatch.cli.clock import now
 from driftwatch.cli.compose import LeadersOutbox, application, read_settings
+from driftwatch.cli.previews import previewer_of
 from driftwatch.config.rule_files import shipped
 from driftwatch.drift.health import configured_age
 from driftwatch.errors import UnknownStackError
@@ -18,6 +19,7 @@ from driftwatch.model import JobState
 from driftwatch.notify import Sender
 from driftwatch.pipeline.admissions import Clerk, hiding
 from driftwatch.pipeline.check import check
+from driftwatch.pipeline.hints import HintBox
 from driftwatch.pipeline.housekeeping import Housekeeping
 from driftwatch.pipeline.opa import Opa
 from driftwatch.pipeline.presses import Desk
@@ -29,7 +31,7 @@ from driftwatch.policy.windows import Windows
 from driftwatch.service import Checked, Daemon, Notifier, StateLock
 from driftwatch.terraform import sweep
 from driftwatch.warm.pool import sweep as sweep_sockets
-from driftwatch.web import Door, Server, create_app
+from driftwatch.web import Door, Hooks, Server, create_app
 
 if TYPE_CHECKING:
     import threading
@@ -109,11 +111,18 @@ def run(config: Path) -> int:
         )
         app.house.observe()
         daemon.attach(Ending(app.ending))
-        reconciler = Reconciler(_tools(app, daemon.node))
+        tools = _tools(app, daemon.node)
+        reconciler = Reconciler(tools)
         work.checked = reconciler.look_at
         daemon.attach(reconciler, ends_first=True)
-        intake = _listen_to_slack(app, daemon)
-        make_app = partial(create_app, daemon.health, slack=intake, door=_door(app))
+        hints = _listen_to_hints(app, daemon, tools.clerk)
+        make_app = partial(
+            create_app,
+            daemon.health,
+            slack=_listen_to_slack(app, daemon),
+            door=_door(app, hints),
+            hooks=Hooks(settings.hooks, settings.repositories, hints=hints, notes=app.store, clock=now),
+        )
         daemon.attach(Server(make_app, app.settings.web.listen))
         daemon.attach(
             Housekeeping(
@@ -126,6 +135,22 @@ def run(config: Path) -> int:
             )
         )
         return daemon.run()
+
+
+def _listen_to_hints(app: Application, daemon: Daemon, clerk: Clerk) -> HintBox:
+    """Has the daemon look at once where somebody says that something has happened."""
+    previewer = previewer_of(app, clerk)
+    if previewer is not None:
+        daemon.attach(previewer, ends_first=True)
+    hints = HintBox(poll=daemon.poll, look_at=previewer.ask if previewer else _nobody_looks)
+    daemon.attach(hints, ends_first=True)
+    return hints
+
+
+def _nobody_looks(repository: str, number: int) -> None:
+    logger.info(
+        "Pull requests are not previewed here.", action="hint", repository=repository, pull_request=number
+    )
 
 
 def _listen_to_slack(app: Application, daemon: Daemon) -> SlackIntake | None:
@@ -153,7 +178,7 @@ def _listen_to_slack(app: Application, daemon: Daemon) -> SlackIntake | None:
     return intake
 
 
-def _door(app: Application) -> Door:
+def _door(app: Application, hints: HintBox) -> Door:
     """The API's."""
     people = People.compile(app.settings.users)
     return Door(
@@ -163,6 +188,8 @@ def _door(app: Application) -> Door:
         needed=app.settings.repair.approvals.needed,
         allowed_age=partial(configured_age, settings=app.settings),
         clock=now,
+        hints=hints,
+        repositories=frozenset(app.settings.repositories),
     )
 
 
