@@ -44,11 +44,15 @@ class Share:
         self._held += count
         return True
 
+    def give_back(self) -> None:
+        self._room.give_back(self._held)
+        self._held = 0
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._room.give_back(self._held)
+        self.give_back()
 
 
 async def bounded_body(

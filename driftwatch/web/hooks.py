@@ -224,6 +224,7 @@ def _endpoint(hooks: Hooks, name: str) -> Any:
                 request.scope, request.receive, most=LARGEST_BODY, seconds=BODY_SECONDS, share=share
             )
             if isinstance(body, HTTPStatus):
+                share.give_back()  # the next one needs it, and putting this down may take a while
                 answer = await run_sync(hooks.not_read, name, address, body, limiter=limiter)
             else:
                 headers = dict(request.headers)
