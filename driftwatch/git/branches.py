@@ -148,7 +148,7 @@ class Branches:
         over_the_cap: Callable[[], bool] = lambda: False,
     ) -> Output:
         git = self.git.having(
-            settings=self.remote.settings, variables={**self.remote.variables, **(variables or {})}
+            settings=self.remote.looked_at(), variables={**self.remote.variables, **(variables or {})}
         )
         return git.run(
             *arguments,

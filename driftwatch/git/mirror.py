@@ -642,7 +642,7 @@ class Mirror:
         over_the_cap: Callable[[], bool] = lambda: False,
         limit: int | None = None,
     ) -> Output:
-        git = self._git(git_dir).having(settings=remote.settings, variables=remote.variables)
+        git = self._git(git_dir).having(settings=remote.looked_at(), variables=remote.variables)
         return git.run(
             *arguments, seconds=self._seconds, over_the_cap=over_the_cap, limit=limit, holding=lock
         )
@@ -842,7 +842,7 @@ class Mirror:
             prefix=("-C", str(path)),
             variables={**remote.variables, "GIT_ALLOW_PROTOCOL": _SUBMODULE_PROTOCOLS},
             # Their trees are not looked at before they are written: a link that is no link leads nowhere.
-            settings=(*HARDENING, ("core.symlinks", "false"), *remote.settings),
+            settings=(*HARDENING, ("core.symlinks", "false"), *remote.looked_at()),
             stop=self._stop,
         )
         cap = self._settings.max_size_mb << 20

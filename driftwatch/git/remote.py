@@ -10,12 +10,15 @@ from __future__ import annotations
 import base64
 import re
 import shlex
+import socket
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from driftwatch.config import values
+from driftwatch.config.hosts import is_loopback_name, is_off_limits
 from driftwatch.errors import (
     BranchMissingError,
     RemoteRefusedError,
@@ -53,6 +56,7 @@ _UNREACHABLE = re.compile(
     r"|kex_exchange_identification|Temporary failure|transfer closed|invalid index-pack output"
     r"|Could not read from remote repository|HTTP/?2"
 )
+_PORTS = {"http": 80, "https": 443, "ssh": 22}
 _NO_SUCH_BRANCH = re.compile(r"couldn't find remote ref|Remote branch \S+ not found")
 
 
@@ -102,6 +106,31 @@ class Remote:
                 **(_ssh_variables(settings) if protocol == "ssh" else {}),
             },
         )
+
+    def looked_at(self) -> tuple[tuple[str, str], ...]:
+        """`settings`, with the addresses that the host's name stands for now, each of them looked at.
+
+        git is told to connect to just those, over http at least: a name that points to a machine's metadata a
+        moment later gains nothing. Raises UnsafeRepositoryError. What has no address here is left to git:
+        ssh knows names of its own, and a proxy may know more than we do.
+        """
+        host, port = _host_of(self.url)
+        if self.protocol == "file" or is_loopback_name(host):
+            return self.settings
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return self.settings
+        addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+        if any(map(is_off_limits, addresses)):
+            raise UnsafeRepositoryError(
+                f"the host of {self.name} ({self.shown}) has a link-local, metadata or reserved address",
+                advice=f"Find out who answers for its name, or correct `url` of repositories.{self.name}.",
+            )
+        if self.protocol == "ssh":
+            return self.settings
+        spelt = [f"[{each}]" if each.version == 6 else str(each) for each in dict.fromkeys(addresses)]
+        return (*self.settings, ("http.curloptResolve", f"{host}:{port}:{','.join(spelt)}"))
 
     @property
     def local_path(self) -> Path | None:
@@ -169,6 +198,14 @@ def _protocol(url: str) -> str:
     if url.startswith("/"):
         return "file"
     return url.split("://", 1)[0].lower() if "://" in url else "ssh"
+
+
+def _host_of(url: str) -> tuple[str, int]:
+    """Whom git connects to, and where; an empty name for a path."""
+    if "://" in url:
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.port or _PORTS.get(parts.scheme.lower(), 0)
+    return url.partition("@")[2].partition(":")[0] if "@" in url else url.partition(":")[0], _PORTS["ssh"]
 
 
 def _http_settings(url: str, settings: RepositorySettings, token: str | None) -> list[tuple[str, str]]:

@@ -144,6 +144,39 @@ def test_no_redirect_leads_to_metadata_or_to_a_file(
         make_mirror(host.url("upstream/.git")).fetch()
 
 
+def stands_for(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Every name has these addresses, as far as driftwatch is told."""
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda _host, port, **_: [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (it, port)) for it in addresses
+        ],
+    )
+
+
+@pytest.mark.row(67)
+@pytest.mark.parametrize("url", ["http://git.test/a.git", "ssh://git@git.test/a.git", "git@git.test:a.git"])
+@pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254", "fe80::1", "0.0.0.0"])  # noqa: S104
+def test_a_name_that_stands_for_metadata_is_not_asked(
+    make_mirror: MakeMirror, monkeypatch: pytest.MonkeyPatch, url: str, address: str
+) -> None:
+    """Row 67: the name is anybody's, and what it stands for is looked at before each fetch."""
+    stands_for(monkeypatch, "192.0.2.1", address)
+    with pytest.raises(UnsafeRepositoryError, match="metadata"):
+        make_mirror(url).fetch()
+
+
+@pytest.mark.row(67)
+def test_git_connects_to_the_address_that_was_looked_at(
+    upstream: Upstream, make_mirror: MakeMirror, host: GitHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 67: and to none that the name stands for a moment later; this one stands for none elsewhere."""
+    stands_for(monkeypatch, "127.0.0.1")
+    mirror = make_mirror(f"http://upstream.test:{host.server_port}/upstream/.git")
+    assert mirror.fetch().commit == upstream.head()
+
+
 def test_a_token_never_leaves_in_clear(make_mirror: MakeMirror) -> None:
     with pytest.raises(UnsafeRepositoryError, match="in clear"):
         make_mirror("http://git.example.com/x.git", token=SecretStr(TOKEN)).fetch()
