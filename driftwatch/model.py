@@ -995,12 +995,16 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
-    """A comment on a pull request. `author` is the forge's login; `own` is true where it is driftwatch's."""
+    """A comment on a pull request. `author` is the forge's login; `own` is true where it is driftwatch's.
+
+    One that was `edited` may say something else than its author did: others may edit it too.
+    """
 
     id: int
     author: str
     body: str
     own: bool
+    edited: bool = False
 
 
 class CommitState(StrEnum):

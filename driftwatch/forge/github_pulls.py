@@ -196,6 +196,7 @@ class GithubPulls:
             author=_login(comment),
             body=encodable(str(comment.get("body") or "")),
             own=self._is_own(comment),
+            edited=comment.get("updated_at") != comment.get("created_at"),
         )
 
     def _is_own(self, written: Mapping[str, Any]) -> bool:

@@ -210,6 +210,7 @@ class GitlabPulls:
             author=_login(note),
             body=encodable(str(note.get("body") or "")),
             own=self._is_own(note) and note.get("system") is not True,
+            edited=note.get("updated_at") != note.get("created_at"),
         )
 
     def _is_own(self, written: Mapping[str, Any]) -> bool:

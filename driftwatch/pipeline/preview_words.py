@@ -209,7 +209,7 @@ class Heard:
 
 def has_commands(remarks: Iterable[Remark], since: int) -> bool:
     """Whether there is anything to judge among the comments that came after the one of the id `since`."""
-    return any(not each.own and each.id > since and command_of(each.body) for each in remarks)
+    return any(not each.own and each.id > since and _command_in(each) for each in remarks)
 
 
 def hear(remarks: Iterable[Remark], since: int, people: People, case: Case) -> Heard:
@@ -218,9 +218,14 @@ def hear(remarks: Iterable[Remark], since: int, people: People, case: Case) -> H
     rulings = [
         _rule(each, command, people.on_forge(case.kind, each.author), case)
         for each in sorted(others, key=lambda remark: remark.id)
-        if each.id > since and (command := command_of(each.body)) is not None
+        if each.id > since and (command := _command_in(each)) is not None
     ]
     return Heard(rulings=tuple(rulings), last=max([since, *(each.id for each in others)]))
+
+
+def _command_in(remark: Remark) -> Command | None:
+    """None in one that was edited: whoever may edit comments must not speak for whoever wrote it."""
+    return None if remark.edited else command_of(remark.body)
 
 
 def _rule(remark: Remark, command: Command, person: Person | None, case: Case) -> Ruling:

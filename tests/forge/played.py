@@ -193,13 +193,24 @@ class PlayedPull:
 
 @dataclass
 class PlayedComment:
-    """A comment. `app` is the slug of the GitHub App that wrote it; `system` where GitLab itself did."""
+    """A comment. `app` is the slug of the GitHub App that wrote it; `system` where GitLab itself did.
+
+    `edited` once somebody has, whoever it was.
+    """
 
     id: int
     author: str | None
     body: str | None
     app: str | None = None
     system: bool = False
+    edited: bool = False
+
+    @property
+    def times(self) -> dict[str, str]:
+        return {
+            "created_at": "2026-01-02T12:00:00Z",
+            "updated_at": "2026-01-02T12:05:00Z" if self.edited else "2026-01-02T12:00:00Z",
+        }
 
 
 class PlayedStatus(NamedTuple):
@@ -512,7 +523,13 @@ class _Github:
     def _comment(self, comment: PlayedComment) -> dict[str, Any]:
         app = {"id": 4, "slug": comment.app} if comment.app else None
         user = self._user(comment.author)
-        return {"id": comment.id, "body": comment.body, "user": user, "performed_via_github_app": app}
+        return {
+            "id": comment.id,
+            "body": comment.body,
+            "user": user,
+            "performed_via_github_app": app,
+            **comment.times,
+        }
 
     def _user(self, login: str | None) -> dict[str, Any] | None:
         kind = "Bot" if (login or "").endswith("[bot]") else "User"
@@ -710,7 +727,13 @@ class _Gitlab:
 
     def _note(self, comment: PlayedComment) -> dict[str, Any]:
         author = self._user(comment.author or "ghost")
-        return {"id": comment.id, "body": comment.body, "author": author, "system": comment.system}
+        return {
+            "id": comment.id,
+            "body": comment.body,
+            "author": author,
+            "system": comment.system,
+            **comment.times,
+        }
 
     def _user(self, login: str) -> dict[str, Any]:
         return {"id": self._forge.id_of(login), "username": login, "state": "active"}

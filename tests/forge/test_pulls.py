@@ -178,6 +178,14 @@ def test_comments_are_told_with_who_wrote_them_and_whether_driftwatch_did(
     ]
 
 
+def test_a_comment_that_was_edited_is_told_as_that(played: PlayedForge, asks: Asks) -> None:
+    """Whoever may edit comments could have somebody say what they never said."""
+    comment = played.add_comment(7, "/driftwatch plan", author="ada")
+    comment.edited = True
+
+    assert [each.edited for each in asks.remarks(7)] == [True]
+
+
 @pytest.mark.parametrize("count", [99, 100, 101, 200, 250, 399, 850])
 def test_of_many_comments_the_latest_are_told_with_none_missing_between_them(
     played: PlayedForge, asks: Asks, count: int

@@ -19,6 +19,7 @@ from driftwatch.pipeline.preview_words import (
     Memo,
     Verb,
     command_of,
+    has_commands,
     hear,
     mark_of,
     remembered,
@@ -59,6 +60,14 @@ def outcomes(*remarks: Remark, since: int = 0, case: Case = CASE) -> list[str]:
 )
 def test_a_command_is_the_whole_first_line(body: str, command: Command) -> None:
     assert command_of(body) == command
+
+
+def test_what_was_edited_is_no_command() -> None:
+    """It may be somebody else who has edited it."""
+    asked = replace(remark("/driftwatch plan"), edited=True)
+    assert not has_commands([asked], 0)
+    assert outcomes(asked) == []
+    assert outcomes(asked, remark("/driftwatch plan", id=8)) == ["planned"]
 
 
 @pytest.mark.parametrize(
