@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from driftwatch.cli import trigger
 from driftwatch.cli.clock import now
 from driftwatch.errors import Exit
 from driftwatch.model import (
@@ -86,7 +87,8 @@ def working(estate: Estate, **ends: Any) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def ask(cli: Callable[..., Ran], estate: Estate) -> Callable[..., Ran]:
+def ask(cli: Callable[..., Ran], estate: Estate, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    monkeypatch.setattr(trigger, "ROUND_SECONDS", 0.02)
     estate.record("dns")
     return lambda *words: cli("trigger", *words, "-c", estate.config)
 
