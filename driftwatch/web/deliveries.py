@@ -1,6 +1,6 @@
 """What a delivery of a webhook is: who sent it, which one it is, and what it hints at.
 
-    headers and raw body → admit: is it signed by who has the secret? → hints: which repository, which pull
+    headers and raw body → vouch: is it signed by who has the secret? → hints: which repository, which pull
     request?
 
 Signatures are over the bytes as they came, and compared in constant time. Nothing of a body is read before
@@ -59,7 +59,7 @@ _MERGE_REQUEST_ACTIONS = {"open", "reopen", "update", "close", "merge"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class Vouched:
     """A delivery of somebody who may.
 
     `key` is the same where it is the same delivery, which is remembered for `lasts` seconds; `is_replay`
@@ -84,12 +84,10 @@ class Ignored:
 class Endpoint(Protocol):
     """One sort of sender. Both raise Refusal."""
 
-    def admit(self, headers: Mapping[str, str], body: bytes, at: datetime) -> Admitted:
+    def vouch(self, headers: Mapping[str, str], body: bytes, at: datetime) -> Vouched:
         """Who sent it; nothing of the body is read for that."""
 
-    def hints(
-        self, headers: Mapping[str, str], body: bytes, admitted: Admitted
-    ) -> tuple[Hint, ...] | Ignored:
+    def hints(self, headers: Mapping[str, str], body: bytes, vouched: Vouched) -> tuple[Hint, ...] | Ignored:
         """What it hints at."""
 
 
@@ -99,7 +97,7 @@ class Github:
     def __init__(self, settings: GithubHookSettings, watched: Watched) -> None:
         self._secret, self._watched = _secret(settings.secret), watched
 
-    def admit(self, headers: Mapping[str, str], body: bytes, at: datetime) -> Admitted:  # noqa: ARG002  (a port)
+    def vouch(self, headers: Mapping[str, str], body: bytes, at: datetime) -> Vouched:  # noqa: ARG002  (a port)
         expected = hmac.new(self._secret, body, hashlib.sha256).hexdigest()
         given = headers.get("x-hub-signature-256", "")
         # `X-Hub-Signature`, by SHA-1, counts for nothing, beside this one or alone.
@@ -108,13 +106,13 @@ class Github:
         # By the body, which is signed, and not by the id beside it, which anybody could change. GitHub's
         # repetitions have both the same.
         event = headers.get("x-github-event", "")[:50]
-        return Admitted(key=f"{event} {expected}", lasts=REMEMBERED_SECONDS, is_replay=False, by="github")
+        return Vouched(key=f"{event} {expected}", lasts=REMEMBERED_SECONDS, is_replay=False, by="github")
 
     def hints(
         self,
         headers: Mapping[str, str],
         body: bytes,
-        admitted: Admitted,  # noqa: ARG002  (a port)
+        vouched: Vouched,  # noqa: ARG002  (a port)
     ) -> tuple[Hint, ...] | Ignored:
         if "json" not in headers.get("content-type", "").lower():
             raise Refusal(
@@ -149,7 +147,7 @@ class Gitlab:
         self._key = signing_key(signing) if signing else None
         self._watched = watched
 
-    def admit(self, headers: Mapping[str, str], body: bytes, at: datetime) -> Admitted:
+    def vouch(self, headers: Mapping[str, str], body: bytes, at: datetime) -> Vouched:
         if self._token is not None and not _same(self._token, headers.get("x-gitlab-token", "")):
             raise unsigned("X-Gitlab-Token")
         key = headers.get("idempotency-key", "")[:200]
@@ -158,13 +156,13 @@ class Gitlab:
         # X-Gitlab-Event-UUID will not do where there is another: what one delivery sets off has it too.
         digest = hashlib.sha256(body).hexdigest()
         key = key or f"{headers.get('x-gitlab-event-uuid', '')[:200]} {digest}"
-        return Admitted(key=key, lasts=REMEMBERED_SECONDS, is_replay=False, by="gitlab")
+        return Vouched(key=key, lasts=REMEMBERED_SECONDS, is_replay=False, by="gitlab")
 
     def hints(
         self,
         headers: Mapping[str, str],
         body: bytes,
-        admitted: Admitted,  # noqa: ARG002  (a port)
+        vouched: Vouched,  # noqa: ARG002  (a port)
     ) -> tuple[Hint, ...] | Ignored:
         payload, event = read_json(body), headers.get("x-gitlab-event", "")
         project = _object(payload, "project") or {}
@@ -211,11 +209,11 @@ class Generic:
         self._secret = _secret(settings.secret) if settings.secret else None
         self._jobs, self._watched = jobs, watched
 
-    def admit(self, headers: Mapping[str, str], body: bytes, at: datetime) -> Admitted:
+    def vouch(self, headers: Mapping[str, str], body: bytes, at: datetime) -> Vouched:
         authorization = headers.get("authorization", "")
         if self._jobs is not None and authorization[:7].lower() == "bearer ":
             job = self._jobs.verify(authorization[7:].strip(), at)
-            return Admitted(
+            return Vouched(
                 key=job.key, lasts=job.lasts, is_replay=True, by=job.name, repositories=job.repositories
             )
         if self._secret is None:
@@ -234,13 +232,13 @@ class Generic:
         if not _same(expected.encode(), parts.get("v1", "")):
             raise unsigned("X-Driftwatch-Signature")
         _in_time(timestamp, at)
-        return Admitted(key=expected, lasts=TOLERANCE_SECONDS * 2.0, is_replay=True, by="generic")
+        return Vouched(key=expected, lasts=TOLERANCE_SECONDS * 2.0, is_replay=True, by="generic")
 
     def hints(
         self,
         headers: Mapping[str, str],  # noqa: ARG002  (a port)
         body: bytes,
-        admitted: Admitted,
+        vouched: Vouched,
     ) -> tuple[Hint, ...] | Ignored:
         payload = read_json(body)
         if strangers := payload.keys() - {"repository", "branch", "commit", "pull_request"}:
@@ -249,7 +247,7 @@ class Generic:
         number = _number(payload, "pull_request")
         if name is None or (commit is not None and not _COMMIT.fullmatch(commit)):
             raise malformed("a repository by its name here, and a commit by its whole hash")
-        if admitted.repositories is not None and name not in admitted.repositories:
+        if vouched.repositories is not None and name not in vouched.repositories:
             raise Refusal(HTTPStatus.FORBIDDEN, "not_theirs", "This job may not speak of that repository.")
         names = self._watched.named(name)
         if number is not None:

@@ -169,16 +169,16 @@ class Hooks:
 
     def _read(self, name: str, headers: Mapping[str, str], body: bytes, at: datetime) -> dict[str, Any]:
         endpoint = self.endpoints[name]
-        admitted = endpoint.admit(headers, body, at)
-        found = endpoint.hints(headers, body, admitted)
-        if not self._remembered[name].is_new(admitted.key, at.timestamp(), admitted.lasts):
-            if admitted.is_replay:
+        vouched = endpoint.vouch(headers, body, at)
+        found = endpoint.hints(headers, body, vouched)
+        if not self._remembered[name].is_new(vouched.key, at.timestamp(), vouched.lasts):
+            if vouched.is_replay:
                 raise Refusal(HTTPStatus.CONFLICT, "replay", "This was sent before, and is good for once.")
             return {"ignored": "it came before"}
         if isinstance(found, Ignored):
             return {"ignored": found.why}
         for hint in found:
-            self._hints.take(hint, f"{name}:{admitted.by}" if admitted.by != name else name)
+            self._hints.take(hint, f"{name}:{vouched.by}" if vouched.by != name else name)
         return {
             "hints": [{"repository": hint.repository, "pull_request": hint.pull_request} for hint in found]
         }
