@@ -69,6 +69,7 @@ _LARGEST_PROGRAM = 1 << 30
 _CHUNK = 1 << 20
 _MOST_REDIRECTS = 5
 _CONNECT_SECONDS = 15.0
+_READ_SECONDS = 60.0
 _GPG_SECONDS = 60
 _WAIT_SECONDS = 900.0
 
@@ -284,7 +285,6 @@ class _Fetch:
             logging.getLogger(noisy).setLevel(logging.WARNING)
         # Proxies and a company's own certificates, as the environment says; redirects are looked at first.
         self._client = httpx2.Client(
-            timeout=httpx2.Timeout(_CONNECT_SECONDS, read=60.0),
             follow_redirects=False,
             trust_env=True,
             headers={"User-Agent": "driftwatch", "Accept-Encoding": "identity"},
@@ -310,7 +310,7 @@ class _Fetch:
                 advice="Name another mirror under `terraform.releases`.",
             )
         try:
-            with self._client.stream("GET", url) as answer:
+            with self._client.stream("GET", url, timeout=self._patience(path)) as answer:
                 if answer.has_redirect_location:
                     return self._elsewhere(url, answer.headers["Location"])
                 _judge(answer.status_code, path.name)
@@ -331,18 +331,29 @@ class _Fetch:
             raise ReleaseRefusedError("the mirror redirects into this machine")
         return target
 
+    def _patience(self, path: Path) -> httpx2.Timeout:
+        """How long to wait for one answer: what is left till the deadline, and at most what is usual."""
+        left = self._left(path)
+        return httpx2.Timeout(min(_CONNECT_SECONDS, left), read=min(_READ_SECONDS, left))
+
+    def _left(self, path: Path) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise ReleaseUnavailableError(
+                f"{path.name} took too long",
+                advice="Try again, or raise `terraform.releases.timeout`.",
+            )
+        return left
+
     def _write(self, answer: httpx2.Response, path: Path, limit: int) -> None:
+        """As it comes in: gathered into larger pieces, a byte a second would outlast any deadline."""
         written = 0
         with path.open("wb") as file:
-            for chunk in answer.iter_raw(_CHUNK):
+            for chunk in answer.iter_raw():
+                self._left(path)
                 written += len(chunk)
                 if written > limit:
                     raise ReleaseRefusedError(f"{path.name} is larger than {limit >> 10} KB")
-                if time.monotonic() > self._deadline:
-                    raise ReleaseUnavailableError(
-                        f"{path.name} took too long",
-                        advice="Try again, or raise `terraform.releases.timeout`.",
-                    )
                 file.write(chunk)
 
 

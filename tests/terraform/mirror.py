@@ -9,8 +9,9 @@ import stat
 import subprocess
 import tempfile
 import threading
+import time
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -72,6 +73,12 @@ class Answer:
     claims: int | None = None
     """A Content-Length that is not the content's."""
 
+    drips: bool = False
+    """Sends it byte by byte, ten in a second."""
+
+    silent: float = 0.0
+    """Seconds before it says anything."""
+
 
 @dataclass(kw_only=True)
 class MirrorServer:
@@ -122,6 +129,11 @@ def serving() -> Iterator[MirrorServer]:
         def do_GET(self) -> None:
             mirror.asked.append(self.path)
             answer = mirror.answers.get(self.path, Answer(status=404))
+            time.sleep(answer.silent)
+            with suppress(ConnectionError):  # whoever asked has heard enough
+                self.tell(answer)
+
+        def tell(self, answer: Answer) -> None:
             self.send_response(answer.status)
             self.send_header(
                 "Content-Length", str(len(answer.content) if answer.claims is None else answer.claims)
@@ -129,7 +141,12 @@ def serving() -> Iterator[MirrorServer]:
             if answer.location:
                 self.send_header("Location", answer.location)
             self.end_headers()
-            self.wfile.write(answer.content)
+            if not answer.drips:
+                self.wfile.write(answer.content)
+                return
+            for each in answer.content:
+                self.wfile.write(bytes([each]))
+                time.sleep(0.1)
 
         def log_message(self, *_: object) -> None:
             """Says nothing."""

@@ -8,6 +8,7 @@ import json
 import shutil
 import stat
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -397,6 +398,30 @@ def test_a_mirror_that_is_not_there_may_be_tried_again(shop: Shop) -> None:
     with pytest.raises(ReleaseUnavailableError) as raised:
         shop.install()
     assert raised.value.report().passing
+
+
+def test_a_mirror_that_drips_is_given_up_at_the_deadline(shop: Shop) -> None:
+    """However slowly it comes: each byte is in time for the read, and all of them never for the deadline."""
+    shop.put()
+    shop.answer("SHA256SUMS", Answer(content=b"0" * 60, drips=True))
+    shop.options["timeout"] = "1s"
+    began = time.monotonic()
+    with pytest.raises(ReleaseUnavailableError, match="took too long"):
+        shop.install()
+    assert time.monotonic() - began < 4
+    assert shop.left() == []
+
+
+def test_a_mirror_that_says_nothing_more_is_given_up_at_the_deadline(shop: Shop) -> None:
+    """The read ends with what was left, not with the minute that a read may take otherwise."""
+    shop.put()
+    shop.answer("SHA256SUMS", Answer(content=b"0" * 60, silent=2.0))
+    shop.options["timeout"] = "300ms"
+    began = time.monotonic()
+    with pytest.raises(ReleaseUnavailableError, match="did not answer in time"):
+        shop.install()
+    assert time.monotonic() - began < 1.9
+    assert shop.left() == []
 
 
 def test_a_redirect_within_what_is_allowed_is_followed(shop: Shop) -> None:
