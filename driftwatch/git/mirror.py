@@ -16,7 +16,6 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,8 @@ from driftwatch.git.lock import locked
 from driftwatch.git.pulls import Merged
 from driftwatch.git.remote import Remote
 from driftwatch.git.reverting import Reverter
-from driftwatch.git.trust import Trust, signature_of
+from driftwatch.git.tags import TAGS, SignedTags
+from driftwatch.git.trust import Trust
 from driftwatch.git.worktrees import Worktrees
 from driftwatch.model import KEPT_COMMITS, Commit
 
@@ -78,10 +78,6 @@ _LOCAL_COMMITS_KEPT = 300
 """Of either. What is checked out stays anyway; of the others the oldest go, and are made again if asked."""
 _SIGNED = "refs/driftwatch/signed"
 """Where the good head is kept that was found to be signed, by the keys that it was judged with."""
-_TAGS = "refs/driftwatch/tags"
-_MOST_TAGS = 1000
-"""Tags of a branch that are looked at, the newest first; of those that are signed, fewer yet are verified."""
-_MOST_VERIFIED = 50
 _PULL = "refs/driftwatch/pull"
 """Where a pull request's head is fetched to, for as long as it is looked at."""
 
@@ -539,57 +535,22 @@ class Mirror:
         It goes forward only, as long as the branch does: that a key has expired, or that a tag was withdrawn,
         brings no older commit back. Raises SignatureMissingError where there is none.
         """
-        refused: dict[str, str] = {}
-        for commit, name, shown in self._signed_tags(head):
-            if commit == previous:
-                break
-            content = self._blobs([name])[name]
-            why = trust.refusal(self._git(), name, content, of="tag")
-            if why is None:
-                if previous and self._is_ancestor(commit, previous) and self._is_ancestor(previous, head):
-                    break
-                refused.pop(commit, None)  # whoever else has tagged it: it counts
-                return commit, self._of_tags(refused)
-            said = f"the tag {shown} of {self.name} at {self._shown(commit)} is not used: {why}"
-            refused.setdefault(commit, said)
-        if previous and self._is_ancestor(previous, head):
-            return previous, self._of_tags(refused)
-        raise self._of_tags(refused) or SignatureMissingError(
-            f"no commit of the branch {self._settings.branch} of {self.name} has a tag with a valid signature"
-        )
-
-    def _of_tags(self, refused: Mapping[str, str]) -> SignatureMissingError | None:
-        """The error about the newest of them, by commit."""
-        return SignatureMissingError(next(iter(refused.values()))) if refused else None
-
-    def _signed_tags(self, head: str) -> Iterator[tuple[str, str, str]]:
-        """Annotated tags with a signature, of whatever worth: commit, tag object, name; the newest first."""
-        printed = self._git().ask(
-            *("for-each-ref", f"--merged={head}", "--sort=-creatordate", f"--count={_MOST_TAGS}"),
-            *("--format=%(objecttype) %(*objecttype) %(*objectname) %(objectname) %(refname)", f"{_TAGS}/"),
+        tags = SignedTags(
+            name=self.name,
+            git=self._git(),
+            trust=trust,
+            blobs=self._blobs,
+            shown=self._shown,
             seconds=self._seconds,
         )
-        tags: dict[str, list[tuple[str, str]]] = {}
-        for line in printed.decode(errors="replace").splitlines():
-            kind, of, commit, name, ref = line.split(" ", 4)
-            if (kind, of) == ("tag", "commit"):
-                shown = listing.printable(ref.removeprefix(f"{_TAGS}/"))[:_LONGEST_WORDS]
-                tags.setdefault(commit, []).append((name, shown))
-        if not tags:
-            return
-        contents = self._blobs(name for each in tags.values() for name, _ in each)
-        ordered = self._git().ask(
-            *("log", "--topo-order", "--simplify-by-decoration", f"--decorate-refs={_TAGS}/*"),
-            *("--format=%H", head, "--"),
-            seconds=self._seconds,
-        )
-        found = (
-            (commit, name, shown)
-            for commit in ordered.decode().split()
-            for name, shown in tags.get(commit, ())
-            if signature_of(contents[name], of="tag") is not None
-        )
-        yield from islice(found, _MOST_VERIFIED)
+        goes_on = previous is not None and self._is_ancestor(previous, head)
+        found, problem = tags.newest(head, previous if goes_on else None)
+        if found is None:
+            raise problem or SignatureMissingError(
+                f"no commit of the branch {self._settings.branch} of {self.name} has a tag with a valid"
+                " signature"
+            )
+        return found, problem
 
     def _shown(self, commit: str) -> str:
         """A commit as people know it: its beginning, and by whom it says that it is."""
@@ -651,13 +612,13 @@ class Mirror:
         """Drops what came and is too large, so that the disk does not keep what nobody may use."""
         git = self._git(git_dir)
         git.run("update-ref", "-d", _fetched(remote.branch))
-        tags = git.ask("for-each-ref", "--format=delete %(refname)", f"{_TAGS}/")
+        tags = git.ask("for-each-ref", "--format=delete %(refname)", f"{TAGS}/")
         git.ask("update-ref", "--stdin", stdin=tags)
         self._repack(git_dir)
 
     def _tags_too(self) -> tuple[str, ...]:
         """What is fetched beside the branch; a tag that is withdrawn goes here, too."""
-        return (f"+refs/tags/*:{_TAGS}/*",) if self._settings.signatures == "tags" else ()
+        return (f"+refs/tags/*:{TAGS}/*",) if self._settings.signatures == "tags" else ()
 
     def _fits(self, git_dir: Path) -> bool:
         """True where the mirror is within its cap, if need be after what no ref leads to is dropped."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 UNSIGNED = "it is not signed"
 
-_LARGEST_OBJECT = 1 << 20
+LARGEST_OBJECT = 1 << 20
 """Bytes of a commit or tag that is looked at: a message of a megabyte is none."""
 _LARGEST_KEY_FILE = 4 << 20
 _LARGEST_ANSWER = 1 << 20
@@ -264,7 +264,7 @@ class Trust:
 
 def signature_of(content: bytes, *, of: str = "commit") -> str | None:
     """What kind of signature a commit or tag carries, as it says itself; None for none."""
-    content = content[:_LARGEST_OBJECT]
+    content = content[:LARGEST_OBJECT]
     if of == "commit":
         header = content.partition(b"\n\n")[0]
         found = [each for each in _BEGIN.finditer(header) if each[0].startswith(b"gpgsig")]
@@ -276,7 +276,7 @@ def signature_of(content: bytes, *, of: str = "commit") -> str | None:
 
 def _key_of(content: bytes, of: str) -> str | None:
     """The fingerprint of the key that an SSH signature says it is by. Format: OpenSSH's PROTOCOL.sshsig."""
-    header, _, body = content[:_LARGEST_OBJECT].partition(b"\n\n")
+    header, _, body = content[:LARGEST_OBJECT].partition(b"\n\n")
     blobs = _SSH_BLOB.findall(header if of == "commit" else body)
     try:
         blob = base64.b64decode(b"".join(blobs[-1].split())) if blobs else b""

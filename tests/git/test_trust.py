@@ -679,7 +679,7 @@ def test_many_tags_cost_few_looks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Unsigned ones are read all at once, and only so many that are signed are verified."""
-    monkeypatch.setattr("driftwatch.git.mirror._MOST_VERIFIED", 2)
+    monkeypatch.setattr("driftwatch.git.tags._MOST_VERIFIED", 2)
     good = commit(upstream, None, FILES)
     tag(upstream, ssh["ada"], "good")
     commit(upstream, None, {"more.tf": "# more\n"})
@@ -692,6 +692,114 @@ def test_many_tags_cost_few_looks(
     other = trusting("tags", ssh=(ssh["ada"].line(), ssh["bob"].line()))
     refused(other)
     assert other.head() is None
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_with_tags_a_merge_of_an_old_release_brings_nothing_back(
+    upstream: Upstream, trusting: Callable[..., Mirror], ssh: dict[str, SshIdentity], is_known: bool
+) -> None:
+    """A signed tag of another line is older than what was in use, or is signed on the branch's own line."""
+    first = commit(upstream, None, FILES)
+    upstream.git("checkout", "--quiet", "-b", "release")
+    commit(upstream, None, {"old.tf": "# old\n"})
+    tag(upstream, ssh["ada"], "v1.1")
+    upstream.git("checkout", "--quiet", "main")
+    newer = commit(upstream, None, {"more.tf": "# more\n"})
+    tag(upstream, ssh["ada"], "v2", newer)
+    mirror = trusting("tags", ssh=(ssh["ada"].line(),))
+    if is_known:
+        assert mirror.fetch().commit == newer
+    upstream.git("merge", "--quiet", "--no-ff", "-s", "ours", "-m", "keep the history", "release")
+    upstream.git("branch", "-d", "release")
+    assert mirror.fetch().commit == newer == mirror.head()
+    upstream.git("checkout", "--quiet", "-b", "topic", first)
+    commit(upstream, None, {"topic.tf": "# topic\n"})
+    tag(upstream, ssh["ada"], "v1.2")
+    upstream.git("checkout", "--quiet", "main")
+    upstream.git("merge", "--quiet", "--no-ff", "-m", "a topic", "topic")
+    assert mirror.fetch().commit == newer
+    tag(upstream, ssh["ada"], "v3", "main")
+    assert mirror.fetch().commit == upstream.head("main")
+
+
+def test_with_tags_a_commit_that_was_merged_counts_where_it_comes_after_the_last(
+    upstream: Upstream, trusting: Callable[..., Mirror], ssh: dict[str, SshIdentity]
+) -> None:
+    commit(upstream, None, FILES)
+    tag(upstream, ssh["ada"], "v1")
+    upstream.git("checkout", "--quiet", "-b", "topic")
+    merged = commit(upstream, None, {"topic.tf": "# topic\n"})
+    tag(upstream, ssh["ada"], "v2")
+    upstream.git("checkout", "--quiet", "main")
+    upstream.git("merge", "--quiet", "--no-ff", "-m", "a topic", "topic")
+    assert trusting("tags", ssh=(ssh["ada"].line(),)).fetch().commit == merged
+
+
+def test_with_tags_the_dates_of_others_hide_none(
+    upstream: Upstream,
+    trusting: Callable[..., Mirror],
+    ssh: dict[str, SshIdentity],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever may push tags may date them: the history counts, and what is unsigned counts nothing."""
+    monkeypatch.setattr("driftwatch.git.tags._MOST_VERIFIED", 1)
+    monkeypatch.setattr("driftwatch.git.tags._LARGEST_BATCH", 400)
+    commit(upstream, None, FILES)
+    for number in range(8):
+        upstream.git(
+            *("tag", "-a", "--no-sign", "-m", "junk", f"junk-{number}"),
+            GIT_COMMITTER_DATE="2090-01-01T00:00:00Z",
+        )
+    second = commit(upstream, None, {"more.tf": "# more\n"})
+    tag(upstream, ssh["ada"], "v1")
+    assert trusting("tags", ssh=(ssh["ada"].line(),)).fetch().commit == second
+
+
+@pytest.mark.parametrize(("bound", "most"), [("_MOST_VERIFIED", 2), ("_MOST_READ", 700), ("_MOST_TAGS", 2)])
+def test_with_tags_it_is_said_where_not_all_were_looked_at(
+    upstream: Upstream,
+    trusting: Callable[..., Mirror],
+    ssh: dict[str, SshIdentity],
+    monkeypatch: pytest.MonkeyPatch,
+    bound: str,
+    most: int,
+) -> None:
+    """What is in use stays, and what is behind the junk does not look as though it was not there."""
+    first = commit(upstream, None, FILES)
+    tag(upstream, ssh["ada"], "v1")
+    mirror = trusting("tags", ssh=(ssh["ada"].line(),))
+    mirror.fetch()
+    commit(upstream, None, {"more.tf": "# more\n"})
+    for number in range(3):
+        tag(upstream, ssh["mallory"], f"a-{number}")
+    tag(upstream, ssh["ada"], "v2")
+    monkeypatch.setattr(f"driftwatch.git.tags.{bound}", most)
+    monkeypatch.setattr("driftwatch.git.tags._LARGEST_BATCH", 400)
+    assert refused(mirror).endswith(
+        "platform has more tags than are looked at: a good one may be among the others"
+    )
+    assert mirror.head() == first
+
+
+def test_with_tags_one_that_is_too_large_is_told_and_never_read(
+    upstream: Upstream,
+    trusting: Callable[..., Mirror],
+    ssh: dict[str, SshIdentity],
+    tmp_path: Path,
+) -> None:
+    commit(upstream, None, FILES)
+    tag(upstream, ssh["ada"], "v1")
+    first = upstream.head()
+    second = commit(upstream, None, {"more.tf": "# more\n"})
+    message = tmp_path / "message"
+    message.write_text("x" * (2 << 20))
+    upstream.git(*ssh["ada"].settings(), "tag", "-s", "-F", str(message), "large")
+    mirror = trusting("tags", ssh=(ssh["ada"].line(),))
+    assert (
+        refused(mirror)
+        == f"the tag large of platform at {second[:10]} by Ann is not used: it is larger than 1 MB"
+    )
+    assert mirror.head() == first
 
 
 def test_what_is_kept_of_keys_is_readable_by_nobody_else(
