@@ -45,7 +45,7 @@ from driftwatch.pipeline import adopt_words as words
 from driftwatch.pipeline.checked_out import CheckedOut
 from driftwatch.pipeline.rehearsal import rehearse
 from driftwatch.pipeline.subjects import environment_of, plan_request, subject_of
-from driftwatch.policy.adoption import unproved
+from driftwatch.policy.adoption import Deeds, unproved
 from driftwatch.policy.course import Then, course_of
 
 if TYPE_CHECKING:
@@ -533,7 +533,7 @@ class _Trial:
         adopted = {unit.address: unit.paths for unit in units}
         findings = [each for each in self.before.reading.findings if each.address in adopted]
         against = unproved(
-            self.before.facts, after.facts, adopted=adopted, following=after.following(findings)
+            _deeds(self.before), _deeds(after), adopted=adopted, following=after.following(findings)
         )
         if against:
             return against
@@ -617,6 +617,11 @@ def _refused(address: str, refusal: Refusal) -> NotAdopted:
         path=refusal.path,
         wanted="" if secret or not refusal.path else shown(refusal.wanted),
     )
+
+
+def _deeds(rehearsal: Rehearsal) -> Deeds:
+    """Compared by values, too: a plan may touch the same things to another end."""
+    return Deeds.of(rehearsal.plan, rehearsal.facts, rehearsal.digester.hex)
 
 
 def _may_pass(problem: EngineError) -> bool:

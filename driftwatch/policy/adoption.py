@@ -1,17 +1,20 @@
 """Whether a draft of the code brings it to the cloud, by two plans: without it, and with it.
 
-Pure. The draft holds where what was to be adopted is no change any more, and nothing else has become one.
+Pure. The draft holds where what was to be adopted is no change any more, and nothing else has become one: all
+that a plan of the draft would still do, the plan without it would do too, with just the same values.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+from driftwatch.policy.digests import is_done, outputs_done, values_done
 
-    from driftwatch.policy.guards import PlanFacts, PlannedResource
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from driftwatch.policy.guards import Plan, PlanFacts, PlannedResource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +25,42 @@ class Unproved:
     sentence: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deeds:
+    """What a plan would do, and keyed digests of from what to what: by address and pointer, and by output."""
+
+    facts: PlanFacts
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Plan, facts: PlanFacts, digest: Callable[[str], str]) -> Deeds:
+        """From a plan that was read. `digest` is keyed, and the same for both that are compared."""
+        return cls(
+            facts=facts,
+            values={
+                f"{each.address} (deposed {each.deposed})" if each.deposed else each.address: {
+                    path: digest(text) for path, text in values_done(plan, each).items()
+                }
+                for each in plan.changes
+                if is_done(each)
+            },
+            outputs={name: digest(text) for name, text in outputs_done(plan).items()},
+        )
+
+    @property
+    def changes(self) -> Mapping[str, PlannedResource]:
+        """The changes by address."""
+        return {each.address: each for each in self.facts.changes}
+
+    def at(self, address: str, path: str) -> str | None:
+        """The digest of what would change there."""
+        return self.values.get(address, {}).get(path)
+
+
 def unproved(
-    before: PlanFacts,
-    after: PlanFacts,
+    before: Deeds,
+    after: Deeds,
     *,
     adopted: Mapping[str, frozenset[str] | None],
     following: Collection[str] = (),
@@ -41,28 +77,25 @@ def unproved(
 
 
 def _all(
-    before: PlanFacts,
-    after: PlanFacts,
-    adopted: Mapping[str, frozenset[str] | None],
-    following: Collection[str],
+    before: Deeds, after: Deeds, adopted: Mapping[str, frozenset[str] | None], following: Collection[str]
 ) -> Iterator[Unproved]:
-    known = {each.address: each for each in before.changes}
-    for change in after.changes:
-        if change.address in adopted:
-            said = _still(change, known.get(change.address), adopted[change.address])
+    for address, change in after.changes.items():
+        if address in adopted:
+            said = _still(change, before, after, adopted[address])
             if said:
-                yield Unproved(address=change.address, sentence=said)
-        elif not _was(change, known.get(change.address)):
-            sentence = f"{change.address} would be touched then ({_words(change)})"
-            yield Unproved(address=None, sentence=sentence)
-    for name in after.outputs:
-        if name not in before.outputs and name not in following:
+                yield Unproved(address=address, sentence=said)
+        elif said := _otherwise(change, before, after):
+            yield Unproved(address=None, sentence=f"{address} would be touched then ({said})")
+    for name in after.facts.outputs:
+        if name in following:
+            continue
+        if name not in before.facts.outputs:
             yield Unproved(address=None, sentence=f"the output {name} would change then")
+        elif before.outputs.get(name) != after.outputs.get(name):
+            yield Unproved(address=None, sentence=f"the output {name} would become another then")
 
 
-def _still(
-    change: PlannedResource, before: PlannedResource | None, paths: frozenset[str] | None
-) -> str | None:
+def _still(change: PlannedResource, before: Deeds, after: Deeds, paths: frozenset[str] | None) -> str | None:
     """What is left of something that was to be adopted."""
     if paths is None:
         silent = change.actions == ("forget",) or (change.importing and change.actions == ("no-op",))
@@ -70,15 +103,26 @@ def _still(
     left = [each for each in change.attributes if any(_within(each, path) for path in paths)]
     if left:
         return f"the plan still shows a difference at {', '.join(left)}"
-    return None if _was(change, before) else f"the plan would do something else to it ({_words(change)})"
+    said = _otherwise(change, before, after)
+    return said and f"the plan would do something else to it ({said})"
 
 
-def _was(change: PlannedResource, before: PlannedResource | None) -> bool:
-    """Whether the plan without the draft does as much."""
-    if before is None:
-        return False
-    milder = change.actions == ("update",) and set(before.actions) >= {"delete", "create"}
-    return (milder or change.actions == before.actions) and set(change.attributes) <= set(before.attributes)
+def _otherwise(change: PlannedResource, before: Deeds, after: Deeds) -> str | None:
+    """What the plan without the draft does not do as well, in words; None where it does as much."""
+    was = before.changes.get(change.address)
+    if was is None:
+        return _words(change)
+    milder = change.actions == ("update",) and set(was.actions) >= {"delete", "create"}
+    if not (milder or change.actions == was.actions) or not set(change.attributes) <= set(was.attributes):
+        return _words(change)
+    if (change.importing, change.moved) != (was.importing, was.moved):
+        return _words(change)
+    others = [
+        path
+        for path in change.attributes
+        if before.at(change.address, path) != after.at(change.address, path)
+    ]
+    return f"{_words(change)}, with another value at {', '.join(others)}" if others else None
 
 
 def _within(pointer: str, path: str) -> bool:

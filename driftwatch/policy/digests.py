@@ -156,6 +156,16 @@ def replace_paths_of(document: Mapping[str, Any]) -> dict[str, JsonValue]:
     return found
 
 
+def values_done(plan: Plan, resource: ResourceChange) -> dict[str, str]:
+    """What would change of a resource, from what to what, by pointer: in exact terms, as it is approved."""
+    return {pointer(steps): exact([before, after]) for steps, before, after in _values(plan, resource)}
+
+
+def outputs_done(plan: Plan) -> dict[str, str]:
+    """Which outputs would change, from what to what, by name: in exact terms, as it is approved."""
+    return {name: exact(said) for name, said in _outputs(plan).items()}
+
+
 def is_done(resource: ResourceChange) -> bool:
     """Whether an apply would do anything to it, be it only in the state."""
     moves = resource.previous_address not in (None, resource.address)
@@ -196,12 +206,15 @@ def exact(value: JsonValue) -> str:
 
 def _plan(plan: Plan, replaced: Mapping[str, JsonValue]) -> JsonValue:
     resources = [_resource(plan, each) for each in plan.changes if is_done(each)]
-    outputs: dict[str, JsonValue] = {
+    return {"resources": sorted(resources, key=exact), "outputs": _outputs(plan), "replaced": dict(replaced)}
+
+
+def _outputs(plan: Plan) -> dict[str, JsonValue]:
+    return {
         name: [[*change.actions], change.before, _timeless(change.after, plan.time)]
         for name, change in plan.outputs.items()
         if change.actions != ("no-op",)
     }
-    return {"resources": sorted(resources, key=exact), "outputs": outputs, "replaced": dict(replaced)}
 
 
 def _resource(plan: Plan, resource: ResourceChange) -> JsonValue:
@@ -215,11 +228,11 @@ def _resource(plan: Plan, resource: ResourceChange) -> JsonValue:
         "actions": [*change.actions],
         "reason": resource.reason,
         "importing": change.importing,
-        "values": [*_values(plan, resource)],
+        "values": [[[*steps], before, after] for steps, before, after in _values(plan, resource)],
     }
 
 
-def _values(plan: Plan, resource: ResourceChange) -> Iterator[JsonValue]:
+def _values(plan: Plan, resource: ResourceChange) -> Iterator[tuple[Steps, list[JsonValue], JsonValue]]:
     """What would change at which path, from what to what.
 
     Of what is given up, and of what only an apply will know, what was there counts where the code speaks of
@@ -233,7 +246,7 @@ def _values(plan: Plan, resource: ResourceChange) -> Iterator[JsonValue]:
         if given_up and not spoken_of:
             continue
         telling = spoken_of or not (given_up or is_unknown(after))
-        yield [[*steps], [before] if telling else [], _timeless(after, plan.time)]
+        yield steps, [before] if telling else [], _timeless(after, plan.time)
 
 
 def _walk(steps: Steps, before: JsonValue, after: JsonValue) -> Iterator[tuple[Steps, JsonValue, JsonValue]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from driftwatch.policy.adoption import unproved
+from driftwatch.policy.adoption import Deeds, unproved
 from driftwatch.policy.guards import PlanFacts, PlannedResource
 
 if TYPE_CHECKING:
@@ -23,10 +23,14 @@ def facts(*changes: PlannedResource, outputs: tuple[str, ...] = ()) -> PlanFacts
     return PlanFacts(changes=changes, outputs=outputs, known=9, mass_deletion=None, complete=True)
 
 
+def deeds(facts: PlanFacts, **more: Any) -> Deeds:
+    return Deeds(facts=facts, **more)
+
+
 def against(
     before: PlanFacts, after: PlanFacts, adopted: Mapping[str, frozenset[str] | None], **more: Any
 ) -> list[str | None]:
-    return [each.address for each in unproved(before, after, adopted=adopted, **more)]
+    return [each.address for each in unproved(deeds(before), deeds(after), adopted=adopted, **more)]
 
 
 TAGS = {"t.a": frozenset({"/tags/env"})}
@@ -83,8 +87,40 @@ def test_outputs_that_pass_on_what_was_adopted_may_change() -> None:
 
 
 def test_what_speaks_against_it_is_said_in_words() -> None:
-    (first, second) = unproved(
-        BEFORE, facts(change("t.a", "/tags/env"), change("t.c", actions=REPLACE)), adopted=TAGS
-    )
+    after = facts(change("t.a", "/tags/env"), change("t.c", actions=REPLACE))
+    (first, second) = unproved(deeds(BEFORE), deeds(after), adopted=TAGS)
     assert first.sentence == "the plan still shows a difference at /tags/env"
     assert second.sentence == "t.c would be touched then (delete and create)"
+
+
+@pytest.mark.parametrize(
+    ("address", "path", "expected"),
+    [
+        (
+            "t.a",
+            "/size",
+            [("t.a", "the plan would do something else to it (update, with another value at /size)")],
+        ),
+        ("t.b", "/x", [(None, "t.b would be touched then (update, with another value at /x)")]),
+        ("t.a", "/tags/env", []),
+    ],
+)
+def test_what_goes_on_to_differ_does_so_with_the_same_values(
+    address: str, path: str, expected: list[tuple[str | None, str]]
+) -> None:
+    """The names alone say little: an edit may have the same attribute become another."""
+    values = {"t.a": {"/tags/env": "1", "/size": "2"}, "t.b": {"/x": "3"}}
+    moved = {**values, address: {**values[address], path: "other"}}
+    after = facts(change("t.a", "/size"), change("t.b", "/x"))
+    said = unproved(deeds(BEFORE, values=values), deeds(after, values=moved), adopted=TAGS)
+    assert [(each.address, each.sentence) for each in said] == expected
+
+
+def test_an_output_that_changes_anyway_does_so_to_the_same_value() -> None:
+    both = facts(outputs=("a", "b"))
+    before, after = deeds(both, outputs={"a": "1", "b": "2"}), deeds(both, outputs={"a": "1", "b": "3"})
+    assert [each.sentence for each in unproved(before, after, adopted=TAGS)] == [
+        "the output b would become another then"
+    ]
+    assert unproved(before, after, adopted=TAGS, following={"b"}) == ()
+    assert unproved(before, before, adopted=TAGS) == ()
