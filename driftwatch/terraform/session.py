@@ -466,11 +466,21 @@ class Session:
         )
 
 
+def _says_complete(version: str) -> bool:
+    """Whether plan documents of a terraform say `complete`; where it cannot be told, they must."""
+    try:
+        return Version.parse(version).compare(_SAYS_COMPLETE) >= 0
+    except ValueError:
+        return True
+
+
 def complete(document: Any, binary: Binary) -> dict[str, Any]:
     """A plan's document that says of itself that it is whole. Raises PlanUnreadableError."""
     if not isinstance(document, dict) or document.get("errored", False) is not False:
         raise PlanUnreadableError("the plan says of itself that it failed")
-    says = binary.name == "terraform" and Version.parse(binary.version).compare(_SAYS_COMPLETE) >= 0
+    # The document's own version counts, too: a version manager may have another one where a unit is planned.
+    versions = [binary.version, str(document.get("terraform_version", binary.version))]
+    says = binary.name == "terraform" and any(map(_says_complete, versions))
     if document.get("complete", not says) is not True:
         raise PlanUnreadableError("the plan says of itself that it is not complete")
     return document

@@ -6,10 +6,11 @@ One unit at a time: nothing here runs many, whose exit code says of none of them
 code of one believed: a plan counts when it left a plan file and a whole document, as everywhere.
 
 What terragrunt runs as terraform is a gate, a script that passes on what looks and nothing that changes: an
-apply in a hook is refused. When the plan is made, the gate has terraform show it where it was made, with the
-environment that terragrunt gave it, so that nothing depends on how terragrunt prints. Hooks and `run_cmd`
-run, as data sources do: whoever sets `engine: terragrunt` says that they may. Units are planned, never
-applied.
+apply in a hook is refused, and so is a plan that is told to leave something out (`-target`,
+`-refresh=false`), be it in `extra_arguments` or TF_CLI_ARGS: it would say "in sync" of what it did not look
+at. When the plan is made, the gate has terraform show it where it was made, with the environment that
+terragrunt gave it, so that nothing depends on how terragrunt prints. Hooks and `run_cmd` run, as data sources
+do: whoever sets `engine: terragrunt` says that they may. Units are planned, never applied.
 
 terragrunt's options are given in its environment, under the names that its version knows: those from 0.73 on
 begin with TG_, those before with TERRAGRUNT_ (docs: "CLI redesign").
@@ -88,6 +89,18 @@ _LOOKS = (
     "fmt",
     "metadata",
 )
+_LOOKS_AWAY = "refresh*|target*|exclude*|destroy*"
+"""Flags of a plan that leave something out of it, or make it another than the one of the code, as `case` has
+them: without their hyphens, of which Go takes one or two."""
+
+_LOOKS_AT_ALL = "refresh|" + "|".join(f"refresh={yes}" for yes in ("1", "t", "T", "true", "TRUE", "True"))
+"""What says with one of them what would be so anyway; the values are those of Go's strconv.ParseBool."""
+
+_SAY_HOW = (
+    "-parallelism=*|-lock=*|-lock-timeout=*|-input=*|-no-color|-compact-warnings|-concise|-detailed-exitcode"
+)
+"""What TF_CLI_ARGS may have for a plan of ours. It is not passed on: how a plan is made is ours to say."""
+
 _SECONDS = 30.0
 _LOCK_TIMEOUT = "5s"
 _VERSION = re.compile(r"\bv?(\d+\.\d+\.\d+(?:-[\w.]+)?)\b")
@@ -264,10 +277,17 @@ class UnitPlan:
             directory=work.run.scratch,
             plan_file=work.plan_file,
             limit=work.settings.max_plan_mb << 20,
+            parallelism=work.settings.parallelism,
         )
         gate.build()
         work.plan_file.unlink(missing_ok=True)
         finished = self._run(place, gate, downloads)
+        if (argument := gate.refused) is not None:
+            raise UnitUnsupportedError(
+                f"the unit has its plan leave something out, or be another one, with {argument}",
+                advice="Take it from the `arguments` and `env_vars` that terragrunt's files give the plan:"
+                " what a check does not look at is not in sync.",
+            )
         if finished.returncode not in (0, 2) or not gate.has_shown:
             raise self._failure(finished, gate)
         document = complete(parse_document(gate.document()), work.binary)
@@ -359,8 +379,6 @@ class UnitPlan:
             **self._options(gate.program, downloads),
             # Hooks that call terraform by its name meet the gate, too.
             "PATH": os.pathsep.join([str(gate.program.parent), given["PATH"]]),
-            # terragrunt would take `-parallelism` for its own.
-            "TF_CLI_ARGS_plan": f"-parallelism={work.settings.parallelism}",
             RUN_VARIABLE: work.run.id,
         }
 
@@ -431,6 +449,7 @@ class Gate:
     directory: Path
     plan_file: Path
     limit: int
+    parallelism: int
 
     @property
     def program(self) -> Path:
@@ -448,6 +467,15 @@ class Gate:
     @property
     def _said(self) -> Path:
         return self.directory / "gate" / "errors"
+
+    @property
+    def refused(self) -> str | None:
+        """What the plan was told that none of ours may be told; None where there was nothing.
+
+        Whatever terragrunt made of it: it may try again, or say that all is well.
+        """
+        path = self.directory / "gate" / "refused"
+        return path.read_text(encoding="utf-8", errors="replace").split("\n")[0] if path.is_file() else None
 
     @property
     def place(self) -> Path:
@@ -469,6 +497,9 @@ class Gate:
             "plan": shlex.quote(str(self.plan_file)),
         }
         looks = "|".join((*_LOOKS, "-version", "--version", "-v", "-help", "--help"))
+        arguments = " ".join(("TF_CLI_ARGS", *(f"TF_CLI_ARGS_{command}" for command in _LOOKS)))
+        # By the gate itself, since terragrunt would take `-parallelism` for its own.
+        how = f"-parallelism={self.parallelism}"
         return f"""#!/bin/sh
 # Written by driftwatch for one plan: passes on to terraform what only looks.
 real={quoted["real"]} gate={quoted["gate"]}
@@ -483,7 +514,6 @@ case "$1" in
 {looks}) ;;
 *) refuse "$1" ;;
 esac
-unset TF_CLI_ARGS TF_CLI_ARGS_init
 ours=
 for argument in "$@"; do
   case "$argument" in
@@ -491,6 +521,35 @@ for argument in "$@"; do
   -migrate-state*|--migrate-state*|-force-copy*|--force-copy*) refuse "$1 $argument" ;;
   esac
 done
+leave_out() {{
+  printf '%s\\n' "$1" >> "$gate/refused"
+  echo "Error: driftwatch makes no plan with $1" | tee -a "$gate/errors" >&2
+  exit 64
+}}
+only_how() {{
+  name=$1
+  set -f
+  for word in $2; do
+    case "$word" in
+    {_SAY_HOW}) ;;
+    *) leave_out "$name" ;;
+    esac
+  done
+  set +f
+}}
+if [ "$1" = plan ] && [ -n "$ours" ]; then
+  for argument in "$@"; do
+    case "$argument" in -*) flag=${{argument#-}} flag=${{flag#-}} ;; *) continue ;; esac
+    case "$flag" in
+    {_LOOKS_AT_ALL}) ;;
+    {_LOOKS_AWAY}) leave_out "-${{flag%%=*}}" ;;
+    esac
+  done
+  only_how TF_CLI_ARGS "$TF_CLI_ARGS"
+  only_how TF_CLI_ARGS_plan "$TF_CLI_ARGS_plan"
+fi
+unset {arguments}
+export TF_CLI_ARGS_plan={how}
 "$real" "$@" 2> "$gate/errors.$$"
 code=$?
 cat "$gate/errors.$$" >> "$gate/errors"

@@ -2,8 +2,9 @@
 
 Copies the source into a directory of its own below the download directory, puts the unit's files over it,
 writes what the root configuration generates, gives `inputs` as TF_VAR_ variables, runs hooks, and runs
-$TG_TF_PATH there with the arguments that it was given, after an `init` where one is needed. It reads the HCL
-that the tests write, and no other. Beside it may lie `version`, and `mode`, which says what it does wrong.
+$TG_TF_PATH there with the arguments that it was given, and those of `extra_arguments` before them, after an
+`init` where one is needed. It reads the HCL that the tests write, and no other. Beside it may lie `version`,
+and `mode`, which says what it does wrong.
 """
 
 from __future__ import annotations
@@ -120,7 +121,11 @@ def main() -> int:
         code := subprocess.run(["terraform", "apply", "-auto-approve"], cwd=place, check=False).returncode
     ):
         return code
-    code = terraform(place, environment, *arguments)
+    extra = re.search(r"^\s*arguments\s*=\s*(\[.*\])", text, re.MULTILINE)
+    environment |= dict(re.findall(r'^\s*(TF_\w+)\s*=\s*"([^"]*)"', text, re.MULTILINE))
+    code = terraform(
+        place, environment, arguments[0], *json.loads(extra[1] if extra else "[]"), *arguments[1:]
+    )
     if MODE == "lies":
         return 0
     return 3 if MODE == "fails after" else code

@@ -245,6 +245,88 @@ def test_a_hook_that_calls_terraform_by_name_meets_the_gate_too(live: Live) -> N
     assert not (live.bench.root / "states").exists()
 
 
+def given(live: Live, text: str) -> None:
+    """A unit that gives each plan more arguments, or more environment."""
+    unit = live.bench.checkout / "live/app/terragrunt.hcl"
+    unit.write_text(
+        unit.read_text()
+        + f'terraform {{\n  extra_arguments "x" {{\n    commands = ["plan"]\n    {text}\n  }}\n}}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["-refresh=false"], "-refresh"),
+        (["--refresh=0"], "-refresh"),
+        (["-refresh=true", "-refresh=F"], "-refresh"),
+        (["-refresh-only"], "-refresh-only"),
+        (["-destroy"], "-destroy"),
+        (["-target", "terraform_data.other"], "-target"),
+        (["--target=terraform_data.other"], "-target"),
+        (["-exclude=terraform_data.app"], "-exclude"),
+    ],
+)
+def test_a_plan_that_is_told_to_look_away_is_refused(live: Live, arguments: list[str], named: str) -> None:
+    """A plan of a part, or without a look at the cloud, would say "in sync" of what it did not see."""
+    given(live, f"arguments = {json.dumps(arguments)}")
+    with pytest.raises(UnitUnsupportedError, match=f"leave something out.* with {named}$"):
+        live.plan()
+
+
+def test_it_is_refused_whatever_terragrunt_makes_of_it(live: Live) -> None:
+    live.play(mode="lies")
+    given(live, 'arguments = ["-target=terraform_data.other"]')
+    with pytest.raises(UnitUnsupportedError, match=r"with -target$"):
+        live.plan()
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        'TF_CLI_ARGS_plan = "-refresh=false"',
+        'TF_CLI_ARGS_plan = "-lock=false -destroy"',
+        'TF_CLI_ARGS = "-target=terraform_data.other"',
+        "TF_CLI_ARGS_plan = \"'-refresh=false'\"",
+        'TF_CLI_ARGS_plan = "-var-file=other.tfvars"',
+    ],
+)
+def test_so_is_one_that_is_told_in_its_environment(live: Live, variable: str) -> None:
+    given(live, f"env_vars = {{\n      {variable}\n    }}")
+    with pytest.raises(UnitUnsupportedError, match=rf"with {variable.split(maxsplit=1)[0]}$"):
+        live.plan()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'arguments = ["-refresh=true", "-compact-warnings", "-var", "vpc_id=none"]',
+        'env_vars = {\n      TF_CLI_ARGS_plan = "-parallelism=30 -lock=true"\n    }',
+        'env_vars = {\n      TF_CLI_ARGS_show = "-refresh=false nonsense"\n    }',
+    ],
+)
+def test_what_says_only_how_to_plan_is_no_matter(live: Live, text: str) -> None:
+    given(live, text)
+    assert changes(live.plan()) == {"terraform_data.app": (["create"], "shop in none")}
+
+
+@pytest.mark.parametrize("first", ["", "1.7.5"])
+def test_a_document_that_does_not_say_that_it_is_whole_is_no_plan(live: Live, first: str) -> None:
+    """Be it that the program itself says that it is of a version that would, or only its document."""
+    wrapper = live.program.with_name("terraform")
+    says = f'echo \'{{"terraform_version": "{first}"}}\'' if first else f"{live.terraform} version -json"
+    wrapper.write_text(
+        '#!/bin/sh\ncase "$1" in\n'
+        f"version) {says} ;;\n"
+        f"""show) {live.terraform} "$@" | sed 's/,"complete":true//' ;;\n"""
+        f'*) exec {live.terraform} "$@" ;;\nesac\n',
+        encoding="utf-8",
+    )
+    wrapper.chmod(0o755)
+    with pytest.raises(PlanUnreadableError, match="not complete"):
+        live.plan()
+
+
 def test_what_terraform_says_is_what_is_told(live: Live) -> None:
     live.write("modules/app/main.tf", APP + 'resource "terraform_data" "broken" {\n  nonsense = 1\n}\n')
     with pytest.raises(ConfigurationInvalidError, match="nonsense"):
