@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 _FORGE = "GitLab"
 _LONGEST_TEXT = 1_000_000
 _LONGEST_DESCRIPTION = 255
-_COMMAND = re.compile(r"^/", re.MULTILINE)
+_COMMAND = re.compile(r"^/(?!driftwatch (?:plan|approve) [0-9a-f]+$)", re.MULTILINE)
+"""A line that GitLab may carry out; what is to be copied and said to driftwatch is no command of GitLab's."""
+
 _STATES = {
     CommitState.PENDING: "pending",
     CommitState.SUCCESS: "success",

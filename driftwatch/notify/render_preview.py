@@ -212,8 +212,8 @@ def _standing(preview: Preview) -> Iterator[str]:
         yield from map(_wait, preview.waits[:WAITS_SHOWN])
         if len(preview.waits) > WAITS_SHOWN:
             yield f"- … and {len(preview.waits) - WAITS_SHOWN} more"
-        command = code(f"/driftwatch plan {preview.head[:COMMIT_DIGITS]}", PATH_LIMIT)
-        yield f"Somebody with the right to check lets it be planned by the comment {command}."
+        yield "Somebody with the right to check lets it be planned by this comment, with the whole hash:"
+        yield f"```\n/driftwatch plan {preview.head}\n```"
     if preview.error is not None:
         yield from _error(preview.error)
     if preview.unheard:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from driftwatch.model import JsonValue, Remark
     from driftwatch.policy.rights import People, Person
 
-LEAST_PREFIX = 7
-"""Digits of a commit that name it; fewer could be met by a push that was made for that."""
-
 _COMMAND = re.compile(r"/driftwatch[ \t]+(?P<verb>plan|approve)(?:[ \t]+(?P<what>[0-9A-Fa-f]{1,64}))?[ \t]*")
 _FIELD = re.compile(r"(?P<key>[a-z]+)=(?P<value>[A-Za-z0-9_,-]*)")
 _LONGEST_MARK = 4000
@@ -252,9 +249,12 @@ def _outcome(command: Command, person: Person | None, case: Case) -> tuple[str, 
 
 
 def _of_plan(command: Command, person: Person, case: Case) -> tuple[str, str]:
-    if command.what is not None and not _names_head(command.what, case.head):
-        return "another_head", f"{person.name} named a commit that is not the head of this pull request."
-    return "planned", ""
+    if command.what is None or command.what == case.head:
+        return "planned", ""
+    if case.head.startswith(command.what):
+        # Who pushes can make two commits that begin alike, and have one of them looked at.
+        return "part_of_a_head", f"{person.name} has to name the head by its whole hash."
+    return "another_head", f"{person.name} named a commit that is not the head of this pull request."
 
 
 def _of_approval(command: Command, person: Person, case: Case) -> tuple[str, str]:
@@ -263,10 +263,6 @@ def _of_approval(command: Command, person: Person, case: Case) -> tuple[str, str
     if person.name in case.authors:
         return "own_change", f"{person.name} made this change: somebody else has to approve what it destroys."
     return "approved", ""
-
-
-def _names_head(what: str, head: str) -> bool:
-    return len(what) >= LEAST_PREFIX and head.startswith(what)
 
 
 def _may(person: Person, right: Right, scope: Sequence[str]) -> bool:

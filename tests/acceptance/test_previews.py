@@ -271,7 +271,7 @@ def test_what_it_would_destroy_fails_until_it_is_approved_and_a_push_makes_that_
 def test_of_a_fork_nothing_is_fetched_or_run_until_somebody_names_its_head(team: Team) -> None:
     head = team.push({"dns/main.tf": team.stack("dns", "evil")}, fork=True, author="stranger")
     assert team.look() == "waiting"
-    team.say(f"/driftwatch plan {head[:12]}", "stranger")
+    team.say(f"/driftwatch plan {head}", "stranger")
     team.say("/driftwatch plan", "Anna-E")
     assert team.look() == "waiting"
     assert team.states(head) == {"driftwatch": "pending"}
@@ -282,7 +282,7 @@ def test_of_a_fork_nothing_is_fetched_or_run_until_somebody_names_its_head(team:
         ["git", "-C", str(mirror), "cat-file", "-e", head], capture_output=True, check=False
     )
     assert known.returncode != 0
-    team.say(f"/driftwatch plan {head[:12]}", "Anna-E")
+    team.say(f"/driftwatch plan {head}", "Anna-E")
     assert team.look() == "planned"
     assert team.planner.planned == ["dns"]
     assert team.states(head)["driftwatch/platform/dns"] == "success"
@@ -363,7 +363,7 @@ def test_a_forge_in_trouble_is_asked_again_later_and_nothing_is_lost(team: Team)
 def test_a_merge_request_on_gitlab_is_treated_alike(team: Team) -> None:
     head = team.push({"net/main.tf": team.stack("net", "two", OTHER)}, fork=True, author="stranger")
     assert team.look() == "waiting"
-    team.say(f"/driftwatch plan {head[:8]}", "Anna")
+    team.say(f"/driftwatch plan {head}", "Anna")
     assert team.look() == "planned"
     assert "`terraform_data.kept`" in team.comment
     assert team.states(head) == {}  # GitLab keeps those of a fork's commits with the fork

@@ -158,3 +158,16 @@ def test_whoever_is_not_told_is_a_ghost_and_never_driftwatch(
     on_gitlab.then(Reply(body=[{"id": 1, "body": f"{MARK}\nPlan", "author": None, "system": False}]))
 
     assert [(remark.author, remark.own) for remark in asks.remarks(7)] == [("ghost", False)]
+
+
+@pytest.mark.parametrize("command", [f"/driftwatch plan {HEAD}", "/driftwatch approve 0123456789abcdef"])
+def test_what_is_to_be_copied_is_left_as_it_is(
+    on_gitlab: PlayedForge, asks: GitlabPulls, command: str
+) -> None:
+    """Else whoever copies it says something else; to GitLab it is no command."""
+    asks.say(7, MARK, f"Say:\n```\n{command}\n```\n{command} /close\n/driftwatch")
+
+    (body,) = on_gitlab.bodies(7)
+    lines = body.splitlines()
+    assert lines[3] == command
+    assert [line[0] for line in lines[5:]] == ["\u200b"] * 2

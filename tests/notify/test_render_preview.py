@@ -187,7 +187,8 @@ def test_nothing_that_outsiders_wrote_speaks(word: str) -> None:
     for step in (Step.DONE, Step.WAITING):
         text = render(preview(*everything(word).stacks, step=step), MARK).removeprefix(MARK)
         assert not re.search(r"[@#<]|\]\(|-->", bare(text).replace("###", ""))
-        assert not any(line.startswith("/") for line in text.splitlines())
+        said = text.replace(f"```\n/driftwatch plan {HEAD}\n```", "")
+        assert not any(line.startswith("/") for line in said.splitlines())
     theirs = bare(render(everything(word), MARK).removeprefix(MARK))
     assert theirs == ours
 
@@ -213,3 +214,8 @@ def test_a_value_of_megabytes_is_cut() -> None:
     found = finding("b.a", value="v" * 3_000_000)
     text = render(preview(stack("platform/net", change("b.a", "update"), findings=(found,))), MARK)
     assert len(text) < 2_000
+
+
+def test_what_lets_it_be_planned_is_there_to_be_copied_with_the_whole_hash() -> None:
+    text = render(preview(step=Step.WAITING, waits=(Wait(sentence="It comes from a fork."),)), MARK)
+    assert f"\n```\n/driftwatch plan {HEAD}\n```\n" in text

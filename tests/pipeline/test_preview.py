@@ -458,13 +458,13 @@ def test_nothing_of_a_fork_is_fetched_until_somebody_with_the_right_names_its_he
     house.forge.pull = replace(house.forge.pull, from_fork=True, author="stranger")
     assert house.look() is Outcome.WAITING
     assert "comes from a fork" in house.forge.body
-    house.forge.add(f"/driftwatch plan {HEAD[:10]}", "stranger")
+    house.forge.add(f"/driftwatch plan {HEAD}", "stranger")
     house.forge.add("/driftwatch plan", "anna")
-    house.forge.add(f"> /driftwatch plan {HEAD[:10]}", "anna")
+    house.forge.add(f"> /driftwatch plan {HEAD}", "anna")
     assert house.look() is Outcome.WAITING
     assert (house.code.fetched, house.planner.planned, house.forge.state()) == ([], [], "pending")
     house.restart()
-    house.forge.add(f"/driftwatch plan {HEAD[:7]}", "Anna")
+    house.forge.add(f"/driftwatch plan {HEAD}", "Anna")
     assert house.look() is Outcome.PLANNED
     assert house.planner.planned == ["dns"]
     assert house.audit == [
@@ -474,12 +474,12 @@ def test_nothing_of_a_fork_is_fetched_until_somebody_with_the_right_names_its_he
     ]
     last = house.store.audit().items[0]
     assert (last.via, last.subject) == ("github", "platform#7")
-    assert last.reason == f"{HEAD[:7]}, at the commit {HEAD[:10]}"
+    assert last.reason == f"{HEAD}, at the commit {HEAD[:10]}"
 
 
 def test_the_next_push_of_a_fork_waits_anew(house: House) -> None:
     house.forge.pull = replace(house.forge.pull, from_fork=True)
-    house.forge.add(f"/driftwatch plan {HEAD[:7]}")
+    house.forge.add(f"/driftwatch plan {HEAD}")
     assert house.look() is Outcome.PLANNED
     house.push(SECOND, dns__main=DNS + "# evil\n")
     assert house.look() is Outcome.WAITING
@@ -488,7 +488,7 @@ def test_the_next_push_of_a_fork_waits_anew(house: House) -> None:
 
 def test_a_restart_in_the_middle_of_planning_a_fork_goes_on_without_being_asked_again(house: House) -> None:
     house.forge.pull = replace(house.forge.pull, from_fork=True)
-    house.forge.add(f"/driftwatch plan {HEAD[:7]}")
+    house.forge.add(f"/driftwatch plan {HEAD}")
     house.planner.outcomes["dns"] = EngineInterruptedError("the daemon ends")
     with pytest.raises(EngineInterruptedError):
         house.look()
@@ -501,7 +501,7 @@ def test_a_restart_in_the_middle_of_planning_a_fork_goes_on_without_being_asked_
 def test_only_what_somebody_may_have_checked_is_planned_for_them(house: House) -> None:
     house.forge.pull = replace(house.forge.pull, from_fork=True)
     house.push(HEAD, dns__main=DNS + "# a\n", net__main='resource "sandbox_firewall" "b" {\n}\n')
-    house.forge.add(f"/driftwatch plan {HEAD[:10]}", "carol")
+    house.forge.add(f"/driftwatch plan {HEAD}", "carol")
     assert house.look() is Outcome.PLANNED
     assert house.planner.planned == ["dns"]
     assert house.forge.state("driftwatch/platform/net") == "error"
@@ -576,7 +576,7 @@ def test_more_stacks_than_most_are_told_and_not_planned(tmp_path: Path) -> None:
     assert house.look() is Outcome.WAITING
     assert "touches 300 stacks" in house.forge.body
     assert (house.planner.planned, house.forge.state()) == ([], "pending")
-    house.forge.add(f"/driftwatch plan {HEAD[:10]}")
+    house.forge.add(f"/driftwatch plan {HEAD}")
     assert house.look() is Outcome.PLANNED
     assert len(house.planner.planned) == 300
     assert len(house.forge.body) < 65_000

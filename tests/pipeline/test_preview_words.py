@@ -102,11 +102,19 @@ def test_who_has_the_right_is_heard_whatever_the_case_of_their_login() -> None:
 
 
 def test_only_who_names_the_head_lets_it_be_run() -> None:
-    assert hear([remark(f"/driftwatch plan {HEAD[:7]}")], 0, PEOPLE, CASE).permits == ("anna",)
-    for what in (HEAD[:6], OTHER[:10], HEAD[1:12], HEAD + "0"):
+    assert hear([remark(f"/driftwatch plan {HEAD}")], 0, PEOPLE, CASE).permits == ("anna",)
+    for what in (OTHER, HEAD[1:12], HEAD + "0"):
         heard = hear([remark(f"/driftwatch plan {what}")], 0, PEOPLE, CASE)
         assert (heard.permits, heard.again) == ((), False)
         assert "not the head" in heard.rulings[0].sentence
+
+
+@pytest.mark.parametrize("digits", [1, 7, 10, 39])
+def test_who_names_a_part_of_the_head_lets_nothing_be_run(digits: int) -> None:
+    """Two commits that begin alike can be made."""
+    heard = hear([remark(f"/driftwatch plan {HEAD[:digits]}")], 0, PEOPLE, CASE)
+    assert (heard.permits, heard.again) == ((), False)
+    assert "by its whole hash" in heard.rulings[0].sentence
 
 
 @pytest.mark.parametrize(
