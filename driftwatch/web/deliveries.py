@@ -103,10 +103,9 @@ class Github:
         # `X-Hub-Signature`, by SHA-1, counts for nothing, beside this one or alone.
         if not _same(f"sha256={expected}".encode(), given):
             raise unsigned("X-Hub-Signature-256")
-        # By the body, which is signed, and not by the id beside it, which anybody could change. GitHub's
-        # repetitions have both the same.
-        event = headers.get("x-github-event", "")[:50]
-        return Vouched(key=f"{event} {expected}", lasts=REMEMBERED_SECONDS, is_replay=False, by="github")
+        # By the body alone, which is signed, and not by the id or the event beside it, which anybody could
+        # change. GitHub's repetitions have all of them the same.
+        return Vouched(key=expected, lasts=REMEMBERED_SECONDS, is_replay=False, by="github")
 
     def hints(
         self,
@@ -410,4 +409,5 @@ def _number(document: Mapping[str, Any], key: str) -> int | None:
 
 
 def _commands(comment: str | None) -> bool:
-    return any(line.strip().startswith(COMMAND) for line in (comment or "").splitlines())
+    """Only the first line can be one. Driftwatch's own comment has some further down, to be copied."""
+    return (comment or "").startswith(COMMAND)

@@ -93,7 +93,7 @@ def server(one_server: Place) -> Place:
         ("pull_request", github_pull_request(), ["platform#2"]),
         ("pull_request", github_pull_request("synchronize"), ["platform#2"]),
         ("pull_request", github_pull_request("closed", base="release"), ["release#2"]),
-        ("issue_comment", github_comment("please\r\n/driftwatch plan"), ["platform#2", "release#2"]),
+        ("issue_comment", github_comment("/driftwatch plan\r\nplease"), ["platform#2", "release#2"]),
     ],
 )
 def test_what_github_says_is_a_hint(place: Place, event: str, payload: Any, named: list[str]) -> None:
@@ -147,6 +147,7 @@ def test_what_a_script_says_is_a_hint(place: Place, payload: Any, named: list[st
         ("github", "pull_request", github_pull_request("labeled")),
         ("github", "issue_comment", github_comment(on_request=False)),
         ("github", "issue_comment", github_comment("I like /driftwatch")),
+        ("github", "issue_comment", github_comment("To be copied:\n/driftwatch plan")),
         ("github", "ping", {"zen": "Keep it logically awesome.", "hook_id": 30}),
         ("github", "workflow_run", github_push()),
         ("gitlab", "Push Hook", gitlab_push(path="group/other")),
@@ -408,6 +409,7 @@ def test_the_same_delivery_is_taken_once(place: Place) -> None:
     body = encoded(github_push())
     answers = [place.receive("github", body, github(body, delivery=name)) for name in ("a", "a", "b")]
     assert [answer.status for answer in answers] == [202, 200, 200]
+    assert place.receive("github", body, github(body, "ping")).status == 200
     answers = [place.receive("gitlab", encoded(gitlab_push()), gitlab(key=key)) for key in ("a", "a", "b")]
     assert [answer.status for answer in answers] == [202, 200, 202]
     assert place.taken.named == ["platform", "billing", "billing"]
