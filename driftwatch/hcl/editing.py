@@ -29,6 +29,7 @@ from driftwatch.hcl.literals import (
     body_of,
     canonical,
     children_of,
+    comment_in,
     elements_of,
     fits,
     in_order_of,
@@ -57,8 +58,8 @@ if TYPE_CHECKING:
 
     from driftwatch.model import JsonValue
 
-DIGEST = "sensitive:hmac-sha256:"
-"""How a digest begins that stands for a value which nobody may write down (`driftwatch.drift.redaction`)."""
+DIGESTS = ("sensitive:hmac-sha256:", "digest:hmac-sha256:")
+"""How a digest begins that stands for a value: a secret, or a large one (`driftwatch.drift.redaction`)."""
 
 _LONGEST_SHOWN = 80
 _BRACKETS = 2
@@ -433,6 +434,7 @@ class _Edit:
 
     def _over(self, node: Node, wanted: JsonValue) -> None:
         """Writes a literal over another; what was on one line with something in it stays on one."""
+        self._expect_no_comment(node)
         text = None
         if node.type in ("object", "tuple") and self._is_flat(node) and node.named_child_count > _BRACKETS:
             text = rendered(wanted, "", " ")
@@ -440,6 +442,11 @@ class _Edit:
             text = as_heredoc(node, wanted)
         indent = self._indent(node.start_byte)
         self.splice(node.start_byte, node.end_byte, text or rendered(wanted, indent, self.found.newline))
+
+    def _expect_no_comment(self, node: Node) -> None:
+        """What a person wrote beside the values is not written over."""
+        if comment := comment_in(node):
+            raise self.refuse("comment", "a comment stands inside of it, and would be lost", comment)
 
     def _object(self, node: Node, rest: tuple[str, ...], now: JsonValue, wanted: JsonValue) -> None:
         members = list(children_of(node, "object_elem"))
@@ -489,6 +496,7 @@ class _Edit:
             elif literal(value) is UNLIKE:
                 self._foreign(value, below, now, wanted)
             elif len(members) == 1 and node.start_point[0] == node.end_point[0]:
+                self._expect_no_comment(node)
                 self.splice(node.start_byte, node.end_byte, "{}")
             else:
                 self._cut_item(places[0])
@@ -672,6 +680,7 @@ class _Edit:
     def _add_member(self, node: Node, members: list[Node], key: str, value: JsonValue) -> None:
         newline, text = self.found.newline, self.found.text
         if not members:
+            self._expect_no_comment(node)
             self.splice(node.start_byte, node.end_byte, f"{{ {key} = {rendered(value, '', ' ')} }}")
             return
         last = members[-1]
@@ -698,6 +707,7 @@ class _Edit:
             return
         newline = self.found.newline
         if not items:
+            self._expect_no_comment(node)
             written = ", ".join(rendered(each, "", " ") for each in values)
             self.splice(node.start_byte, node.end_byte, f"[{written}]")
             return
@@ -810,7 +820,7 @@ def _is_secret(value: JsonValue) -> bool:
         return any(map(_is_secret, value.values()))
     if isinstance(value, list):
         return any(map(_is_secret, value))
-    return isinstance(value, str) and value.startswith(DIGEST)
+    return isinstance(value, str) and value.startswith(DIGESTS)
 
 
 def _is_last_on_line(text: bytes, end: int) -> bool:

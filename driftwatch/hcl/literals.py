@@ -6,6 +6,7 @@ An expression is a literal or it is not: nothing is evaluated. Values are as in 
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,10 @@ BOM = b"\xef\xbb\xbf"
 HEREDOC = re.compile(rb"<<(-?)([^\r\n]+)\r?\n(.*)", re.DOTALL)
 UNLIKE: Any = object()
 """Stands for a value that is no literal."""
+
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_LONGEST_NUMBER = 100
+"""Digits of one that anybody means; what is longer is left alone."""
 
 
 def body_of(block: Node) -> Node | None:
@@ -92,6 +97,17 @@ def bare(node: Node) -> Node:
     return node
 
 
+def comment_in(node: Node) -> Node | None:
+    """The first comment inside of something."""
+    ahead = [node]
+    while ahead:
+        each = ahead.pop()
+        if each.type == "comment":
+            return each
+        ahead += reversed(each.children)
+    return None
+
+
 def literal(node: Node) -> Any:  # noqa: PLR0911  (one for each kind of literal)
     """What a literal says; `UNLIKE` for every other expression."""
     node = bare(node)
@@ -110,8 +126,8 @@ def literal(node: Node) -> Any:  # noqa: PLR0911  (one for each kind of literal)
         case "null_lit":
             return None
         case "operation":
-            number = re.fullmatch(r"-\s*(\d[\d.eE+-]*)", text)
-            return -_number(number[1]) if number else UNLIKE
+            number = _number(text[1:].lstrip()) if text.startswith("-") else UNLIKE
+            return number if number is UNLIKE else -number
         case "tuple":
             values = [literal(each) for each in elements_of(node)]
             return UNLIKE if any(each is UNLIKE for each in values) else values
@@ -132,8 +148,12 @@ def _literal_object(node: Node) -> Any:
     return said
 
 
-def _number(text: str) -> int | float:
-    return int(text) if text.isdigit() else float(text)
+def _number(text: str) -> Any:
+    """A number as one is written, no sum of some; `UNLIKE` for all else, and for one beyond all bounds."""
+    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
+        return UNLIKE
+    number = int(text) if text.isdecimal() else float(text)
+    return number if math.isfinite(number) else UNLIKE
 
 
 def elements_of(tuple_node: Node) -> list[Node]:
@@ -296,6 +316,7 @@ __all__ = [
     "body_of",
     "canonical",
     "children_of",
+    "comment_in",
     "elements_of",
     "fits",
     "in_order_of",

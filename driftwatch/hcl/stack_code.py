@@ -157,8 +157,8 @@ class StackCode:
                 sentence=f"module.{name} comes from {shown_source}, which this repository does not hold",
                 file=self._file_of(files, name),
             )
-        directory = posixpath.normpath(posixpath.join(caller.directory, source))
-        if directory.startswith("../"):
+        directory = _directory(caller.directory, source)
+        if directory == ".." or directory.startswith("../"):
             return Refusal(reason="remote_module", sentence=f"module.{name} lies outside of the repository")
         if self._calls(directory, Call(directory=self.root), 0) > 1:
             return Refusal(
@@ -175,7 +175,7 @@ class StackCode:
         found = 0
         for source in module_sources(self.files(call.directory)):
             if source.startswith(("./", "../")):
-                below = posixpath.normpath(posixpath.join(call.directory, source))
+                below = _directory(call.directory, source)
                 found += below == directory
                 found += self._calls(directory, Call(directory=below), depth + 1)
         return found
@@ -311,6 +311,12 @@ class StackCode:
             )
         self.edited[answer.file] = answer.content
         return Done(file=answer.file, line=answer.line, sentence=sentence)
+
+
+def _directory(beside: str, source: str) -> str:
+    """Where a module lies, from the repository's root, which is empty itself."""
+    path = posixpath.normpath(posixpath.join(beside, source))
+    return "" if path == "." else path
 
 
 def _may_set(text: bytes, name: str) -> bool:

@@ -147,6 +147,34 @@ def test_what_is_not_certain_is_refused_with_its_line(
     assert refused(body, path, now, wanted) == (reason, line)
 
 
+@pytest.mark.parametrize(
+    ("body", "now", "wanted"),
+    [
+        ("  x = [1, /* one */ 2]\n", [1, 2], [1]),
+        ("  x = [1, /* one */ 2]\n", [1, 2], "text"),
+        ("  x = { a = 1 /* one */ }\n", {"a": 1}, {"b": 1}),
+        ("  x = { a = 1 /* one */ }\n", {"a": 1}, {}),
+        ("  x = { /* none */ }\n", {}, {"a": 1}),
+        ("  x = [ /* none */ ]\n", [], [1]),
+        ("  x = {\n    # one\n    a = 1\n  }\n", {"a": 1}, {"b": 1}),
+    ],
+)
+def test_no_comment_is_written_over(body: str, now: JsonValue, wanted: JsonValue) -> None:
+    """What only a whole new literal would say is left to people; what can be edited beside it is edited."""
+    assert refused(body, "/x", now, wanted)[0] == "comment"
+    assert edit("  x = [1, /* one */ 2]\n", "/x", [1, 2], [1, 3]) == "  x = [1, /* one */ 3]\n"
+
+
+@pytest.mark.parametrize("value", ["-5-3", "5-3", "-5 - 3", "--5", "-1-e", f"-{'9' * 5000}", "9" * 5000])
+def test_a_sum_is_no_number_and_one_beyond_all_bounds_is_left_alone(value: str) -> None:
+    assert refused(f"  x = {value}\n", "/x", -8, -9) in (("expression", 2), ("unparsable", 1))
+
+
+def test_a_digest_that_stands_for_a_large_value_is_not_written() -> None:
+    digest = "digest:hmac-sha256:0123456789abcdef (20000 bytes)"
+    assert refused('  x = "a"\n', "/x", "a", digest)[0] == "sensitive"
+
+
 def test_a_variable_is_named_with_what_becomes_of_it() -> None:
     through = edit("  x = { a = var.y }\n", "/x/a/b", 1, 2)
     assert through == Through(variable="y", path=("b",), now=1, wanted=2, file="main.tf", line=2)
@@ -382,6 +410,16 @@ def test_a_value_is_followed_through_modules_to_where_it_stands() -> None:
     plain = {"s/m.tf": 'module "m" {\n  source = "../m"\n}\n', **module}
     assert attempt(plain, "module.m.t.r")[0] == "m/m.tf"
     assert attempt({"s/m.tf": call.format("local.x"), **module}, "module.m.t.r")[0] == "reference"
+
+
+def test_a_module_may_lie_in_the_root_of_the_repository() -> None:
+    """And be called from below; whatever way leads there, it is the same directory."""
+    files = {"s/m.tf": 'module "m" {\n  source = "../"\n}\n', "top.tf": RESOURCE.format("1")}
+    assert attempt(files, "module.m.t.r") == ("top.tf", {"top.tf": RESOURCE.format("2").encode()})
+    twice = {**files, "s/n.tf": 'module "n" {\n  source = "./.."\n}\n'}
+    assert attempt(twice, "module.m.t.r")[0] == "shared_module"
+    outside = {**files, "s/m.tf": 'module "m" {\n  source = "../../"\n}\n'}
+    assert attempt(outside, "module.m.t.r")[0] == "remote_module"
 
 
 @pytest.mark.parametrize(
