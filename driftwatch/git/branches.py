@@ -8,6 +8,7 @@ deployed from. A branch that is there already is left as it is, whoever made it.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  (dataclass fields are read at run time)
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from driftwatch.git.command import Ending
 from driftwatch.git.listing import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from driftwatch.git.command import Git, Output
     from driftwatch.git.remote import Remote
@@ -32,7 +33,9 @@ PLACE = "driftwatch/"
 _LONGEST_REASON = 200
 _LARGEST_ANSWER = 1 << 20
 _SEEN = "refs/driftwatch/seen"
-"""Where a branch that is there already is fetched to, for as long as it is looked at."""
+_DEPLOYED = "refs/driftwatch/deployed"
+"""Where a branch that is there already, and the one that stacks are deployed from, are fetched to for as long
+as they are looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,30 +93,58 @@ class Branches:
         refs = [line.partition("\t")[2] for line in output.stdout.decode(errors="replace").splitlines()]
         return frozenset(ref.removeprefix("refs/heads/") for ref in refs)
 
+    def stands(self, branch: str) -> bool:
+        """Whether a branch of ours is on offer: it is there, and has something that is not deployed yet.
+
+        One that was merged as one commit of another's, or whose changes came otherwise, has nothing.
+        """
+        if branch not in self._there(_ours(branch)):
+            return False
+        with self._looked_at(branch) as is_whole:
+            if not is_whole:
+                return True
+            if self._is_merged():
+                return False
+            base = self._base(_DEPLOYED)
+            return base is None or not self._changes(base, _SEEN) <= self._changes(base, _DEPLOYED)
+
     def _says_the_same(self, branch: str, commit: str) -> bool:
         """Whether a branch of the remote has our files; or our changes, on top of another commit.
 
-        The branch that stacks are deployed from moves on, and what was offered yesterday is still on offer.
-        One that is too large to be what we would push is another.
+        The branch that stacks are deployed from moves on, and what was offered yesterday is still on offer;
+        but not what was merged. One that is too large to be what we would push is another.
         """
-        try:
-            output = self._talk(
-                *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--"),
-                *(self.remote.url, f"+refs/heads/{branch}:{_SEEN}"),
-                over_the_cap=self.too_large,
-            )
-            if output.ending is Ending.OVER_THE_CAP:
+        with self._looked_at(branch) as is_whole:
+            if not is_whole or self._is_merged():
                 return False
-            if not output.succeeded:
-                raise self._failure(output)
             if self._tree(_SEEN) == self._tree(commit):
                 return True
-            base = self.git.run("merge-base", _SEEN, f"{commit}^", seconds=self.seconds)
-            return base.succeeded and self._changes(base.stdout.decode().strip(), _SEEN) == self._changes(
-                f"{commit}^", commit
+            base = self._base(f"{commit}^")
+            return base is not None and self._changes(base, _SEEN) == self._changes(f"{commit}^", commit)
+
+    @contextmanager
+    def _looked_at(self, branch: str) -> Iterator[bool]:
+        """A branch of the remote and what it would be merged into, as they are now; false for a large one."""
+        heads = ((branch, _SEEN), (self.remote.branch, _DEPLOYED))
+        try:
+            output = self._talk(
+                *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", self.remote.url),
+                *(f"+refs/heads/{name}:{ref}" for name, ref in heads),
+                over_the_cap=self.too_large,
             )
+            if output.ending is not Ending.OVER_THE_CAP and not output.succeeded:
+                raise self._failure(output)
+            yield output.ending is not Ending.OVER_THE_CAP
         finally:
-            self.git.run("update-ref", "-d", _SEEN)
+            for _, ref in heads:
+                self.git.run("update-ref", "-d", ref)
+
+    def _is_merged(self) -> bool:
+        return self.git.run("merge-base", "--is-ancestor", _SEEN, _DEPLOYED, seconds=self.seconds).succeeded
+
+    def _base(self, commit: str) -> str | None:
+        found = self.git.run("merge-base", _SEEN, commit, seconds=self.seconds)
+        return found.stdout.decode().strip() if found.succeeded else None
 
     def _changes(self, old: str, new: str) -> frozenset[tuple[bytes, bytes, bytes]]:
         """Each path that differs, with what it becomes: its mode and its object."""

@@ -208,6 +208,12 @@ class Mirror:
             )
         return self._blobs([entry.object])[entry.object]
 
+    def contents(self, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
+        """The contents of files by their own paths, as they were committed: no filter has changed them."""
+        entries = self.listing(commit).entries
+        blobs = self._blobs(entries[path].object for path in paths)
+        return {path: blobs[entries[path].object] for path in paths}
+
     def tree(self, commit: str, paths: Sequence[str]) -> str:
         """A digest over what these paths hold and their symlinks lead to; the order does not matter."""
         return self.listing(commit).digest(paths)
@@ -282,6 +288,15 @@ class Mirror:
             raise RepositoryError(f"{draft[:10]} is no draft that the mirror of {self.name} knows")
         with self._locked() as lock:
             return self._branches_of(remote, lock).open(draft, branch)
+
+    def stands(self, branch: str) -> bool:
+        """Whether a branch below `driftwatch/` is on the remote, with something that is not merged yet.
+
+        Raises UnsafeRepositoryError for another name, RemoteUnreachableError and others of RepositoryError.
+        """
+        remote = Remote.of(self.name, self._settings)
+        with self._locked() as lock:
+            return self._branches_of(remote, lock).stands(branch)
 
     def fetch_pull_request(self, number: int, *, kind: str, head: str) -> Merged:
         """Fetches a pull request's head and merges it with the branch's good head, on this machine only.

@@ -264,6 +264,54 @@ def test_a_branch_that_says_something_else_is_left_alone(
     }
 
 
+def test_a_branch_that_was_merged_is_not_on_offer(
+    upstream: Upstream, bare: Upstream, mirror: Mirror, publish: Publish
+) -> None:
+    """The same drift comes again, and its edit with it: merged once, a branch offers nothing any more."""
+    publish()
+    head = mirror.fetch().commit
+    wanted: dict[str, bytes | None] = {"envs/prod/main.tf": b"# edited\n"}
+    draft = mirror.draft(edits(head, wanted))
+    mirror.publish(draft, BRANCH)
+    assert mirror.stands(BRANCH)
+    bare.git("update-ref", "refs/heads/main", draft)
+    assert not mirror.stands(BRANCH)
+    upstream.git("fetch", "--quiet", "origin")
+    upstream.git("reset", "--quiet", "--hard", "origin/main")
+    upstream.commit({"envs/prod/main.tf": ROOT})
+    upstream.git("push", "--quiet", "origin", "HEAD:refs/heads/main")
+    again = mirror.draft(edits(mirror.fetch().commit, wanted))
+    assert mirror.publish(again, BRANCH) == Opened(branch=f"{BRANCH}-2", is_new=True)
+    assert mirror.publish(again, BRANCH) == Opened(branch=f"{BRANCH}-2")
+    assert mirror.stands(f"{BRANCH}-2")
+    assert not mirror.stands(f"{BRANCH}-3")
+
+
+def test_a_branch_whose_changes_came_as_another_commit_is_not_on_offer(
+    upstream: Upstream, mirror: Mirror, publish: Publish
+) -> None:
+    """As when a pull request is merged as one commit, and its branch is left."""
+    publish()
+    mirror.publish(mirror.draft(edits(mirror.fetch().commit, {"envs/prod/main.tf": b"# edited\n"})), BRANCH)
+    upstream.commit({"elsewhere.tf": "# later\n"})
+    publish()
+    assert mirror.stands(BRANCH)
+    upstream.commit({"envs/prod/main.tf": "# edited\n"})
+    publish()
+    assert not mirror.stands(BRANCH)
+
+
+def test_contents_are_those_that_were_committed(upstream: Upstream, mirror: Mirror, publish: Publish) -> None:
+    upstream.write({".gitattributes": "*.tf text eol=crlf\n", "a.tf": "# a\n"})
+    head = upstream.commit()
+    publish()
+    mirror.fetch()
+    assert mirror.contents(head, ["a.tf"]) == {"a.tf": b"# a\n"}
+    assert mirror.contents(head, []) == {}
+    with mirror.checkout(head) as path:
+        assert (path / "a.tf").read_bytes() == b"# a\r\n"
+
+
 def draft_of(bare: Upstream, number: int) -> str:
     return bare.head(f"refs/heads/{BRANCH}-{number}")
 
