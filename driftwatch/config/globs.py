@@ -9,6 +9,11 @@ from __future__ import annotations
 import re
 from fnmatch import translate
 from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def matches(glob: str, path: str) -> bool:
@@ -17,6 +22,12 @@ def matches(glob: str, path: str) -> bool:
     `.` is the top, which has no segments: only `.` and `**` name it.
     """
     return _matches(_segments(glob), _segments(path))
+
+
+def covers(globs: Iterable[str], path: str) -> bool:
+    """True where one of `globs` names `path`, or a directory that it lies in: `.` names all of them."""
+    named = (path, *map(str, PurePosixPath(path).parents))
+    return any(matches(glob, each) for glob in globs for each in named)
 
 
 def _segments(path: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from driftwatch.config.globs import matches
+from driftwatch.config.globs import covers
 from driftwatch.hcl import is_configuration, read_module, read_uses
 from driftwatch.notify.render_preview import Wait
 
@@ -156,8 +156,7 @@ def declared(code: Code) -> tuple[str, ...]:
 def protected(changed: Iterable[str], globs: Sequence[str]) -> Iterator[Wait]:
     """One for each protected path that is changed; a glob names a directory's content too."""
     for path in changed:
-        parents = [str(parent) for parent in PurePosixPath(path).parents if str(parent) != "."]
-        if any(matches(glob, each) for glob in globs for each in (path, *parents)):
+        if covers(globs, path):
             yield Wait(sentence="It changes a protected path:", path=path)
 
 

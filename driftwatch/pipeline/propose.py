@@ -15,7 +15,7 @@ from glob import escape
 from typing import TYPE_CHECKING, Protocol
 
 from driftwatch import log
-from driftwatch.config.globs import matches
+from driftwatch.config.globs import covers
 from driftwatch.errors import DriftwatchError, NotMergedError, RepositoryError
 from driftwatch.model import (
     DRIFTWATCH,
@@ -33,7 +33,7 @@ from driftwatch.policy.guards import named
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from driftwatch.config.repair import RepairSettings
@@ -56,6 +56,9 @@ STEADY = timedelta(hours=1)
 EARLIER = 50
 """How many earlier proposals of a stack are looked at for a "no", or a bad end."""
 
+MOST_DEPLOYED = 500
+"""How many applied proposals of a stack are looked at for its last deploy: reverts stand between."""
+
 logger = log.get("propose")
 
 
@@ -68,7 +71,9 @@ class Book(Protocol):
     def latest_proposals(self, stack: StackId) -> Sequence[Proposal]:
         """The latest one of each kind."""
 
-    def proposals(self, *, stack: str, limit: int) -> Page[Proposal]:
+    def proposals(
+        self, *, stack: str, states: Collection[ProposalState] | None = None, limit: int
+    ) -> Page[Proposal]:
         """Those of the stacks that a glob matches, the newest first."""
 
     def proved(self, proposal: Proposal) -> object | None:
@@ -233,17 +238,29 @@ class Proposer:
     def _protected(self, subject: Subject) -> str | None:
         """Why the commits that wait need people, where they touch a protected path, or may have."""
         globs = self.protected.get(subject.stack.repository, ())
-        baseline = self.workshop.ledger.baseline(subject.stack)
-        if not globs or baseline is None or baseline.commit in (None, subject.commit):
+        since = self._settled(subject.stack) if globs else None
+        if since in (None, subject.commit):
             return None
         try:
-            paths = self.workshop.checkouts[subject.stack.repository].changed(
-                str(baseline.commit), subject.commit
-            )
+            paths = self.workshop.checkouts[subject.stack.repository].changed(str(since), subject.commit)
         except RepositoryError as problem:
             return f"Whether it touches a protected path cannot be told: {problem.message}."
-        touched = sorted(path for path in paths if any(matches(glob, path) for glob in globs))
+        touched = sorted(path for path in paths if covers(globs, path))
         return f"It comes with a change of {named(touched)}, which needs people." if touched else None
+
+    def _settled(self, stack: StackId) -> str | None:
+        """The commit up to which no protected change is left that nobody has approved.
+
+        That is the last one that was deployed: by a person, or by itself, which it could only where there was
+        no such change since the one before. A check in sync does not settle it: a protected file may be one
+        that no plan reads. Only where nothing was ever deployed there is but the last check in sync.
+        """
+        done = (ProposalState.APPLIED, ProposalState.VERIFIED)
+        for each in self.book.proposals(stack=escape(str(stack)), states=done, limit=MOST_DEPLOYED).items:
+            if each.draft.kind is ProposalKind.DEPLOY:
+                return each.draft.commit
+        baseline = self.workshop.ledger.baseline(stack)
+        return baseline.commit if baseline else None
 
     def _calls_for_people(self, before: Proposal) -> bool:
         """Whether what follows it needs a person: it ended badly, or its plan came to something else at once.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftwatch.config.globs import matches
+from driftwatch.config.globs import covers, matches
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,24 @@ def test_a_hostile_glob_is_answered_at_once() -> None:
     assert not matches("/".join(["**", "a"] * 60), "/".join(["a"] * 59 + ["b"] * 60))
     assert not matches("*a" * 120 + "c", "a" * 250)
     assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("globs", "path", "expected"),
+    [
+        (["policies"], "policies/a.rego", True),
+        (["policies"], "policies/deep/a.rego", True),
+        (["policies"], "policies", True),
+        (["policies"], "policies-old/a.rego", False),
+        (["envs/*"], "envs/prod/dns/main.tf", True),
+        (["a", "b"], "b/c", True),
+        (["."], "any/where.tf", True),
+        (["*"], "any/where.tf", True),
+        (["*.tf"], "any/where.tf", False),
+        ([], "a", False),
+    ],
+)
+def test_a_glob_covers_what_lies_below_a_directory_that_it_names(
+    globs: list[str], path: str, expected: bool
+) -> None:
+    assert covers(globs, path) is expected

@@ -36,6 +36,8 @@ from driftwatch.policy.graph import graph_of
 from driftwatch.store import Page
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from conftest import Worlds
 
 State = ProposalState
@@ -109,9 +111,10 @@ class FakeBook:
     def latest_proposals(self, stack: StackId) -> list[Proposal]:
         return [each for each in self.latest if each.draft.stack == stack]
 
-    def proposals(self, *, stack: str, limit: int) -> Page[Proposal]:
+    def proposals(self, *, stack: str, states: Collection[State] | None = None, limit: int) -> Page[Proposal]:
         assert limit > 1
         mine = [each for each in (*self.latest, *self.earlier) if str(each.draft.stack) == stack]
+        mine = [each for each in mine if states is None or each.state in states]
         return Page(items=mine, next=None)
 
     def proved(self, _proposal: Proposal) -> object | None:
@@ -178,6 +181,7 @@ def waiting() -> StoredFinding:
     ("changes", "said"),
     [
         (("dns/main.tf",), None),
+        (("policies/deep/a.rego",), "It comes with a change of policies/deep/a.rego, which needs people."),
         (("dns/main.tf", "ci/deploy.yaml"), "It comes with a change of ci/deploy.yaml, which needs people."),
         (
             MirrorDamagedError("it is broken"),
@@ -196,11 +200,39 @@ def test_a_change_of_a_protected_path_is_deployed_by_people_alone(
     book.findings = [waiting()]
     estate.source.changes = changes
     estate.ledger.last_in_sync = Inputs(commit=SECOND)
-    made = replace(proposer, protected={"platform": ("ci/**",)}).follow_up(DNS, STOP)
+    made = replace(proposer, protected={"platform": ("ci/**", "policies")}).follow_up(DNS, STOP)
     assert made is not None
     assert made.draft.kind is ProposalKind.DEPLOY
     assert made.draft.automatic is (said is None)
     assert (said in made.draft.risks) is (said is not None)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "approved"),
+    [
+        (State.VERIFIED, ProposalKind.DEPLOY, False),
+        (State.APPLIED, ProposalKind.DEPLOY, False),
+        (State.FAILED, ProposalKind.DEPLOY, True),
+        (State.REJECTED, ProposalKind.DEPLOY, True),
+        (State.VERIFIED, ProposalKind.REVERT, True),
+    ],
+)
+def test_a_check_in_sync_settles_no_protected_change_after_a_deploy(
+    proposer: Proposer,
+    book: FakeBook,
+    estate: Worlds,
+    state: State,
+    kind: ProposalKind,
+    approved: bool,
+) -> None:
+    """The file may be one that no plan reads: what counts is the last commit that was deployed."""
+    book.findings = [waiting()]
+    book.earlier = [proposal(state, kind=kind, commit=SECOND, findings=("other",))]
+    estate.source.changes = ("ci/deploy.yaml",)
+    estate.ledger.last_in_sync = Inputs(commit=FIRST)
+    made = replace(proposer, protected={"platform": ("ci/**",)}).follow_up(DNS, STOP)
+    assert made is not None
+    assert made.draft.automatic is approved
 
 
 def test_what_was_changed_by_hand_is_put_back_whatever_the_code_has_protected(
