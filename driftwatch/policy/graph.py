@@ -5,6 +5,8 @@
 A stack depends on others that it declares (`depends_on`), that have certain labels (`depends_on_labels`), or
 whose state it reads (`terraform_remote_state` with a literal configuration, which is that of the other
 one's backend). The edges of a cycle are told and have no effect: what waits for itself would wait for ever.
+What is declared is judged first and alone: what is only found in code or in labels, which more people may
+write, cannot close a circle such that a declared order is lost.
 """
 
 from __future__ import annotations
@@ -133,26 +135,38 @@ def graph_of(nodes: Iterable[Node]) -> Graph:
     known = {node.stack: node for node in nodes}
     links = _Links(known)
     found = tuple(edge for node in known.values() for edge in links.of(node))
-    above = _grouped(known, ((edge.downstream, edge.upstream) for edge in found))
-    knots = tangles(above)
-    knot_of = {stack: number for number, knot in enumerate(knots) for stack in knot}
-    edges = tuple(
-        replace(edge, in_cycle=True)
-        if edge.upstream in knot_of and knot_of[edge.upstream] == knot_of.get(edge.downstream)
-        else edge
-        for edge in found
-    )
-    pairs = {(edge.upstream, edge.downstream): None for edge in edges if not edge.in_cycle}
+    pairs: dict[tuple[StackId, StackId], None] = {}
+    closing: set[Edge] = set()
+    cycles: list[tuple[StackId, ...]] = []
+    for is_declared in (True, False):
+        more = [edge for edge in found if (edge.reason is Reason.DECLARED) is is_declared]
+        ways = (*pairs, *((edge.upstream, edge.downstream) for edge in more))
+        above = _grouped(known, ((after, before) for before, after in ways))
+        knots = tangles(above)
+        cycles += (circle(knot, above) for knot in knots)
+        closing |= _within(knots, (edge for edge in more if (edge.upstream, edge.downstream) not in pairs))
+        pairs |= {(edge.upstream, edge.downstream): None for edge in more if edge not in closing}
+    edges = tuple(replace(edge, in_cycle=True) if edge in closing else edge for edge in found)
     upstream = _grouped(known, ((after, before) for before, after in pairs))
     downstream = _grouped(known, pairs)
     return Graph(
         edges=edges,
-        cycles=tuple(sorted((circle(knot, above) for knot in knots), key=spelt)),
+        cycles=tuple(sorted(cycles, key=spelt)),
         unknown=tuple(links.unknown),
         upstream=upstream,
         downstream=downstream,
         order=_in_order(upstream, downstream),
     )
+
+
+def _within(knots: Iterable[frozenset[StackId]], edges: Iterable[Edge]) -> set[Edge]:
+    """The edges of which both ends are in one knot."""
+    knot_of = {stack: number for number, knot in enumerate(knots) for stack in knot}
+    return {
+        edge
+        for edge in edges
+        if edge.upstream in knot_of and knot_of[edge.upstream] == knot_of.get(edge.downstream)
+    }
 
 
 def state_at(

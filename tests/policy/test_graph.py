@@ -109,6 +109,38 @@ def test_a_cycle_is_named_and_its_edges_have_no_effect() -> None:
     assert graph.order == (A, B, D, FAR, C)
 
 
+def test_what_is_only_found_takes_no_effect_from_what_is_declared() -> None:
+    """Somebody's data source or label that closes a circle is told, and loses; the declared order stays."""
+    there, tier = StateAt(address="x", words=""), {"tier": "app"}
+    reads = (StateRead(name="app", at=there),)
+    graph = graph_of(
+        [
+            node(A, "p/b", state=there, labels=tier),
+            node(B, "p/c", reads=reads),
+            node(C, depends_on_labels=tier),
+            node(D, "p/a", reads=reads),
+        ]
+    )
+    assert graph.upstream == {A: (B,), B: (C,), C: (), D: (A,)}
+    assert [edge.reason for edge in graph.edges if edge.in_cycle] == [Reason.REMOTE_STATE, Reason.LABELS]
+    assert graph.cycle_of("p") == "p/a → p/b → p/a"
+    assert graph.order == (C, B, A, D)
+
+
+def test_a_declared_circle_is_told_beside_one_that_is_found() -> None:
+    there = StateAt(address="x", words="")
+    graph = graph_of(
+        [
+            node(A, "p/b"),
+            node(B, "p/a"),
+            node(C, "p/d", state=there),
+            node(D, reads=(StateRead(name="c", at=there),)),
+        ]
+    )
+    assert graph.cycles == ((A, B), (C, D))
+    assert graph.upstream == {A: (), B: (), C: (D,), D: ()}
+
+
 def test_a_cycle_over_two_repositories_is_both_ones() -> None:
     graph = graph_of([node(A, "q/net"), node(FAR, "p/a"), node(B)])
     assert graph.cycle_of("p") == graph.cycle_of("q") == "p/a → q/net → p/a"
@@ -148,6 +180,29 @@ def test_however_they_depend_there_is_an_order_and_nothing_is_lost_without_a_cyc
     assert bool(graph.cycles) == any(
         above != each and each in reach[above] for each in STACKS for above in declared.get(each, ())
     )
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.sets(st.sampled_from("abcdef"), max_size=3)),
+    st.dictionaries(st.sampled_from("abcdef"), st.sets(st.sampled_from("abcdef"), max_size=3)),
+)
+def test_whatever_is_read_what_is_declared_without_a_circle_has_its_effect(
+    declared: dict[str, set[str]], read_by: dict[str, set[str]]
+) -> None:
+    states = {each: StateAt(address=each, words="") for each in "abcdef"}
+    earlier = {each: {other for other in declared.get(each, ()) if other < each} for each in "abcdef"}
+    graph = graph_of(
+        node(
+            stack(each),
+            *(f"p/{other}" for other in earlier[each]),
+            state=states[each],
+            reads=[StateRead(name=other, at=states[other]) for other in read_by.get(each, ())],
+        )
+        for each in "abcdef"
+    )
+    assert len(graph.order) == len(states)
+    for each, its in earlier.items():
+        assert {stack(other) for other in its} <= set(graph.upstream[stack(each)])
 
 
 def _reach(start: StackId, declared: dict[StackId, set[StackId]]) -> set[StackId]:
