@@ -317,9 +317,9 @@ class RepositorySettings(Section):
     protected_paths: tuple[StackPath, ...] = Field(
         default=(".driftwatch.yaml",),
         description="Files or globs of which a change needs people: a commit that touches one is deployed by "
-        "nothing but an approval, and a pull request is planned when somebody with the right has said so. What "
-        "counts are the commits since a stack was deployed last, or where it never was, since it was last in "
-        "sync; labels, owners and schedules of a changed .driftwatch.yaml hold at once. "
+        "nothing but an approval, and a pull request is planned when somebody with the right has said so. "
+        "What counts are the commits since a stack was deployed last, or where it never was, since it was "
+        "last in sync; labels, owners and schedules of a changed .driftwatch.yaml hold at once. "
         "Default [.driftwatch.yaml]: what driftwatch itself is told.",
     )
     forge: ForgeSettings | None = Field(

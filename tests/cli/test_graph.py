@@ -104,7 +104,8 @@ def test_a_circle_is_named_and_is_an_error(cli: Callable[..., Ran], config: Path
     ran = cli("stacks", "graph", "--config", config)
     assert ran.code == 1
     assert "In a circle: apps/web → network/vpc → apps/web" in ran.err.splitlines()
-    assert "  after apps/web: it declares to depend on */web (no effect: it is in a circle)" in ran.out
+    assert "  after apps/web: it declares to depend on */web\n" in ran.out
+    assert "depends on what is labelled tier=network (no effect: it is in a circle)" in ran.out
     said = json.loads(cli("stacks", "graph", "--format", "json", "--config", config).out)
     assert said["cycles"] == [["apps/web", "network/vpc"]]
 
