@@ -250,8 +250,11 @@ class _Look:
         self._stop = stop
         self._sign = previews.speculator.digester.hex
         self._remarks = desk.forge.remarks(pull.number)
-        memo, self._body = remembered(self._remarks, desk.name, pull.number, self._sign)
+        recalled = remembered(self._remarks, desk.name, pull.number, self._sign)
+        memo, self._body = recalled.memo, recalled.body
         self._said_before = memo
+        self._altered = memo is not None and not recalled.intact
+        """Somebody has changed what people read: what is remembered counts, and all is written anew."""
         self._memo = memo if memo is not None and memo.head == pull.head else None
         """Of this very head; an earlier one's is worth nothing but for what was heard."""
         self._since = max(memo.remark if memo else 0, kept.heard)
@@ -264,7 +267,9 @@ class _Look:
         permits = self._permits(heard)
         if self._pull.from_fork and not permits:
             return self._wait((FORK,), heard, base="")
-        if self._is_settled() and not (again or any(each.is_taken for each in heard.rulings)):
+        if self._is_settled() and not (
+            again or self._altered or any(each.is_taken for each in heard.rulings)
+        ):
             return self._nothing_new(heard)
         try:
             merged = self._desk.code.fetch_pull_request(
@@ -292,7 +297,7 @@ class _Look:
     ) -> Looked:
         inputs = self._inputs(touched)
         is_known = self._memo is not None and self._memo.step is Step.DONE and self._memo.inputs == inputs
-        if is_known and not (heard.again or heard.approved or again):
+        if is_known and not (heard.again or heard.approved or again or self._altered):
             return self._nothing_new(heard)
         if not touched.stacks and not touched.gone:
             return self._untouched(merged, heard, inputs)
@@ -332,6 +337,7 @@ class _Look:
             scope=self._scope() if has_commands(self._remarks, self._since) else (),
             to_approve=tuple(to_approve) if shown else (),
             authors=authors,
+            altered=self._altered,
         )
         return hear(self._remarks, self._since, self._of.people, case)
 
@@ -631,7 +637,8 @@ class _Look:
     ) -> Looked:
         """Says what it waits for, once."""
         memo = self._memo
-        if memo and memo.step is Step.WAITING and memo.base == base and not heard.rulings:
+        is_said = memo is not None and memo.step is Step.WAITING and memo.base == base
+        if is_said and not (heard.rulings or self._altered):
             self._kept.heard = heard.last
             return Looked(outcome=Outcome.WAITING)
         self._audit(heard.rulings)
@@ -691,16 +698,17 @@ class _Look:
                 _named(gone.stack), CommitState.SUCCESS, "The stack would be gone; nothing is destroyed."
             )
         self._set(CONTEXT, preview.state, preview.said)
-        mark = written(memo, self._desk.name, self._pull.number, self._sign)
+        mark = written(memo, self._desk.name, self._pull.number, self._sign, "")
         self._write(memo, render(preview, mark).partition("\n")[2])
 
     def _write(self, memo: Memo, rest: str) -> None:
         """The comment, where it is another than the one that is there."""
-        body = f"{written(memo, self._desk.name, self._pull.number, self._sign)}\n{rest}"
+        rest = log.redact(rest)  # as the forge's port does: what is sealed is what is written
+        body = f"{written(memo, self._desk.name, self._pull.number, self._sign, rest)}\n{rest}"
         if body.strip() != self._body.replace("\r\n", "\n").strip():
             self._desk.forge.say(self._pull.number, mark_of(self._desk.name), body)
             self._body = body
-        self._memo = memo
+        self._memo, self._altered = memo, False
         self._kept.heard = memo.remark
 
     def _set(self, context: str, state: CommitState, said: str) -> None:

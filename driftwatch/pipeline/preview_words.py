@@ -3,11 +3,13 @@
 Pure. A command is the whole first line of a comment, and counts once: the comment of one's own names the last
 comment that was heard, so that one which somebody edits afterwards commands nothing. What it remembers is
 signed with the instance's key: whoever may edit comments can void it, which makes driftwatch look anew, and
-cannot make it say that something was allowed.
+cannot make it say that something was allowed. A digest of what people read in it is part of that: whoever
+changes those words has them written anew, and nobody's approval is taken of them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -81,27 +83,45 @@ def mark_of(repository: str) -> str:
     return f"<!-- driftwatch:preview {repository} "
 
 
-def written(memo: Memo, repository: str, number: int, sign: Callable[[JsonValue], str]) -> str:
-    """The first line of the comment."""
-    said = _said(memo)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """What the own comment remembers, and its text; `intact` is whether that is as driftwatch has written it.
+
+    `memo` is None where there is none, or somebody has edited what is remembered.
+    """
+
+    memo: Memo | None = None
+    body: str = ""
+    intact: bool = True
+
+
+def written(memo: Memo, repository: str, number: int, sign: Callable[[JsonValue], str], rest: str) -> str:
+    """The first line of the comment; `rest` is what follows it."""
+    said = {**_said(memo), "text": _digest(rest)}
     pairs = " ".join(f"{key}={value}" for key, value in said.items())
     return f"{mark_of(repository)}{pairs} seal={sign(_sealed(said, repository, number))} -->"
 
 
 def remembered(
     remarks: Iterable[Remark], repository: str, number: int, sign: Callable[[JsonValue], str]
-) -> tuple[Memo | None, str]:
-    """What the own comment remembers, and its text; None where there is none, or somebody has edited it."""
+) -> Recalled:
+    """What the own comment remembers."""
     mark = mark_of(repository)
     own = next((each.body for each in remarks if each.own and each.body.startswith(mark)), "")
-    line = own.partition("\n")[0].rstrip("\r")
+    line, _, rest = own.replace("\r\n", "\n").partition("\n")
     if not own or len(line) > _LONGEST_MARK:
-        return None, own
+        return Recalled(body=own)
     said = {each["key"]: each["value"] for each in _FIELD.finditer(line[len(mark) :])}
     seal = said.pop("seal", "")
     if seal != sign(_sealed(said, repository, number)):
-        return None, own
-    return _memo(said), own
+        return Recalled(body=own)
+    return Recalled(memo=_memo(said), body=own, intact=said.get("text") == _digest(rest))
+
+
+def _digest(rest: str) -> str:
+    """Of what people read, whatever a forge makes of the ends of its lines."""
+    read = "\n".join(line.rstrip() for line in rest.replace("\r\n", "\n").split("\n")).strip()
+    return hashlib.sha256(read.encode(errors="replace")).hexdigest()
 
 
 def _said(memo: Memo) -> dict[str, str]:
@@ -165,7 +185,7 @@ class Case:
 
     `scope` are the stacks that a right may be for, `to_approve` those of which something is to be approved.
     `authors` are the people whose change it is, by their names in the configuration; empty where they may
-    approve as others do.
+    approve as others do. `altered` is whether somebody has changed the words that would be approved.
     """
 
     kind: str
@@ -174,6 +194,7 @@ class Case:
     scope: tuple[str, ...]
     to_approve: tuple[str, ...] = ()
     authors: frozenset[str] = field(default_factory=frozenset)
+    altered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +281,11 @@ def _of_plan(command: Command, person: Person, case: Case) -> tuple[str, str]:
 def _of_approval(command: Command, person: Person, case: Case) -> tuple[str, str]:
     if command.what is None or command.what != case.digest:
         return "another_digest", f"{person.name} approved something else than is shown here now."
+    if case.altered:
+        said = (
+            "approved what somebody had changed here. It is written anew: please read it, and approve again."
+        )
+        return "altered_comment", f"{person.name} {said}"
     if person.name in case.authors:
         return "own_change", f"{person.name} made this change: somebody else has to approve what it destroys."
     return "approved", ""

@@ -541,6 +541,71 @@ def test_a_comment_that_was_edited_into_a_command_is_none(house: House) -> None:
     assert house.planner.planned == ["dns"]
 
 
+def alter(house: House, before: str, after: str) -> None:
+    """Somebody who may edit comments has changed driftwatch's."""
+    (place,) = (place for place, each in enumerate(house.forge.comments) if each.own)
+    body = house.forge.comments[place].body
+    assert before in body
+    house.forge.comments[place] = replace(house.forge.comments[place], body=body.replace(before, after))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_words_that_somebody_has_changed_are_written_anew_and_an_approval_of_them_is_none(
+    house: House, *, restarted: bool
+) -> None:
+    house.planner.outcomes["dns"] = "destroyed"
+    house.look()
+    before = house.forge.body
+    alter(house, "**destroys**", "changes")
+    house.forge.add(f"/driftwatch approve {house.digest()}", "bob")
+    if restarted:
+        house.restart()
+    house.look()
+    assert (house.forge.state(), "**destroys**" in house.forge.body) == ("failure", True)
+    assert "bob approved what somebody had changed here" in house.forge.body
+    assert house.planner.planned == ["dns"] * (1 + restarted)
+    assert house.audit == [("bob", "preview_approve", "altered_comment")]
+    assert house.look() is Outcome.SETTLED
+    house.forge.add(f"/driftwatch approve {house.digest()}", "bob")
+    house.look()
+    assert house.forge.state() == "success"
+    assert house.digest() in before
+
+
+def test_the_same_words_are_written_anew_each_time_without_a_plan(house: House) -> None:
+    house.look()
+    before = house.forge.body
+    for _ in range(3):
+        alter(house, "1 to change", "nothing to do")
+        house.look()
+        assert house.forge.body == before
+    assert house.planner.planned == ["dns"]
+
+
+def test_what_it_waits_for_is_written_anew_too(house: House) -> None:
+    house.forge.pull = replace(house.forge.pull, from_fork=True)
+    house.look()
+    before = house.forge.body
+    alter(house, HEAD, SECOND)
+    house.restart()
+    assert house.look() is Outcome.WAITING
+    assert house.forge.body == before
+    alter(house, "comes from a fork", "is fine")
+    house.restart()
+    house.look()
+    assert "comes from a fork" in house.forge.body
+    assert house.code.fetched == []
+
+
+def test_a_forge_that_ends_lines_otherwise_has_nothing_written_again(house: House) -> None:
+    house.look()
+    written = house.forge.writes
+    alter(house, "\n", "  \r\n")
+    house.restart()
+    assert house.look() is Outcome.SETTLED
+    assert (house.forge.writes, house.planner.planned) == (written, ["dns"])
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [

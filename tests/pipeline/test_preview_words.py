@@ -179,16 +179,16 @@ MEMO = Memo(
 
 
 def recalled(body: str, repository: str = "platform", number: int = 7, *, own: bool = True) -> Memo | None:
-    return remembered([remark(body, own=own)], repository, number, SIGN)[0]
+    return remembered([remark(body, own=own)], repository, number, SIGN).memo
 
 
 def test_what_is_written_is_remembered_also_where_a_forge_ends_lines_otherwise() -> None:
-    line = written(MEMO, "platform", 7, SIGN)
+    line = written(MEMO, "platform", 7, SIGN, "The plan")
     assert line.startswith(mark_of("platform"))
     assert recalled(f"{line}\nThe plan") == MEMO
     assert recalled(f"{line}\r\nThe plan") == MEMO
     empty = Memo(step=Step.WAITING, head=HEAD)
-    assert recalled(written(empty, "platform", 7, SIGN)) == empty
+    assert recalled(written(empty, "platform", 7, SIGN, "")) == empty
 
 
 @pytest.mark.parametrize(
@@ -203,24 +203,48 @@ def test_what_is_written_is_remembered_also_where_a_forge_ends_lines_otherwise()
     ],
 )
 def test_whoever_edits_the_comment_can_only_have_it_looked_at_anew(before: str, after: str) -> None:
-    line = written(MEMO, "platform", 7, SIGN)
+    line = written(MEMO, "platform", 7, SIGN, "The plan")
     assert before in line
     assert recalled(line.replace(before, after)) is None
 
 
 def test_a_mark_of_another_pull_request_another_instance_or_another_author_says_nothing() -> None:
-    line = written(MEMO, "platform", 7, SIGN)
+    line = written(MEMO, "platform", 7, SIGN, "The plan")
     assert recalled(line, number=8) is None
     assert recalled(line, own=False) is None
     assert recalled(line, repository="other") is None
     assert recalled(line.replace("preview platform ", "preview other "), repository="other") is None
-    assert recalled(written(MEMO, "platform", 7, Digester(b"x" * 32).hex)) is None
+    assert recalled(written(MEMO, "platform", 7, Digester(b"x" * 32).hex, "")) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "intact"),
+    [
+        ("The plan\n\n- a\n- b", "The plan\n\n- a\n- b", True),
+        ("The plan\n\n- a\n- b\n", "The plan  \r\n\r\n- a\r\n- b", True),
+        ("The plan\n\n- a\n- b", "The plan\n\n- a", False),
+        ("The plan", "The plan\n/driftwatch approve d2d2", False),
+        ("- **destroys** `x`", "- changes `x`", False),
+        ("The plan", "", False),
+    ],
+)
+def test_whoever_changes_what_people_read_is_noticed(before: str, after: str, *, intact: bool) -> None:
+    """What is remembered is as it was; a forge may end lines otherwise, and leave blanks out."""
+    line = written(MEMO, "platform", 7, SIGN, before)
+    found = remembered([remark(f"{line}\n{after}", own=True)], "platform", 7, SIGN)
+    assert (found.memo, found.intact) == (MEMO, intact)
+
+
+def test_nobody_approves_what_somebody_else_has_put_there() -> None:
+    heard = hear([remark("/driftwatch approve d1d1", "bob-x")], 0, PEOPLE, replace(CASE, altered=True))
+    assert (heard.approved, heard.rulings[0].outcome) == ((), "altered_comment")
+    assert "written anew" in heard.rulings[0].sentence
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=200))
 def test_no_comment_can_make_reading_fail(text: str) -> None:
-    line = written(MEMO, "platform", 7, SIGN)
+    line = written(MEMO, "platform", 7, SIGN, "The plan")
     for body in (text, mark_of("platform") + text, line + text, line[:40] + text + line[40:]):
         found: Any = recalled(body)
         assert found is None or found == MEMO
