@@ -49,6 +49,15 @@ _READERS = FILE_FUNCTIONS | {
     "sops_decrypt_file",
     "mark_as_read",
 }
+_VAR_FILES = ("required_var_files", "optional_var_files")
+_VAR_FILE = re.compile(r"--?var-file=(?P<path>.*)", re.DOTALL)
+_NAMES_VAR_FILE = re.compile(r'"--?var-file"')
+"""One argument, whose value is the next one."""
+
+_TAKES_VALUE = re.compile(r'"--?(?:var|target|replace|parallelism|lock-timeout)"')
+_OTHER_FLAG = re.compile(r'"--?(?!var-file[="])[a-z][a-z-]*[="]')
+"""An argument as it is written, of which one can tell that it names no file, whatever its value is."""
+
 _VERSION, _BINARY = "terraform_version_constraint", "terraform_binary"
 _FILES_KEPT = 4096
 _DEEPEST = 12
@@ -66,12 +75,17 @@ _REMOTE = re.compile(r"^(?:[\w+.-]+::|[\w+.-]+://|tfr:|git@|[\w-]+(?:\.[\w-]+)+/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitFile:
-    """What one of terragrunt's files says, as it is written: expressions, not values."""
+    """What one of terragrunt's files says, as it is written: expressions, not values.
+
+    `var_files` are those of its `extra_arguments`, and `arguments` what they may name more of them in.
+    """
 
     sources: tuple[str, ...] = ()
     includes: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    var_files: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     locals: tuple[tuple[str, str], ...] = ()
     versions: tuple[str, ...] = ()
     binaries: tuple[str, ...] = ()
@@ -115,12 +129,16 @@ def read_unit_file(content: bytes) -> UnitFile:
     sources: list[str] = []
     includes: list[str] = []
     dependencies: list[str] = []
+    extra: list[tuple[str, bool]] = []
     local: dict[str, str] = {}
     for block in _blocks(root):
         given = dict(_attributes(block))
         match _labels(block):
-            case ["terraform"] if "source" in given:
-                sources.append(_text(given["source"]).strip())
+            case ["terraform"]:
+                sources += [_text(given["source"]).strip()] if "source" in given else []
+                for inner in _blocks(block):
+                    if _labels(inner)[:1] == ["extra_arguments"]:
+                        extra += _extra(inner)
             case ["include", *_] if "path" in given:
                 includes.append(_text(given["path"]).strip())
             case ["dependency", _] if "config_path" in given:
@@ -134,6 +152,8 @@ def read_unit_file(content: bytes) -> UnitFile:
         includes=tuple(includes),
         dependencies=tuple(dependencies),
         files=tuple(dict.fromkeys(_files(root))),
+        var_files=tuple(expression for expression, is_path in extra if is_path),
+        arguments=tuple(expression for expression, is_path in extra if not is_path),
         locals=tuple(local.items()),
         versions=tuple(
             text
@@ -155,6 +175,23 @@ def _files(root: Node) -> Iterator[str]:
             arguments = next(iter(_children(call, "function_arguments")), None)
             given = list(_children(arguments, "expression")) if arguments is not None else []
             yield _text(given[0]).strip() if given else ""
+
+
+def _extra(block: Node) -> Iterator[tuple[str, bool]]:
+    """Of one `extra_arguments`, what names var files: an expression, and whether it is a path as it is."""
+    given = dict(_attributes(block))
+    for name in _VAR_FILES:
+        if name in given:
+            yield from ((each, True) for each in _items(given[name]))
+    before = ""
+    for each in _items(given["arguments"]) if "arguments" in given else ():
+        if _NAMES_VAR_FILE.fullmatch(before):
+            yield each, True
+        elif not (
+            _TAKES_VALUE.fullmatch(before) or _NAMES_VAR_FILE.fullmatch(each) or _OTHER_FLAG.match(each)
+        ):
+            yield each, False
+        before = each
 
 
 def _items(node: Node) -> list[str]:
@@ -210,11 +247,13 @@ class _Gathered:
     dependencies: dict[str, None] = field(default_factory=dict)
     versions: dict[str, None] = field(default_factory=dict)
     binaries: dict[str, None] = field(default_factory=dict)
+    relative: dict[str, None] = field(default_factory=dict)
     elsewhere: bool = False
     certain: bool = True
 
     def unit(self, *, has_code: bool) -> Unit:
         here = self.directory if has_code and not (self.modules or self.elsewhere) else None
+        self._settle()
         return Unit(
             directory=self.directory,
             module=next(iter(self.modules), here),
@@ -247,6 +286,10 @@ class _Gathered:
                 if (target := self._certain(place.path(place.value(expression)))) is not None:
                     unit = posixpath.dirname(target) if target.endswith(".hcl") else target
                     self.dependencies[unit] = None
+            for expression in said.var_files:
+                self._var_file(place.value(expression), place)
+            for expression in said.arguments:
+                self._argument(place.value(expression), place)
         for expression in said.includes:
             self._follow(place.path(place.value(expression)), depth, included=merged)
         for expression in said.files:
@@ -265,6 +308,28 @@ class _Gathered:
         if (where := place.path(base)) is not None:  # from the unit, wherever it is written
             self.code[where] = None
             self.modules.setdefault(_joined(where, below) if below else where)
+
+    def _argument(self, value: str | None, place: _Place) -> None:
+        self.certain &= value is not None
+        if value is not None and (found := _VAR_FILE.fullmatch(value)):
+            self._var_file(found["path"], place)
+
+    def _var_file(self, value: str | None, place: _Place) -> None:
+        if value is not None and value and not value.startswith("/"):
+            self.relative[value] = None
+        elif (path := self._certain(place.path(value))) is not None:
+            self.files[path] = None
+
+    def _settle(self) -> None:
+        """Relative var files: they start where terraform runs, in the module with the unit laid over it.
+
+        It is a copy, out of which they lead to nothing; without a source it is the unit itself.
+        """
+        for value in self.relative:
+            places = [_joined(each, value) for each in (self.directory, *self.modules)]
+            known = [each for each in places if each != ".." and not each.startswith("../")]
+            self.files |= dict.fromkeys(known)
+            self.certain &= bool(known)
 
     def _follow(self, path: str | None, depth: int, *, included: bool) -> None:
         if self._certain(path) is None or path in self.files:

@@ -193,6 +193,85 @@ def test_files_that_are_read_on_the_way_count() -> None:
     assert one.certain
 
 
+def extra(text: str) -> str:
+    return f'terraform {{\n  source = "../../modules//app"\n  extra_arguments "x" {{\n    {text}\n  }}\n}}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        ('required_var_files = ["${get_terragrunt_dir()}/../common.tfvars"]', {"live/common.tfvars"}),
+        ('optional_var_files = ["${get_repo_root()}/region.tfvars"]', {"region.tfvars"}),
+        (
+            """optional_var_files = [
+                  "${dirname(find_in_parent_folders("root.hcl"))}/a.tfvars",
+                  find_in_parent_folders("b.tfvars", "none.tfvars"),
+               ]""",
+            {"a.tfvars", "live/b.tfvars"},
+        ),
+        ('arguments = ["-lock=false", "-var-file=${get_repo_root()}/a.tfvars"]', {"a.tfvars"}),
+        ('arguments = ["--var-file", "${local.base}/a.tfvars", "-no-color"]', {"base/a.tfvars"}),
+        ('arguments = ["-var-file=../a.tfvars"]', {"live/a.tfvars", "modules/a.tfvars"}),
+        ('arguments = ["-lock-timeout=${local.none}", "-var", "a=${get_env("A")}"]', set()),
+        ('commands = get_terraform_commands_that_need_vars()\n  arguments = ["-no-color"]', set()),
+    ],
+)
+def test_var_files_that_a_unit_gives_to_its_plan_are_read(text: str, files: set[str]) -> None:
+    """Those that are relative lie where terraform runs: the unit's files over a copy of the module."""
+    local = 'locals {\n  base = "${get_repo_root()}/base"\n}\n'
+    one = unit(local + extra(text), **{"root.hcl": "", "live__b.tfvars": ""})
+    assert (set(one.files), one.certain, one.module) == (files, True, "modules/app")
+
+
+def test_so_are_those_of_what_it_includes_and_without_a_source() -> None:
+    """As the unit would say it: a parent's paths are its own only where it says so."""
+    root = extra(
+        'required_var_files = ["${get_parent_terragrunt_dir()}/a.tfvars", "${get_terragrunt_dir()}/b.tfvars"]'
+    ).replace('  source = "../../modules//app"\n', "")
+    one = unit(
+        INCLUDE + 'terraform {\n  extra_arguments "y" {\n    commands = []\n  }\n}\n', **{"root.hcl": root}
+    )
+    assert set(one.files) == {"root.hcl", "a.tfvars", "live/app/b.tfvars"}
+    assert one.certain
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'required_var_files = ["${get_env("X")}.tfvars"]',
+        "optional_var_files = local.files",
+        'optional_var_files = [for each in ["a"] : "${each}.tfvars"]',
+        'arguments = ["-var-file=${local.nowhere}/a.tfvars"]',
+        'arguments = ["-var-file", local.nowhere]',
+        'arguments = concat(["-no-color"], local.more)',
+        'arguments = ["${local.nowhere}"]',
+        'arguments = ["-no-color", local.nowhere]',
+        'arguments = ["-var-file=/etc/a.tfvars"]',
+        'required_var_files = ["../../../../a.tfvars"]',
+    ],
+)
+def test_a_var_file_of_which_nobody_knows_where_it_is_may_be_anywhere(text: str) -> None:
+    one = unit(extra(text))
+    assert not one.certain
+    assert one.reads == ("live/app", ".")
+
+
+def test_a_change_of_a_var_file_is_a_change_of_the_unit(upstream: Upstream, units: Mirror) -> None:
+    """Even one that is not there yet."""
+    app = extra('optional_var_files = ["${get_repo_root()}/common.tfvars"]')
+    upstream.write({"live/app/terragrunt.hcl": app, "modules/app/main.tf": ""})
+    first = found(units, upstream)["live/app"]
+    head = units.head()
+    assert head is not None
+    before = units.tree(head, first.reads)
+    upstream.write({"common.tfvars": "a = 1\n"})
+    again = found(units, upstream)["live/app"]
+    head = units.head()
+    assert head is not None
+    assert again.reads == first.reads
+    assert units.tree(head, again.reads) != before
+
+
 def test_a_circle_of_dependencies_comes_to_an_end() -> None:
     circle = {"a": "b", "b": "a"}
     files = {
