@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from driftwatch import log
 from driftwatch.config.globs import covers
-from driftwatch.errors import DriftwatchError, NotMergedError, RepositoryError
+from driftwatch.errors import DriftwatchError, NotMergedError, RepositoryError, UnitUnsupportedError
 from driftwatch.model import (
     DRIFTWATCH,
     FindingStatus,
@@ -102,9 +102,12 @@ class Proposer:
     def due(self, stack: StackId) -> Suggestion | None:
         """What is to be proposed for a stack now, by its findings and their courses; None where nothing is.
 
-        Looks only at what is written down. Raises UnknownStackError for a stack that is gone.
+        Looks only at what is written down. Raises UnknownStackError for a stack that is gone. For a unit of
+        terragrunt nothing ever is, whatever the courses say: nobody here could apply it.
         """
         subject = subject_of(stack, self.workshop)
+        if subject.options.engine == "terragrunt":
+            return None
         latest = {each.draft.kind: each for each in self.book.latest_proposals(stack)}
         if any(self._is_unseen(each) for each in latest.values()):
             return None
@@ -139,8 +142,14 @@ class Proposer:
     def grant(self, wish: Wish, stop: threading.Event) -> Proposal:
         """Proposes what a person asked for.
 
-        Raises as a plan does, UnknownStackError, and DriftwatchError where there is nothing to apply.
+        Raises as a plan does, UnknownStackError, UnitUnsupportedError before anything is planned for a unit
+        of terragrunt, and DriftwatchError where there is nothing to apply.
         """
+        if self.workshop.inventory.subject(wish.stack).options.engine == "terragrunt":
+            raise UnitUnsupportedError(
+                f"driftwatch does not apply units of terragrunt, and {wish.stack} is one: apply it with"
+                " terragrunt, and the next check sees that it is in sync"
+            )
         commit = wish.commit if wish.kind is ProposalKind.ROLLBACK else None
         if commit is not None and not self.workshop.checkouts[wish.stack.repository].is_merged(commit):
             raise NotMergedError(

@@ -13,7 +13,7 @@ import pytest
 
 from driftwatch.config.repair import RepairSettings
 from driftwatch.drift import Digester
-from driftwatch.errors import DriftwatchError, MirrorDamagedError
+from driftwatch.errors import DriftwatchError, MirrorDamagedError, UnitUnsupportedError
 from driftwatch.model import (
     ApplyRun,
     Cause,
@@ -34,6 +34,7 @@ from driftwatch.model import (
 from driftwatch.pipeline.propose import Proposer, announced
 from driftwatch.policy.graph import graph_of
 from driftwatch.store import Page
+from tests.pipeline.conftest import worlds
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -338,6 +339,23 @@ def test_what_a_person_asks_for_is_never_automatic(proposer: Proposer) -> None:
     made = proposer.grant(Wish(stack=DNS, kind=ProposalKind.REVERT, by="anna"), STOP)
     assert (made.draft.created_by, made.draft.automatic) == ("anna", False)
     assert made.draft.reason == "anna asked for it."
+
+
+def test_a_unit_of_terragrunt_is_never_repaired_and_never_planned_for_it(
+    proposer: Proposer, book: FakeBook, tmp_path: Path
+) -> None:
+    """Whoever asks is told at once; what the courses say of its findings is no matter."""
+    units = worlds(tmp_path / "units", engine="terragrunt")
+    assert units.inventory.refresh("platform").error is None
+    units.planner.outcome = DELETED
+    proposer = replace(proposer, workshop=units.workshop, planner=units.planner)
+    assert proposer.due(DNS) is None
+    assert proposer.follow_up(DNS, STOP) is None
+    for kind, commit in ((ProposalKind.REVERT, None), (ProposalKind.ROLLBACK, SECOND)):
+        with pytest.raises(UnitUnsupportedError, match="and platform/dns is one: apply it with terragrunt"):
+            proposer.grant(Wish(stack=DNS, kind=kind, by="anna", commit=commit), STOP)
+    assert units.planner.requests == []
+    assert (book.latest, book.queued) == ([], [])
 
 
 def test_what_was_void_as_soon_as_it_was_tried_is_left_to_people(proposer: Proposer, book: FakeBook) -> None:
