@@ -14,7 +14,6 @@ from driftwatch.forge.pulls import (
     GHOST,
     KEY,
     LONGEST_TITLE,
-    MOST_REMARKS,
     PAGES_OF_ISSUES,
     PAGES_OF_PULL_REQUESTS,
     PAGES_OF_REMARKS,
@@ -23,6 +22,7 @@ from driftwatch.forge.pulls import (
     commit_of,
     encodable,
     fitted,
+    latest,
     marked,
     one_line,
     shown,
@@ -90,12 +90,12 @@ class GithubPulls:
         return [each for each in found if each.is_open]
 
     def remarks(self, number: int) -> list[Remark]:
-        """The comments, the oldest first; of more than a few hundred, the latest."""
+        """The comments, the oldest first; of more than a few hundred, the latest and driftwatch's own."""
         found: list[Remark] = []
-        for page in self._latest(number):
+        for page in self._pages(number):
             with self._api.translated():
                 found += [self._remark(comment) for comment in page]
-        return found[-MOST_REMARKS:]
+        return latest(found)
 
     def say(self, number: int, mark: str, body: str) -> None:
         """Writes driftwatch's one comment: the one of its own that begins with `mark`, or a new one."""
@@ -177,15 +177,17 @@ class GithubPulls:
                         return number_of(issue, "number")
         return None
 
-    def _latest(self, number: int) -> Iterator[Sequence[Mapping[str, Any]]]:
-        """The first page of comments, which leads to the latest, and those; all of them the oldest first."""
+    def _pages(self, number: int) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """The pages of comments where driftwatch's own may be, and the latest; the oldest first."""
         path = f"{self._root}/issues/{number:d}/comments"
         with self._api.translated():
             first, headers = self._api.ask("GET", path, parameters={"per_page": PAGE})
             following = links(headers)
             last = int(following.get("last", following.get("next", {})).get("page", "1"))
         yield first
-        for page in range(max(2, last - PAGES_OF_REMARKS + 1), last + 1):
+        first_pages = range(2, min(last, PAGES_TO_OUR_COMMENT) + 1)
+        latest_pages = range(max(2, last - PAGES_OF_REMARKS + 1), last + 1)
+        for page in sorted({*first_pages, *latest_pages}):
             with self._api.translated():
                 answer, _ = self._api.ask("GET", path, parameters={"per_page": PAGE, "page": page})
             yield answer

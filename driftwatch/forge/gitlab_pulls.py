@@ -15,7 +15,6 @@ from driftwatch.forge.pulls import (
     GHOST,
     KEY,
     LONGEST_TITLE,
-    MOST_REMARKS,
     PAGES_OF_ISSUES,
     PAGES_OF_PULL_REQUESTS,
     PAGES_OF_REMARKS,
@@ -24,6 +23,8 @@ from driftwatch.forge.pulls import (
     commit_of,
     encodable,
     fitted,
+    is_kept,
+    latest,
     marked,
     one_line,
     shown,
@@ -94,14 +95,15 @@ class GitlabPulls:
         return [each for each in found if each.is_open]
 
     def remarks(self, number: int) -> list[Remark]:
-        """The comments, the oldest first; of more than a few hundred, the latest."""
+        """The comments, the oldest first; of more than a few hundred, the latest and driftwatch's own."""
         path = f"{self._root}/merge_requests/{number:d}/notes"
         asked = {"order_by": "created_at", "sort": "desc"}
         found: list[Remark] = []
-        for page in listed(self._api, path, asked, pages=PAGES_OF_REMARKS):
+        for number_of_page, page in enumerate(listed(self._api, path, asked, pages=PAGES_TO_OUR_COMMENT)):
             with self._api.translated():
-                found += [self._remark(note) for note in page if note.get("system") is not True]
-        return found[:MOST_REMARKS][::-1]
+                told = [self._remark(note) for note in page if note.get("system") is not True]
+            found += told if number_of_page < PAGES_OF_REMARKS else filter(is_kept, told)
+        return latest(found[::-1])
 
     def say(self, number: int, mark: str, body: str) -> None:
         """Writes driftwatch's one comment: the one of its own that begins with `mark`, or a new one."""

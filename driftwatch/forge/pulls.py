@@ -14,11 +14,12 @@ from driftwatch.forge.answers import Advice
 from driftwatch.log import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from driftwatch.config.gitops import ForgeSettings
     from driftwatch.forge.github_pulls import GithubPulls
     from driftwatch.forge.gitlab_pulls import GitlabPulls
+    from driftwatch.model import Remark
 
 KEY = "repositories.<name>.forge"
 
@@ -33,6 +34,9 @@ PAGES_OF_REMARKS = 3
 
 MOST_REMARKS = 200
 """So many are surely on the latest pages, with none missing between them."""
+
+OUR_MARK = "<!-- driftwatch:"
+"""How each comment begins that driftwatch keeps up to date; what is remembered in it is read at each look."""
 
 PAGES_TO_OUR_COMMENT = 30
 """How far it is looked for: it is among the first, but nobody is served by a second one either."""
@@ -69,6 +73,17 @@ def forge_of(settings: ForgeSettings) -> GithubPulls | GitlabPulls:
     from driftwatch.forge.gitlab_pulls import GitlabPulls
 
     return GitlabPulls(settings)
+
+
+def latest(remarks: Sequence[Remark]) -> list[Remark]:
+    """The latest of these, which come with the oldest first; driftwatch's own are never too old."""
+    early = remarks[:-MOST_REMARKS]
+    return [*(each for each in early if is_kept(each)), *remarks[-MOST_REMARKS:]]
+
+
+def is_kept(remark: Remark) -> bool:
+    """Whether it is one that driftwatch keeps up to date."""
+    return remark.own and remark.body.startswith(OUR_MARK)
 
 
 def marked(mark: str, body: str) -> str:

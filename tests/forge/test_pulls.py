@@ -196,7 +196,29 @@ def test_of_many_comments_the_latest_are_told_with_none_missing_between_them(
     told = [remark.body for remark in asks.remarks(7)]
 
     assert told == [f"Comment {number}" for number in range(max(0, count - 200), count)]
-    assert len(played.calls) <= 5 + 1
+    assert len(played.calls) <= count // 100 + 1 + 1
+
+
+@pytest.mark.parametrize("count", [199, 250, 850])
+@pytest.mark.parametrize("before", [0, 1, 420])
+def test_driftwatchs_own_comment_is_told_however_many_came_after_it(
+    played: PlayedForge, asks: Asks, before: int, count: int
+) -> None:
+    """What it remembers is read from it at each look; without it, all would be done anew."""
+    for number in range(before):
+        played.add_comment(7, f"Earlier {number}")
+    played.add_comment(7, f"{MARK}\nFaked", author="mallory")
+    asks.say(7, MARK, "Plan")
+    played.add_comment(7, "Something else of the same account", author=LOGIN)
+    for number in range(count):
+        played.add_comment(7, f"Comment {number}")
+
+    told = asks.remarks(7)
+
+    assert [each.body for each in told if each.own and each.body.startswith(MARK)] == [f"{MARK}\nPlan"]
+    later = [f"Comment {number}" for number in range(max(0, count - 200), count)]
+    assert [each.body for each in told][-len(later) :] == later
+    assert len(told) <= 201
 
 
 def test_whose_token_it_is_is_asked_once(played: PlayedForge, asks: Asks) -> None:
