@@ -25,7 +25,7 @@ from driftwatch import log
 from driftwatch.config.patterns import is_among
 from driftwatch.errors import MergeConflictError, PullRequestMovedError, RepositoryError
 from driftwatch.model import CommitState, CommitStatus, Right
-from driftwatch.notify.render_preview import GoneStack, Preview, StackPreview, Step, Wait, render
+from driftwatch.notify.render_preview import GoneStack, Preview, Step, Wait, render
 from driftwatch.pipeline import preview_code as codes
 from driftwatch.pipeline.inventory import REPOSITORY_FILE, Touched
 from driftwatch.pipeline.ports import Proposals, Repository
@@ -154,6 +154,8 @@ class _Kept:
     unsaid: Memo | None = None
     """What the comment is to remember of `preview`, where the forge did not take it yet."""
     statuses: dict[tuple[str, str], CommitStatus] = field(default_factory=dict)
+    stacks: dict[tuple[str, str], None] = field(default_factory=dict)
+    """The head and the id of each stack that has a status of its own there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +177,18 @@ class Previews:
     kept: dict[tuple[str, int], _Kept] = field(default_factory=dict, repr=False)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def look_at(self, repository: str, number: int, stop: threading.Event, *, again: bool = False) -> Looked:
+    def look_at(
+        self,
+        repository: str,
+        number: int,
+        stop: threading.Event,
+        *,
+        again: bool = False,
+        last: bool = False,
+    ) -> Looked:
         """Does what there is to do for one pull request; `again` plans even what was planned.
 
+        What was said stands while it cannot be looked at for what may pass; with the `last` try it does not.
         Raises ForgeError where the forge does not answer, StoreError, and EngineInterruptedError where it was
         stopped. What is wrong with the pull request is said in it.
         """
@@ -197,7 +208,7 @@ class Previews:
             while len(self.kept) > KEPT:
                 del self.kept[next(iter(self.kept))]
             look = _Look(self, desk, pull, kept=kept, base=base, stop=stop)
-            return look.run(again=again)
+            return look.run(again=again, last=last)
 
     def rooms(self, repository: str) -> list[int]:
         """The pull requests of which something lies on the disk."""
@@ -246,6 +257,7 @@ class _Look:
         self._pull = pull
         self._kept = kept
         kept.statuses = {key: each for key, each in kept.statuses.items() if key[0] == pull.head}
+        kept.stacks = {key: None for key in kept.stacks if key[0] == pull.head}
         self._base = base
         self._stop = stop
         self._sign = previews.speculator.digester.hex
@@ -259,10 +271,12 @@ class _Look:
         """Of this very head; an earlier one's is worth nothing but for what was heard."""
         self._since = max(memo.remark if memo else 0, kept.heard)
         self._stocks: dict[str, Mapping[StackId, Subject]] = {}
+        self._is_last = False
 
     # ---- the flow ----------------------------------------------------------------------------------------
 
-    def run(self, *, again: bool) -> Looked:
+    def run(self, *, again: bool, last: bool) -> Looked:
+        self._is_last = last
         heard = self._hear(frozenset())
         permits = self._permits(heard)
         if self._pull.from_fork and not permits:
@@ -617,7 +631,8 @@ class _Look:
         """Nothing to plan. Where no comment is there, none is made over that."""
         self._audit(heard.rulings)
         preview = Preview(step=Step.DONE, **self._common(merged, heard))
-        if self._said_before is None and not heard.rulings and not preview.own_file:
+        is_first = self._said_before is None and not self._with_status()
+        if is_first and not heard.rulings and not preview.own_file:
             self._set(CONTEXT, preview.state, preview.said)
             self._kept.quiet = (self._pull.head, merged.base)
         else:
@@ -660,7 +675,8 @@ class _Look:
 
     def _unplannable(self, step: Step, problem: RepositoryError, heard: Heard) -> Looked:
         report = problem.report()
-        if report.passing and self._memo is not None and self._memo.step is Step.DONE:
+        is_said = self._memo is not None and self._memo.step is Step.DONE
+        if report.passing and is_said and not self._is_last:
             return Looked(outcome=Outcome.FAILED, passing=True)  # what is said stands until more is known
         self._audit(heard.rulings)
         preview = Preview(step=step, error=report, **self._common(None, heard))
@@ -671,6 +687,8 @@ class _Look:
             # Where it could not be looked at, what was asked for is to be heard once more.
             remark=heard.last if step is Step.CONFLICT else self._since,
             permits=self._permits(heard),
+            approved=self._approved(heard),
+            digest=self._memo.digest if self._memo else "",
         )
         self._say(preview, memo)
         outcome = Outcome.CONFLICT if step is Step.CONFLICT else Outcome.FAILED
@@ -690,16 +708,27 @@ class _Look:
     def _say(self, preview: Preview, memo: Memo) -> None:
         """Sets the statuses, then writes the comment: what the comment remembers is then true."""
         planning = preview.step is Step.PLANNING
+        said: dict[str, tuple[CommitState, str]] = {}
         if not planning or len(preview.stacks) <= MANY:
-            for each in preview.stacks:
-                self._set(_context(each), each.state, each.said or "Being planned.")
-        for gone in preview.gone if not planning else ():
-            self._set(
-                _named(gone.stack), CommitState.SUCCESS, "The stack would be gone; nothing is destroyed."
-            )
+            said |= {each.stack: (each.state, each.said or "Being planned.") for each in preview.stacks}
+        if not planning:
+            stays = "The stack would be gone; nothing is destroyed."
+            said |= {gone.stack: (CommitState.SUCCESS, stays) for gone in preview.gone}
+        before = self._with_status()
+        # What was said of a stack at this head is not left to stand where nothing is known of it any more.
+        said |= {stack: _left(preview) for stack in before if stack not in said}
+        for stack, (state, words) in said.items():
+            self._kept.stacks[self._pull.head, stack] = None
+            self._set(_named(stack), state, words)
         self._set(CONTEXT, preview.state, preview.said)
+        memo = replace(memo, stacks=tuple(said))
         mark = written(memo, self._desk.name, self._pull.number, self._sign, "")
         self._write(memo, render(preview, mark).partition("\n")[2])
+
+    def _with_status(self) -> tuple[str, ...]:
+        """The stacks that have a status of their own at this head, as far as is remembered."""
+        before = self._memo.stacks if self._memo else ()
+        return tuple(dict.fromkeys((*before, *(stack for _, stack in self._kept.stacks))))
 
     def _write(self, memo: Memo, rest: str) -> None:
         """The comment, where it is another than the one that is there."""
@@ -735,8 +764,12 @@ def _not_for(subject: Subject) -> Seen:
     return Seen(preview=unplanned(subject, said, CommitState.ERROR))
 
 
-def _context(each: StackPreview) -> str:
-    return _named(each.stack)
+def _left(preview: Preview) -> tuple[CommitState, str]:
+    """What is to be said of a stack that a preview does not tell of, where an earlier one has."""
+    if preview.step is Step.DONE:
+        return CommitState.SUCCESS, "It is not touched any more."
+    is_coming = preview.step in (Step.PLANNING, Step.WAITING)
+    return CommitState.PENDING if is_coming else CommitState.ERROR, preview.said
 
 
 def _named(stack: str) -> str:

@@ -152,21 +152,27 @@ class Previewer:
         ]
 
     def _look(self, name: str, number: int, stop: threading.Event, *, again: bool) -> None:
-        looked = self._previews.look_at(name, number, stop, again=again)
+        _, tries = self._tried(name, number)
+        last = tries + 1 >= MOST_TRIES
+        looked = self._previews.look_at(name, number, stop, again=again, last=last)
         if looked.outcome is Outcome.MOVED:
             self._put(name, number, self._now() + SOON_SECONDS)
         elif looked.passing:
             self._try_again(name, number, looked)
 
     def _try_again(self, name: str, number: int, looked: Looked) -> None:
+        head, tries = self._tried(name, number)
+        self._boards[name].tries[number] = (head, tries + 1)
+        if tries + 1 < MOST_TRIES:
+            planned = looked.outcome is Outcome.PLANNED
+            self._put(name, number, self._now() + AGAIN_SECONDS, again=planned)
+
+    def _tried(self, name: str, number: int) -> tuple[str, int]:
+        """The head that was seen last, and how often it was tried in vain."""
         board = self._boards[name]
         head = board.seen.get(number, ("", None))[0]
         before, tries = board.tries.get(number, (head, 0))
-        tries = tries + 1 if before == head else 1
-        board.tries[number] = (head, tries)
-        if tries < MOST_TRIES:
-            planned = looked.outcome is Outcome.PLANNED
-            self._put(name, number, self._now() + AGAIN_SECONDS, again=planned)
+        return head, tries if before == head else 0
 
     @contextmanager
     def _troubled(self, name: str, number: int | None, *, again: bool = False) -> Iterator[None]:

@@ -9,8 +9,11 @@ changes those words has them written anew, and nobody's approval is taken of the
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import re
+import zlib
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 
 _COMMAND = re.compile(r"/driftwatch[ \t]+(?P<verb>plan|approve)(?:[ \t]+(?P<what>[0-9A-Fa-f]{1,64}))?[ \t]*")
 _FIELD = re.compile(r"(?P<key>[a-z]+)=(?P<value>[A-Za-z0-9_,-]*)")
-_LONGEST_MARK = 4000
+_LONGEST_MARK = 16_000
+_LONGEST_PACKED = 12_000
+"""Characters of the stacks' names; of more than that, a restart does not know which have a status."""
 
 
 class Verb(StrEnum):
@@ -64,7 +69,7 @@ class Memo:
     `head` and `base` are the commits it is of, `inputs` a digest over what was planned there, `digest` what
     an approval names, `remark` the last comment that was heard. `permits` are the people who let it be
     planned, `approved` those who approved, by their names in the configuration; `unheard` whether somebody
-    asked without the right.
+    asked without the right. `stacks` are those that have a status of their own at that head.
     """
 
     step: Step
@@ -76,6 +81,7 @@ class Memo:
     permits: tuple[str, ...] = ()
     approved: tuple[str, ...] = ()
     unheard: bool = False
+    stacks: tuple[str, ...] = ()
 
 
 def mark_of(repository: str) -> str:
@@ -125,7 +131,27 @@ def _digest(rest: str) -> str:
 
 
 def _said(memo: Memo) -> dict[str, str]:
-    return {each.name: _text(getattr(memo, each.name)) for each in fields(memo)}
+    said = {each.name: _text(getattr(memo, each.name)) for each in fields(memo) if each.name != "stacks"}
+    return {**said, "stacks": _packed(memo.stacks)}
+
+
+def _packed(names: Sequence[str]) -> str:
+    """Names of any characters, in those that a field may have."""
+    if not names:
+        return ""
+    packed = base64.b32encode(zlib.compress(json.dumps(names).encode(), level=9)).decode().rstrip("=")
+    return packed if len(packed) <= _LONGEST_PACKED else ""
+
+
+def _unpacked(text: str) -> tuple[str, ...]:
+    """Only of what was sealed. Raises ValueError for what is nothing of ours."""
+    if not text:
+        return ()
+    try:
+        names = json.loads(zlib.decompress(base64.b32decode(text + "=" * (-len(text) % 8))))
+    except zlib.error as problem:
+        raise ValueError("these are no names") from problem
+    return tuple(map(str, names))
 
 
 def _text(value: object) -> str:
@@ -151,6 +177,7 @@ def _memo(said: dict[str, str]) -> Memo | None:
             permits=_names(said["permits"]),
             approved=_names(said["approved"]),
             unheard=said["unheard"] == "1",
+            stacks=_unpacked(said["stacks"]),
         )
     except (KeyError, ValueError):
         return None

@@ -29,6 +29,7 @@ from driftwatch.errors import (
     PlanFailedError,
     PullRequestMovedError,
     RemoteUnreachableError,
+    UnsafeRepositoryError,
 )
 from driftwatch.git import Fetched, RootModule
 from driftwatch.git.pulls import Merged
@@ -823,6 +824,88 @@ def test_a_remote_that_is_away_is_an_error_and_what_was_said_stands(house: House
     house.push(SECOND, dns__main=DNS + "# x\n")
     assert house.look() is Outcome.FAILED
     assert house.forge.state() == "error"
+
+
+def move_the_branch(house: House, **files: str) -> None:
+    """A commit of the branch that the pull request has not seen."""
+    names = {f"{name.replace('__', '/')}.tf": text for name, text in files.items()}
+    house.code.commits["d" * 40] = {**FILES, "notes.md": "words", **names}
+    house.code.commits[HEAD] |= {"notes.md": "words", **names}
+    house.code.head_commit = "d" * 40
+    house.inventory.refresh("platform")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(
+    ("problem", "state"),
+    [
+        (MergeConflictError("dns/main.tf conflicts"), "error"),
+        (UnsafeRepositoryError("a symlink leaves it"), "error"),
+    ],
+)
+def test_no_stack_stays_good_of_which_nothing_is_known_any_more(
+    house: House, problem: Exception, state: str, *, restarted: bool
+) -> None:
+    house.look()
+    assert house.forge.state("driftwatch/platform/dns") == "success"
+    move_the_branch(house)
+    house.code.failure = problem
+    if restarted:
+        house.restart()
+    house.look()
+    assert house.forge.state("driftwatch/platform/dns") == state
+    assert house.forge.state() in ("error", "failure")
+    house.code.failure = None
+    assert house.look(again=True) is Outcome.PLANNED
+    assert house.forge.state("driftwatch/platform/dns") == house.forge.state() == "success"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_no_stack_stays_good_of_what_waits_now(house: House, *, restarted: bool) -> None:
+    house.look()
+    house.forge.pull = replace(house.forge.pull, from_fork=True)
+    if restarted:
+        house.restart()
+    assert house.look() is Outcome.WAITING
+    assert house.forge.state("driftwatch/platform/dns") == house.forge.state() == "pending"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_stack_that_is_not_touched_any_more_is_held_by_nothing(house: House, *, restarted: bool) -> None:
+    """The branch has the same by now."""
+    house.push(HEAD, dns__main=DNS + "# a\n", net__main='resource "sandbox_firewall" "b" {\n}\n')
+    house.planner.outcomes["net"] = PlanFailedError("no such thing")
+    house.look()
+    assert house.forge.state("driftwatch/platform/net") == "failure"
+    move_the_branch(house, net__main='resource "sandbox_firewall" "b" {\n}\n')
+    if restarted:
+        house.restart()
+    assert house.look() is Outcome.PLANNED
+    assert house.forge.state("driftwatch/platform/net") == house.forge.state() == "success"
+
+
+def test_of_many_stacks_none_stays_good_while_they_are_planned_anew(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftwatch.pipeline.preview.MANY", 0)
+    house.look()
+    assert ("driftwatch/platform/dns", CommitState.PENDING) not in house.forge.history
+    house.restart()
+    house.look(again=True)
+    assert ("driftwatch/platform/dns", CommitState.PENDING) in house.forge.history
+
+
+def test_what_was_said_does_not_stand_after_the_last_try(house: House) -> None:
+    house.look()
+    move_the_branch(house)
+    house.code.failure = RemoteUnreachableError("away")
+    assert house.previews.look_at("platform", 7, STOP).passing
+    assert house.forge.state() == house.forge.state("driftwatch/platform/dns") == "success"
+    assert house.previews.look_at("platform", 7, STOP, last=True).passing
+    assert house.forge.state() == house.forge.state("driftwatch/platform/dns") == "error"
+    house.code.failure = None
+    assert house.look() is Outcome.PLANNED
+    assert house.forge.state() == "success"
 
 
 def test_a_head_that_is_another_by_now_is_looked_at_again(house: House) -> None:

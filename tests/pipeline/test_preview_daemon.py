@@ -67,12 +67,16 @@ class FakePreviews:
 
     desks: dict[str, Desk]
     looked: list[tuple[str, int, bool]] = field(default_factory=list)
+    last: list[tuple[int, bool]] = field(default_factory=list)
     answers: dict[int, list[Looked | Exception]] = field(default_factory=dict)
     on_disk: list[int] = field(default_factory=list)
     then: Callable[[], None] = lambda: None
 
-    def look_at(self, repository: str, number: int, stop: threading.Event, *, again: bool = False) -> Looked:
+    def look_at(
+        self, repository: str, number: int, stop: threading.Event, *, again: bool = False, last: bool = False
+    ) -> Looked:
         assert stop is STOP
+        self.last.append((number, last))
         self.looked.append((repository, number, again))
         self.then()
         answers = self.answers.get(number)
@@ -244,6 +248,7 @@ def test_what_may_pass_by_itself_is_tried_again_a_few_times(played: Round) -> No
     played.previewer.ask("platform", 2)
     tries = sum(played.after(AGAIN_SECONDS).count(2) for _ in range(8))
     assert tries == MOST_TRIES
+    assert [last for number, last in played.previews.last if number == 2][-3:] == [False, False, True]
     played.desk.pulls = [pull(3), pull(2, "e" * 40), pull(1)]
     assert sum(played.after(AGAIN_SECONDS).count(2) for _ in range(8)) == MOST_TRIES
 

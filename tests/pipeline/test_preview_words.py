@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -175,7 +176,17 @@ MEMO = Memo(
     permits=("anna", "bob"),
     approved=("bob",),
     unheard=True,
+    stacks=("platform/net@a b", "platform/ä-->"),
 )
+
+
+def test_more_stacks_than_a_comment_can_remember_are_left_out() -> None:
+    many = replace(MEMO, stacks=tuple(hashlib.sha256(b"%d" % each).hexdigest() for each in range(1000)))
+    assert recalled(written(many, "platform", 7, SIGN, "")) == replace(MEMO, stacks=())
+    some = replace(MEMO, stacks=tuple(f"platform/envs/prod/service-{each}" for each in range(300)))
+    line = written(some, "platform", 7, SIGN, "")
+    assert len(line) < 5_000
+    assert recalled(line) == some
 
 
 def recalled(body: str, repository: str = "platform", number: int = 7, *, own: bool = True) -> Memo | None:
