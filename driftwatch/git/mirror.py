@@ -9,7 +9,6 @@ restarts and keeps its objects. Below `directory`: `mirror.git`, `worktrees/`, l
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import threading
@@ -33,7 +32,7 @@ from driftwatch.errors import (
 )
 from driftwatch.git import discovery, listing, pulls
 from driftwatch.git.branches import Branches
-from driftwatch.git.command import HARDENING, Ending, Git, Output, failure, translated
+from driftwatch.git.command import Ending, Git, Output, failure, translated
 from driftwatch.git.committing import Committer
 from driftwatch.git.drafting import Drafter
 from driftwatch.git.listing import Caps
@@ -41,6 +40,7 @@ from driftwatch.git.lock import locked
 from driftwatch.git.pulls import Merged
 from driftwatch.git.remote import Remote
 from driftwatch.git.reverting import Reverter
+from driftwatch.git.submodules import Submodules
 from driftwatch.git.tags import TAGS, SignedTags
 from driftwatch.git.trust import Trust
 from driftwatch.git.worktrees import Worktrees
@@ -64,7 +64,6 @@ _BYTES_PER_ENTRY = 512
 
 _LISTINGS_KEPT = 4
 """The newest commit, the one that checks are still at, and those that somebody proposes."""
-_SUBMODULE_PROTOCOLS = "https:ssh"
 _MANY_PACKS = 40
 _LONGEST_WORDS = 200
 """Characters of an author's name and of a subject that are kept."""
@@ -812,29 +811,14 @@ class Mirror:
                 self._add_submodules(path, lock)
 
     def _add_submodules(self, path: Path, lock: int) -> None:
-        remote = Remote.of(self.name, self._settings)
-        git = Git(
+        Submodules(
+            remote=Remote.of(self.name, self._settings),
             home=self._directory,
-            prefix=("-C", str(path)),
-            variables={**remote.variables, "GIT_ALLOW_PROTOCOL": _SUBMODULE_PROTOCOLS},
-            # Their trees are not looked at before they are written: a link that is no link leads nowhere.
-            settings=(*HARDENING, ("core.symlinks", "false"), *remote.looked_at()),
-            stop=self._stop,
-        )
-        cap = self._settings.max_size_mb << 20
-        output = git.run(
-            *("submodule", "--quiet", "update", "--init", "--recursive", "--checkout"),
+            lock=lock,
+            cap_mb=self._settings.max_size_mb,
             seconds=self._seconds,
-            over_the_cap=lambda: _bytes_under(path) > cap,
-            holding=lock,
-        )
-        if output.succeeded and _bytes_under(path) > cap:
-            output = replace(output, ending=Ending.OVER_THE_CAP)
-        if not output.succeeded:
-            submodule = replace(remote, shown="that of a submodule")
-            raise submodule.failure(
-                output, seconds=self._seconds, cap_mb=self._settings.max_size_mb, received=0
-            )
+            stop=self._stop,
+        ).add(path)
 
     def _prune(self, lock: int) -> None:
         if (self._git_dir / "worktrees").is_dir():
@@ -927,15 +911,6 @@ def _size_of_packs(git_dir: Path) -> int:
     for path in (git_dir / "objects" / "pack").glob("*"):
         with suppress(FileNotFoundError):
             total += path.stat().st_size
-    return total
-
-
-def _bytes_under(directory: Path) -> int:
-    total = 0
-    for place, _, names in os.walk(directory):
-        for name in names:
-            with suppress(FileNotFoundError):
-                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  (files by the thousand)
     return total
 
 

@@ -8,6 +8,7 @@ the first heals by itself, the second waits for one of them.
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shlex
 import socket
@@ -16,9 +17,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment
 
 from driftwatch.config import values
-from driftwatch.config.hosts import is_loopback_name, is_off_limits
+from driftwatch.config.hosts import is_loopback_name, is_off_limits, unwrapped
 from driftwatch.errors import (
     BranchMissingError,
     RemoteRefusedError,
@@ -34,6 +36,7 @@ from driftwatch.log import redact, register_secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from driftwatch.config.hosts import Address
     from driftwatch.config.settings import RepositorySettings
     from driftwatch.git.command import Output
 
@@ -110,27 +113,9 @@ class Remote:
     def looked_at(self) -> tuple[tuple[str, str], ...]:
         """`settings`, with the addresses that the host's name stands for now, each of them looked at.
 
-        git is told to connect to just those, over http at least: a name that points to a machine's metadata a
-        moment later gains nothing. Raises UnsafeRepositoryError. What has no address here is left to git:
-        ssh knows names of its own, and a proxy may know more than we do.
+        Raises UnsafeRepositoryError and RemoteUnreachableError.
         """
-        host, port = _host_of(self.url)
-        if self.protocol == "file" or is_loopback_name(host):
-            return self.settings
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            return self.settings
-        addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-        if any(map(is_off_limits, addresses)):
-            raise UnsafeRepositoryError(
-                f"the host of {self.name} ({self.shown}) has a link-local, metadata or reserved address",
-                advice=f"Find out who answers for its name, or correct `url` of repositories.{self.name}.",
-            )
-        if self.protocol == "ssh":
-            return self.settings
-        spelt = [f"[{each}]" if each.version == 6 else str(each) for each in dict.fromkeys(addresses)]
-        return (*self.settings, ("http.curloptResolve", f"{host}:{port}:{','.join(spelt)}"))
+        return (*self.settings, *pinned(self.url, name=self.name, shown=self.shown))
 
     @property
     def local_path(self) -> Path | None:
@@ -194,13 +179,65 @@ class Remote:
         return failure(f"git fetch of {self.name}", output)
 
 
+def pinned(url: str, *, name: str, shown: str) -> tuple[tuple[str, str], ...]:
+    """What ties git to the addresses that the host of a URL stands for now, each of which is looked at.
+
+    git is told to connect to just those, over http at least: a name that points to a machine's metadata a
+    moment later gains nothing. For the same reason a name without an address is refused, unless a proxy is
+    asked, which may know more than we do; ssh finds its addresses itself. This machine is meant only where it
+    is written so: by an address, or `localhost`.
+
+    Raises UnsafeRepositoryError and RemoteUnreachableError.
+    """
+    protocol, (host, port) = _protocol(url), host_of(url)
+    if protocol == "file" or is_loopback_name(host):
+        return ()
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        if protocol == "ssh" or _is_proxied(protocol, host):
+            return ()
+        raise RemoteUnreachableError(
+            f"the remote of {name} ({shown}) cannot be reached: its host's name has no address"
+        ) from exc
+    addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    if any(map(is_off_limits, addresses)):
+        raise _off_limits(name, shown, "has a link-local, metadata or reserved address")
+    if any(map(_is_here, addresses)):
+        raise _off_limits(name, shown, "points to this machine, which its name does not say")
+    if protocol == "ssh":
+        return ()
+    spelt = [f"[{each}]" if each.version == 6 else str(each) for each in dict.fromkeys(addresses)]
+    return (("http.curloptResolve", f"{host}:{port}:{','.join(spelt)}"),)
+
+
+def _is_here(address: Address) -> bool:
+    return unwrapped(address).is_loopback
+
+
+def _off_limits(name: str, shown: str, why: str) -> UnsafeRepositoryError:
+    return UnsafeRepositoryError(
+        f"the host of {name} ({shown}) {why}",
+        advice=f"Find out who answers for its name, or correct `url` of repositories.{name}.",
+    )
+
+
+def _is_proxied(protocol: str, host: str) -> bool:
+    """Whether git would have a proxy find the host: curl heeds HTTP_PROXY in small letters alone."""
+    names = [f"{protocol}_proxy", "all_proxy", "ALL_PROXY", *(["HTTPS_PROXY"] if protocol == "https" else [])]
+    if not any(map(os.environ.get, names)):
+        return False
+    spared = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    return not proxy_bypass_environment(host, {"no": spared})
+
+
 def _protocol(url: str) -> str:
     if url.startswith("/"):
         return "file"
     return url.split("://", 1)[0].lower() if "://" in url else "ssh"
 
 
-def _host_of(url: str) -> tuple[str, int]:
+def host_of(url: str) -> tuple[str, int]:
     """Whom git connects to, and where; an empty name for a path."""
     if "://" in url:
         parts = urlsplit(url)

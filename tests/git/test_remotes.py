@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from driftwatch.errors import (
     RemoteUnreachableError,
     UnsafeRepositoryError,
 )
+from driftwatch.git import remote
 from driftwatch.log import redact
 
 from .conftest import GitHttp, MakeMirror, Upstream
@@ -168,11 +169,64 @@ def test_a_name_that_stands_for_metadata_is_not_asked(
 
 
 @pytest.mark.row(67)
+@pytest.mark.parametrize("url", ["http://git.test/a.git", "ssh://git@git.test/a.git", "git@git.test:a.git"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
+def test_a_name_that_somebody_has_made_to_point_here_is_not_asked(
+    make_mirror: MakeMirror, monkeypatch: pytest.MonkeyPatch, url: str, address: str
+) -> None:
+    """Row 67: this machine's own services are meant only where the configuration says so in as many words."""
+    stands_for(monkeypatch, "192.0.2.1", address)
+    with pytest.raises(UnsafeRepositoryError, match="points to this machine, which its name does not say"):
+        make_mirror(url).fetch()
+
+
+@pytest.mark.row(67)
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1", "[::1]"])
+def test_this_machine_is_asked_where_it_is_written_so(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    stands_for(monkeypatch, "127.0.0.1")
+    assert remote.pinned(f"http://{host}:8080/a.git", name="platform", shown="it") == ()
+
+
+@pytest.mark.row(67)
+@pytest.mark.parametrize(
+    ("url", "variables", "refused"),
+    [
+        ("http://git.test/a.git", {}, True),
+        ("https://git.test/a.git", {}, True),
+        ("https://git.test/a.git", {"http_proxy": "http://proxy.test"}, True),
+        ("https://git.test/a.git", {"HTTPS_PROXY": "http://proxy.test"}, False),
+        ("http://git.test/a.git", {"http_proxy": "http://proxy.test"}, False),
+        ("http://git.test/a.git", {"HTTP_PROXY": "http://proxy.test"}, True),
+        ("https://git.test/a.git", {"all_proxy": "http://proxy.test"}, False),
+        ("https://git.test/a.git", {"https_proxy": "http://proxy.test", "no_proxy": ".test"}, True),
+        ("ssh://git@git.test/a.git", {}, False),
+    ],
+)
+def test_a_name_without_an_address_is_left_to_nobody_but_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, url: str, variables: dict[str, str], refused: bool
+) -> None:
+    """Row 67: it may have one a moment later, and that one nobody would have looked at."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RemoteUnreachableError, match="has no address") if refused else nullcontext():
+        assert remote.pinned(url, name="platform", shown=url) == ()
+
+
+@pytest.mark.row(67)
 def test_git_connects_to_the_address_that_was_looked_at(
     upstream: Upstream, make_mirror: MakeMirror, host: GitHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row 67: and to none that the name stands for a moment later; this one stands for none elsewhere."""
     stands_for(monkeypatch, "127.0.0.1")
+    monkeypatch.setattr(remote, "_is_here", lambda _address: False)  # a test serves nowhere else
     mirror = make_mirror(f"http://upstream.test:{host.server_port}/upstream/.git")
     assert mirror.fetch().commit == upstream.head()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from driftwatch.errors import DriftwatchError, RepositoryError, UnsafeRepositoryError
-from driftwatch.git import Mirror, is_lfs_pointer
+from driftwatch.git import Mirror, is_lfs_pointer, submodules
 from driftwatch.git.listing import LINK, Entry, LeavesCheckoutError, Listing
 
 from .conftest import ROOT, MakeMirror, Upstream
@@ -270,6 +271,111 @@ def test_wanted_submodules_are_there_and_theirs_too(
         assert (checkout / "modules/shared/main.tf").read_text() == "outer"
         assert (checkout / "modules/shared/inner/deep.tf").read_text() == "deep"
         assert not (checkout / "modules/shared/passwd").is_symlink()
+
+
+def with_submodule(upstream: Upstream, other: Upstream, url: str) -> str:
+    """A commit with a submodule, wherever it says that it is."""
+    upstream.git("submodule", "--quiet", "add", other.url, "shared")
+    upstream.git("config", "--file", ".gitmodules", "submodule.shared.url", url)
+    return upstream.commit()
+
+
+@pytest.mark.row(67)
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://169.254.169.254/x.git", "is refused"),
+        ("https://metadata.google.internal/x.git", "is refused"),
+        ("git@169.254.169.254:x", "is refused"),
+        ("https://user:secret@git.test/x.git", "is refused"),
+        ("http://git.test/x.git", "must be https or ssh"),
+        ("https://127.0.0.1/x.git", "points to this machine"),
+        ("ssh://git@localhost/x.git", "points to this machine"),
+        ("git@localhost:x.git", "points to this machine"),
+        ("https://git.test/x.git", "metadata"),
+        ("git@git.test:x.git", "metadata"),
+    ],
+)
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_submodule_leads_to_no_metadata_and_to_no_service_of_this_machine(
+    upstream: Upstream,
+    make_mirror: MakeMirror,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    url: str,
+    why: str,
+    is_nested: bool,
+) -> None:
+    """Row 67: its URL is looked at as a repository's own is, also that of a submodule's submodule."""
+    log = fake_ssh(tmp_path, monkeypatch)
+    other, outer = Upstream(tmp_path / "other"), Upstream(tmp_path / "outer")
+    other.commit({"main.tf": "x"})
+    if is_nested:
+        with_submodule(outer, other, url)
+        commit = with_submodule(upstream, outer, f"git.example.com:{outer.path}")
+    else:
+        commit = with_submodule(upstream, other, url)
+    mirror = make_mirror(upstream.url, submodules=True)
+    mirror.fetch()
+    stand = {"git.test": "169.254.169.254", "git.example.com": "192.0.2.1"}
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *_, **__: [(socket.AF_INET, 1, 6, "", (stand[host], 0))]
+    )
+    with pytest.raises(UnsafeRepositoryError, match=why) as caught, mirror.checkout(commit):
+        raise AssertionError("not reached")
+    assert "secret" not in str(caught.value.report())
+    said = log.read_text() if log.exists() else ""
+    assert ("git.example.com" in said) is is_nested
+    assert not [host for host in ("git.test", "localhost", "169.254") if host in said]
+
+
+@pytest.mark.row(67)
+def test_no_submodule_follows_a_redirect(
+    upstream: Upstream, make_mirror: MakeMirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 67: git's own children do not get our settings, and know this one all the same."""
+    known = tmp_path / "known"
+    fake_ssh(tmp_path, monkeypatch, say=f"git config --get http.followRedirects > {known}")
+    other = Upstream(tmp_path / "other")
+    other.commit({"main.tf": "x"})
+    commit = with_submodule(upstream, other, f"git.example.com:{other.path}")
+    mirror = make_mirror(upstream.url, submodules=True)
+    mirror.fetch()
+    with mirror.checkout(commit) as checkout:
+        assert (checkout / "shared/main.tf").read_text() == "x"
+    assert known.read_text().split() == ["false"]
+
+
+@pytest.mark.row(67)
+def test_what_gits_children_are_told_of_addresses_git_can_read(upstream: Upstream, tmp_path: Path) -> None:
+    """Row 67: each host of a submodule is tied to the addresses that were looked at."""
+    pins = ["a.test:443:192.0.2.1", "b.test:443:[2001:db8::1],192.0.2.2"]
+    file = tmp_path / "gitconfig"
+    file.write_text(submodules._for_children([("http.curloptResolve", pin) for pin in pins]))
+    asked = ("config", "--file", str(file), "--get-all")
+    assert upstream.git(*asked, "http.curloptResolve").splitlines() == pins
+    assert upstream.git(*asked, "core.symlinks") == upstream.git(*asked, "http.followRedirects") == "false"
+
+
+def test_a_submodule_that_holds_itself_comes_to_an_end(
+    upstream: Upstream, make_mirror: MakeMirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_ssh(tmp_path, monkeypatch)
+    monkeypatch.setattr(submodules, "_DEEPEST", 2)
+    last: Upstream | None = None
+    for name in ("d", "c", "b"):
+        made = Upstream(tmp_path / name)
+        if last is None:
+            made.commit({"main.tf": "x"})
+        else:
+            with_submodule(made, last, f"git.example.com:{last.path}")
+        last = made
+    assert last is not None
+    commit = with_submodule(upstream, last, f"git.example.com:{last.path}")
+    mirror = make_mirror(upstream.url, submodules=True)
+    mirror.fetch()
+    with pytest.raises(UnsafeRepositoryError, match="more than 2 deep"), mirror.checkout(commit):
+        raise AssertionError("not reached")
 
 
 @pytest.mark.row(40)
