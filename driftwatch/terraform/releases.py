@@ -28,6 +28,7 @@ import threading
 import time
 import zipfile
 import zlib
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -294,7 +295,28 @@ class _Fetch:
         self._client.close()
 
     def into(self, path: Path, url: str, limit: int) -> None:
-        """Writes what is at `url` into `path`. Raises a ReleaseError."""
+        """Writes what is at `url` into `path`. Raises a ReleaseError, and always by the deadline.
+
+        In a thread that can be left alone: a name that is not resolved, or the head of an answer that comes
+        byte by byte, keeps httpx from saying anything, and no timeout of a read ends that.
+        """
+        said: Future[None] = Future()
+
+        def fetch() -> None:
+            try:
+                self._follow(path, url, limit)
+                said.set_result(None)
+            except Exception as problem:  # noqa: BLE001  (it is raised where it is waited for)
+                said.set_exception(problem)
+
+        left = self._left(path)
+        threading.Thread(target=fetch, name="fetch", daemon=True).start()
+        wait([said], timeout=left)
+        if not said.done():
+            raise _late(path)
+        said.result()
+
+    def _follow(self, path: Path, url: str, limit: int) -> None:
         for _ in range(_MOST_REDIRECTS + 1):
             following = self._once(path, url, limit)
             if following is None:
@@ -339,10 +361,7 @@ class _Fetch:
     def _left(self, path: Path) -> float:
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise ReleaseUnavailableError(
-                f"{path.name} took too long",
-                advice="Try again, or raise `terraform.releases.timeout`.",
-            )
+            raise _late(path)
         return left
 
     def _write(self, answer: httpx2.Response, path: Path, limit: int) -> None:
@@ -355,6 +374,12 @@ class _Fetch:
                 if written > limit:
                     raise ReleaseRefusedError(f"{path.name} is larger than {limit >> 10} KB")
                 file.write(chunk)
+
+
+def _late(path: Path) -> ReleaseUnavailableError:
+    return ReleaseUnavailableError(
+        f"{path.name} took too long", advice="Try again, or raise `terraform.releases.timeout`."
+    )
 
 
 def _judge(status: int, name: str) -> None:

@@ -76,6 +76,9 @@ class Answer:
     drips: bool = False
     """Sends it byte by byte, ten in a second."""
 
+    drips_head: bool = False
+    """A head that has no end, byte by byte."""
+
     silent: float = 0.0
     """Seconds before it says anything."""
 
@@ -134,6 +137,11 @@ def serving() -> Iterator[MirrorServer]:
                 self.tell(answer)
 
         def tell(self, answer: Answer) -> None:
+            if answer.drips_head:
+                self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Endless: ")
+                for _ in range(50):
+                    self.wfile.write(b"a")
+                    time.sleep(0.1)
             self.send_response(answer.status)
             self.send_header(
                 "Content-Length", str(len(answer.content) if answer.claims is None else answer.claims)
