@@ -17,7 +17,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment
 
 from driftwatch.config import values
 from driftwatch.config.hosts import is_loopback_name, is_off_limits, unwrapped
@@ -227,8 +226,9 @@ def _is_proxied(protocol: str, host: str) -> bool:
     names = [f"{protocol}_proxy", "all_proxy", "ALL_PROXY", *(["HTTPS_PROXY"] if protocol == "https" else [])]
     if not any(map(os.environ.get, names)):
         return False
-    spared = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    return not proxy_bypass_environment(host, {"no": spared})
+    said = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    spared = [each.strip().lstrip(".").lower() for each in said.split(",")]
+    return not any(each == "*" or f".{host.lower()}".endswith(f".{each}") for each in filter(None, spared))
 
 
 def _protocol(url: str) -> str:
