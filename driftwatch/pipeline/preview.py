@@ -23,7 +23,12 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from driftwatch import log
 from driftwatch.config.patterns import is_among
-from driftwatch.errors import MergeConflictError, PullRequestMovedError, RepositoryError
+from driftwatch.errors import (
+    ForgeUnavailableError,
+    MergeConflictError,
+    PullRequestMovedError,
+    RepositoryError,
+)
 from driftwatch.model import CommitState, CommitStatus, Right
 from driftwatch.notify.render_preview import GoneStack, Preview, Step, Wait, render
 from driftwatch.pipeline import preview_code as codes
@@ -271,6 +276,7 @@ class _Look:
         """Of this very head; an earlier one's is worth nothing but for what was heard."""
         self._since = max(memo.remark if memo else 0, kept.heard)
         self._stocks: dict[str, Mapping[StackId, Subject]] = {}
+        self._heard = Heard()
         self._is_last = False
 
     # ---- the flow ----------------------------------------------------------------------------------------
@@ -286,16 +292,18 @@ class _Look:
         ):
             return self._nothing_new(heard)
         try:
-            merged = self._desk.code.fetch_pull_request(
-                self._pull.number, kind=self._desk.kind, head=self._pull.head
-            )
-            touched = self._touched(merged)
+            return self._of_head(again=again)
         except PullRequestMovedError:
             return Looked(outcome=Outcome.MOVED)
-        except MergeConflictError as problem:
-            return self._unplannable(Step.CONFLICT, problem, heard)
-        except RepositoryError as problem:
-            return self._unplannable(Step.FAILED, problem, heard)
+        except RepositoryError as problem:  # of this one's commits: the others go on
+            return self._unplannable(problem)
+
+    def _of_head(self, *, again: bool) -> Looked:
+        """Raises RepositoryError for whatever its commits cannot be had, merged or looked into for."""
+        merged = self._desk.code.fetch_pull_request(
+            self._pull.number, kind=self._desk.kind, head=self._pull.head
+        )
+        touched = self._touched(merged)
         authors = self._authors(merged) if self._of.terms.not_by_author else frozenset()
         heard = self._hear(authors)
         return self._of_merge(merged, touched, heard, authors, again=again)
@@ -317,8 +325,7 @@ class _Look:
             return self._untouched(merged, heard, inputs)
         unsaid = self._kept.unsaid if self._kept.inputs == inputs and not (heard.again or again) else None
         if unsaid is not None and self._kept.preview is not None:
-            self._finish(self._kept.preview, replace(unsaid, remark=heard.last), authors)
-            return Looked(outcome=Outcome.PLANNED)
+            return self._say_later(self._kept.preview, unsaid, merged, heard, authors)
         permits = self._permits(heard)
         waits = self._waits(merged, touched)
         if waits and not permits:
@@ -353,7 +360,8 @@ class _Look:
             authors=authors,
             altered=self._altered,
         )
-        return hear(self._remarks, self._since, self._of.people, case)
+        self._heard = hear(self._remarks, self._since, self._of.people, case)
+        return self._heard
 
     def _scope(self) -> tuple[str, ...]:
         """The stacks of the repository, and one that nobody has: for who may do it with all of them."""
@@ -496,14 +504,8 @@ class _Look:
         )
         self._say(before, memo)
         seen = self._see(merged, touched, permits if named else None)
-        if seen is None or not self._is_same():
-            logger.info(
-                "A pull request is another by now: what was planned is thrown away.",
-                action="preview",
-                repository=self._desk.name,
-                pull_request=self._pull.number,
-            )
-            return Looked(outcome=Outcome.MOVED)
+        if seen is None:
+            return self._moved()
         digest = _overall(self._pull.head, seen)
         done = replace(
             before,
@@ -513,7 +515,10 @@ class _Look:
         )
         approved = memo.approved if digest and digest == memo.digest else ()
         memo = replace(memo, step=Step.DONE, inputs=inputs, digest=digest, approved=approved)
+        # Kept before the forge is asked once more: it may be away just now, and need not cost the plans.
         self._kept.preview, self._kept.inputs, self._kept.unsaid = done, inputs, memo
+        if not self._is_same():
+            return self._moved()
         self._finish(done, memo, authors)
         return Looked(outcome=Outcome.PLANNED, passing=any(each.passing for each in seen))
 
@@ -525,7 +530,7 @@ class _Look:
         with self._desk.code.checkout(merged.commit) as checkout:
             for place, subject in enumerate(touched.stacks):
                 self._give_way()
-                if place and not self._is_same():
+                if place and not self._may_go_on():
                     return None
                 if permits is not None and not self._may_be_checked(subject, permits):
                     found.append(_not_for(subject))
@@ -557,6 +562,23 @@ class _Look:
             self._of.forget(self._desk.name, self._pull.number)
             return False
         return (now.head, now.base) == (self._pull.head, self._pull.base)
+
+    def _may_go_on(self) -> bool:
+        """Whether the next plan is worth it; only the last look, before anything is said, has to succeed."""
+        try:
+            return self._is_same()
+        except ForgeUnavailableError:
+            return True
+
+    def _moved(self) -> Looked:
+        self._kept.preview = self._kept.unsaid = None
+        logger.info(
+            "A pull request is another by now: what was planned is thrown away.",
+            action="preview",
+            repository=self._desk.name,
+            pull_request=self._pull.number,
+        )
+        return Looked(outcome=Outcome.MOVED)
 
     def _gone(self, merged: Merged, touched: Touched) -> tuple[GoneStack, ...]:
         if not touched.gone:
@@ -590,6 +612,29 @@ class _Look:
             stacks=len(stacks),
         )
 
+    def _say_later(
+        self, planned: Preview, memo: Memo, merged: Merged, heard: Heard, authors: frozenset[str]
+    ) -> Looked:
+        """What was planned and the forge did not take; with what people have asked for since."""
+        self._audit(heard.rulings)
+        if not self._is_same():
+            return self._moved()
+        preview = replace(
+            planned,
+            base=merged.base,
+            answers=tuple(dict.fromkeys((*planned.answers, *_answers(heard)))),
+            unheard=planned.unheard or heard.unheard,
+        )
+        memo = replace(
+            memo,
+            base=merged.base,
+            remark=heard.last,
+            permits=self._permits(heard),
+            unheard=memo.unheard or heard.unheard,
+        )
+        self._finish(preview, memo, authors)
+        return Looked(outcome=Outcome.PLANNED)
+
     def _say_again(self, known: Preview, heard: Heard, authors: frozenset[str], inputs: str) -> Looked:
         """An approval of what is shown already: nothing is planned for that."""
         assert self._memo is not None  # noqa: S101  (what is known was said)
@@ -604,7 +649,7 @@ class _Look:
             unheard=heard.unheard,
         )
         if not self._is_same():
-            return Looked(outcome=Outcome.MOVED)
+            return self._moved()
         self._finish(preview, memo, authors)
         return Looked(outcome=Outcome.SETTLED)
 
@@ -673,7 +718,9 @@ class _Look:
         )
         return Looked(outcome=Outcome.WAITING)
 
-    def _unplannable(self, step: Step, problem: RepositoryError, heard: Heard) -> Looked:
+    def _unplannable(self, problem: RepositoryError) -> Looked:
+        step = Step.CONFLICT if isinstance(problem, MergeConflictError) else Step.FAILED
+        heard = self._heard
         report = problem.report()
         is_said = self._memo is not None and self._memo.step is Step.DONE
         if report.passing and is_said and not self._is_last:

@@ -29,6 +29,7 @@ from driftwatch.errors import (
     PlanFailedError,
     PullRequestMovedError,
     RemoteUnreachableError,
+    RepositoryTooLargeError,
     UnsafeRepositoryError,
 )
 from driftwatch.git import Fetched, RootModule
@@ -928,6 +929,84 @@ def test_what_the_forge_did_not_take_is_said_later_without_another_plan(house: H
     assert house.look() is Outcome.PLANNED
     assert house.planner.planned == ["dns", "dns"]
     assert house.forge.state() == "success"
+
+
+def unsaid(house: House) -> None:
+    """All is planned, and the forge does not take it."""
+
+    def fail() -> None:
+        house.forge.script["set_status"] = [ForgeUnavailableError("500")]
+
+    house.planner.then = fail
+    with pytest.raises(ForgeUnavailableError):
+        house.look()
+    house.planner.then = lambda: None
+
+
+def test_what_is_asked_before_all_is_said_is_on_record_and_answered(house: House) -> None:
+    house.planner.outcomes["dns"] = "destroyed"
+    unsaid(house)
+    house.forge.add(f"/driftwatch plan {SECOND}", "anna")
+    house.forge.add("/driftwatch approve 0123456789abcdef", "bob")
+    house.forge.add("/driftwatch plan", "stranger")
+    assert house.look() is Outcome.PLANNED
+    assert house.planner.planned == ["dns"]
+    assert [outcome for *_, outcome in house.audit] == ["another_head", "another_digest", "unknown_person"]
+    assert "anna named a commit that is not the head" in house.forge.body
+    assert "bob approved something else" in house.forge.body
+    assert "nobody who did has the right" in house.forge.body
+    assert house.forge.state() == "failure"
+    house.restart()
+    assert house.look() is Outcome.SETTLED
+    assert len(house.audit) == 3
+
+
+def test_what_is_said_later_is_of_the_same_pull_request_still(house: House) -> None:
+    unsaid(house)
+    fetch = house.code.fetch_pull_request
+
+    def moved(number: int, *, kind: str, head: str) -> Merged:
+        house.forge.pull = replace(house.forge.pull, base="develop")
+        return fetch(number, kind=kind, head=head)
+
+    house.code.fetch_pull_request = moved  # type: ignore[method-assign]  # while it is fetched
+    assert house.look() is Outcome.MOVED
+    assert "1 to change" not in house.forge.body
+    assert house.forge.state() == "pending"
+
+
+def test_a_forge_that_does_not_answer_between_two_plans_loses_none(house: House) -> None:
+    house.push(HEAD, dns__main=DNS + "# a\n", net__main='resource "sandbox_firewall" "b" {\n}\n')
+
+    def fail() -> None:
+        house.forge.script["pull_request"] = [ForgeUnavailableError("502")]
+
+    house.planner.then = fail
+    with pytest.raises(ForgeUnavailableError):
+        house.look()
+    assert house.planner.planned == ["dns", "net"]
+    house.planner.then = lambda: None
+    assert house.look() is Outcome.PLANNED
+    assert house.planner.planned == ["dns", "net"]
+    assert house.forge.state() == "success"
+
+
+@pytest.mark.parametrize("place", ["known", "merged"])
+def test_a_pull_request_that_cannot_be_checked_out_is_an_error_of_its_own(
+    house: House, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    checkout = house.code.checkout
+
+    def broken(commit: str) -> Any:
+        if (commit == BASE) == (place == "known"):
+            raise RepositoryTooLargeError("it does not fit")
+        return checkout(commit)
+
+    monkeypatch.setattr(house.code, "checkout", broken)
+    assert house.look() is Outcome.FAILED
+    assert house.forge.state() == "error"
+    assert "it does not fit" in house.forge.body
+    assert house.planner.planned == []
 
 
 def test_a_stack_whose_directory_would_be_gone_is_told_and_what_stays(house: House) -> None:
