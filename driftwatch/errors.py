@@ -12,6 +12,7 @@ DriftwatchError
 │   ├── UnsafeRepositoryError     a ref, a path, a link or a file that is refused
 │   ├── NotMergedError            a commit that is not on the branch
 │   ├── SignatureMissingError     a head that nobody who may has signed
+│   ├── HeadRewoundError          a head that was signed once, and is older than the one in use
 │   ├── SignersUnusableError      keys or programs without which no signature can be looked at
 │   ├── PullRequestMovedError · MergeConflictError
 │   ├── SubmoduleMissingError
@@ -234,6 +235,19 @@ class SignatureMissingError(RepositoryError):
     code = "signature_missing"
     default_advice = (
         "Sign it with an allowed key and push it again, or add the key to `signers` of the repository."
+    )
+
+
+class HeadRewoundError(RepositoryError):
+    """A branch that asks for signatures was put back to an older commit: the last good one stays in use.
+
+    Its signature says that somebody wanted it once; whoever put the branch back need not be able to sign.
+    """
+
+    code = "head_rewound"
+    default_advice = (
+        "Where it is meant, sign a new commit that takes back what is unwanted (git revert), and push it."
+        " Where it is not, push the branch as it was, and find out who may rewrite it."
     )
 
 

@@ -307,8 +307,10 @@ class RepositorySettings(Section):
     signatures: Literal["off", "head", "tags"] = Field(
         default="off",
         description="Which commits count: `head`, where the branch's newest must carry a valid signature of "
-        "one of `signers`; `tags`, the newest one of the branch that a tag with such a signature points at; "
-        "`off`, any. Default off: whoever may push to the branch is trusted, as the Git host has it.",
+        "one of `signers`, and must not be one that came before the one in use; `tags`, the newest one that "
+        "a tag with such a signature points at, of those that come after the one in use, or at first of the "
+        "branch's own line; `off`, any. Default off: whoever may push to the branch is trusted, as the Git "
+        "host has it.",
     )
     signers: SigningSettings = Field(
         default=SigningSettings(),

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from driftwatch import log
 from driftwatch.errors import (
     BranchMissingError,
+    HeadRewoundError,
     MirrorDamagedError,
     NotMergedError,
     PullRequestMovedError,
@@ -69,6 +70,8 @@ _LONGEST_WORDS = 200
 """Characters of an author's name and of a subject that are kept."""
 _LARGEST_HISTORY = 1 << 20
 _HISTORIES_KEPT = 100
+_MOST_AUTHORED = 10_000
+"""Commits whose authors are told; of more, none is, as whoever is missing would count as somebody else."""
 _TIDY_EVERY = timedelta(days=7)
 
 _DRAFTS, _PULLS = "refs/driftwatch/drafts", "refs/driftwatch/pulls"
@@ -156,7 +159,7 @@ class Mirror:
         """Brings the branch's newest commit, verifies it and makes it the head.
 
         Raises RemoteUnreachableError, RemoteRefusedError, BranchMissingError, UnsafeRepositoryError,
-        RepositoryTooLargeError, SignatureMissingError and others of RepositoryError; the head is then what it
+        RepositoryTooLargeError, SignatureMissingError, HeadRewoundError and others; the head is then what it
         was, or with signatures the last one that is good by them.
         """
         remote = Remote.of(self.name, self._settings)
@@ -235,6 +238,24 @@ class Mirror:
                 while len(self._histories) > _HISTORIES_KEPT:
                     del self._histories[next(iter(self._histories))]
         return known
+
+    def authors(self, base: str, commit: str) -> frozenset[str]:
+        """The names of all who wrote the commits since `base`, as the commits have them.
+
+        Raises RepositoryTooLargeError where there are more commits than are gone through for that.
+        """
+        printed = self._git().ask(
+            *("log", "-z", f"--max-count={_MOST_AUTHORED + 1}", "--format=%an"),
+            *(f"{_checked(base)}..{_checked(commit)}", "--"),
+            seconds=self._seconds,
+            limit=_LARGEST_HISTORY,
+        )
+        names = printed.decode(errors="replace").split("\0")
+        if len(names) > _MOST_AUTHORED:
+            raise RepositoryTooLargeError(
+                f"the authors of more than {_MOST_AUTHORED:,} commits of {self.name} are not told"
+            )
+        return frozenset(_words(name) for name in names if name)
 
     def submodules(self, commit: str) -> tuple[str, ...]:
         """The paths whose content is another repository's.
@@ -474,6 +495,7 @@ class Mirror:
             commit, problem = self._tagged(self._trust, commit, previous)
         elif self._trust and commit != previous:
             self._expect_signed(self._trust, commit)
+            self._expect_forward(commit, previous)
         if commit == previous:
             return Fetched(commit=commit, previous=previous, changed=False, rewritten=False), problem
         self.listing(commit)
@@ -536,6 +558,18 @@ class Mirror:
         if refusal := self._refusal(trust, commit):
             shown = self._shown(commit)
             raise SignatureMissingError(f"the head of {self.name}, {shown}, is not used: {refusal}")
+
+    def _expect_forward(self, commit: str, previous: str | None) -> None:
+        """Raises HeadRewoundError for a head that was in the history of the one in use already.
+
+        Whoever may force the branch could pick any of the signed commits of its past. A rewritten branch with
+        a head that is new is followed: that one was signed as it is.
+        """
+        if previous is not None and self._is_ancestor(commit, previous):
+            raise HeadRewoundError(
+                f"the head of {self.name}, {self._shown(commit)}, is not used: the branch was put back to it"
+                f" from {previous[:10]}"
+            )
 
     def _refusal(self, trust: Trust, commit: str) -> str | None:
         content = self._git().ask("cat-file", "commit", commit, limit=_LARGEST_READ)

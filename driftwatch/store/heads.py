@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from driftwatch.errors import SignatureMissingError, SignersUnusableError
+from driftwatch.errors import HeadRewoundError, SignatureMissingError, SignersUnusableError
 from driftwatch.log import redact
 from driftwatch.model import Announcement, ErrorReport, TransitionKind, Trigger, Verdict
 from driftwatch.store import outbox
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from driftwatch.store.values import Voice
 
-_REFUSALS = frozenset({SignatureMissingError.code, SignersUnusableError.code})
+_REFUSALS = frozenset({SignatureMissingError.code, SignersUnusableError.code, HeadRewoundError.code})
 
 
 def tell(

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 
 from driftwatch.config.gitops import SigningSettings
 from driftwatch.config.signing import ssh_key
-from driftwatch.errors import RemoteRefusedError, SignatureMissingError, SignersUnusableError
+from driftwatch.errors import (
+    HeadRewoundError,
+    RemoteRefusedError,
+    SignatureMissingError,
+    SignersUnusableError,
+)
 from driftwatch.git import trust
 from driftwatch.git.trust import signature_of
 
@@ -332,6 +337,37 @@ def test_a_message_may_quote_a_signature(
     upstream.git(*ssh["ada"].settings(), "tag", "-s", "-m", f"See:\n\n{quoted}", "v1")
     for mode in ("head", "tags"):
         assert trusting(mode, ssh=(ssh["ada"].line(),)).fetch().commit == upstream.head()
+
+
+def test_a_signed_commit_of_the_past_is_not_brought_back(
+    upstream: Upstream, trusting: Callable[..., Mirror], ssh: dict[str, SshIdentity]
+) -> None:
+    """Whoever may force the branch need not be able to sign: old signatures are there for all to use."""
+    old = commit(upstream, ssh["ada"], FILES)
+    good = commit(upstream, ssh["ada"], {"more.tf": "# more\n"})
+    mirror = trusting(ssh=(ssh["ada"].line(),))
+    mirror.fetch()
+    upstream.git("reset", "--quiet", "--hard", old)
+    for each in (mirror, trusting(ssh=(ssh["ada"].line(),))):
+        with pytest.raises(HeadRewoundError, match=f"{old[:10]} by Ann, is not used") as caught:
+            each.fetch()
+        assert "git revert" in (caught.value.advice or "")
+        assert each.head() == good
+    upstream.git("reset", "--quiet", "--hard", good)
+    assert mirror.fetch().changed is False
+
+
+def test_a_rewritten_branch_with_a_new_signed_head_is_followed(
+    upstream: Upstream, trusting: Callable[..., Mirror], ssh: dict[str, SshIdentity]
+) -> None:
+    first = commit(upstream, ssh["ada"], FILES)
+    commit(upstream, ssh["ada"], {"more.tf": "# more\n"})
+    mirror = trusting(ssh=(ssh["ada"].line(),))
+    mirror.fetch()
+    upstream.git("reset", "--quiet", "--hard", first)
+    other = commit(upstream, ssh["ada"], {"other.tf": "# other\n"})
+    fetched = mirror.fetch()
+    assert (fetched.commit, fetched.rewritten) == (other, True)
 
 
 # ---- keys that change ----------------------------------------------------------------------------------

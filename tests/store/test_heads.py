@@ -135,6 +135,12 @@ def test_that_no_signature_can_be_looked_at_is_told_too(speaking: Store) -> None
     assert "There is no gpg on this machine." in str(sent(speaking)[0].announcement.said)
 
 
+def test_that_a_branch_was_put_back_is_told_too(speaking: Store) -> None:
+    fetch(speaking, ErrorReport(code="head_rewound", message="the branch was put back"))
+    fetch(speaking, None, at=after(1))
+    assert kinds(sent(speaking)) == ["head_refused", "head_accepted"]
+
+
 def test_repositories_are_told_of_apart(speaking: Store) -> None:
     """Also where one's name begins as the other's, or is a pattern of it."""
     for name in ("platform", "plat", "p%"):
