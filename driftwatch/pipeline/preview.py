@@ -88,6 +88,9 @@ logger = log.get("preview")
 class Code(Proposals, Repository, Protocol):
     """One repository, with what others propose to change in it."""
 
+    def authors(self, base: str, commit: str) -> frozenset[str]:
+        """All who wrote the commits since `base`. Raises RepositoryError where that cannot be told."""
+
 
 class Book(Protocol):
     """Where findings and the audit are kept."""
@@ -277,6 +280,7 @@ class _Look:
         self._since = max(memo.remark if memo else 0, kept.heard)
         self._stocks: dict[str, Mapping[StackId, Subject]] = {}
         self._heard = Heard()
+        self._all_known = True
         self._is_last = False
 
     # ---- the flow ----------------------------------------------------------------------------------------
@@ -358,6 +362,7 @@ class _Look:
             scope=self._scope() if has_commands(self._remarks, self._since) else (),
             to_approve=tuple(to_approve) if shown else (),
             authors=authors,
+            all_known=self._all_known,
             altered=self._altered,
         )
         self._heard = hear(self._remarks, self._since, self._of.people, case)
@@ -372,16 +377,21 @@ class _Look:
         return tuple(dict.fromkeys((*before, *heard.permits)))
 
     def _authors(self, merged: Merged) -> frozenset[str]:
-        """Whose change it is, by their names in the configuration, as far as is known."""
+        """Whose change it may be, by their names in the configuration: anybody's where nobody can tell."""
         people = self._of.people
         opener = people.on_forge(self._desk.kind, self._pull.author)
         names = {opener.name} if opener else set()
         try:
-            commits = self._desk.code.history(merged.base, merged.head, (".",))
+            wrote = {who(each) for each in self._desk.code.authors(merged.base, merged.head)}
         except RepositoryError as problem:
-            logger.info(f"Who wrote it cannot be told: {problem.message}", action="preview")
-            commits = ()
-        wrote = {who(each.author) for each in commits}
+            logger.warning(
+                f"Nobody's approval counts, as it cannot be told who wrote it: {problem.message}",
+                action="preview",
+                repository=self._desk.name,
+                pull_request=self._pull.number,
+            )
+            self._all_known = False
+            return frozenset(people.by_name)
         names |= {name for name in people.by_name if wrote & known_as(name, people.by_name)}
         return frozenset(names)
 

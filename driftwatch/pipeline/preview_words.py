@@ -212,7 +212,8 @@ class Case:
 
     `scope` are the stacks that a right may be for, `to_approve` those of which something is to be approved.
     `authors` are the people whose change it is, by their names in the configuration; empty where they may
-    approve as others do. `altered` is whether somebody has changed the words that would be approved.
+    approve as others do. `all_known` is whether these are surely all, and `altered` whether somebody has
+    changed the words that would be approved.
     """
 
     kind: str
@@ -221,6 +222,7 @@ class Case:
     scope: tuple[str, ...]
     to_approve: tuple[str, ...] = ()
     authors: frozenset[str] = field(default_factory=frozenset)
+    all_known: bool = True
     altered: bool = False
 
 
@@ -313,6 +315,9 @@ def _of_approval(command: Command, person: Person, case: Case) -> tuple[str, str
             "approved what somebody had changed here. It is written anew: please read it, and approve again."
         )
         return "altered_comment", f"{person.name} {said}"
+    if person.name in case.authors and not case.all_known:
+        said = "may have made this change: it cannot be told who all did, so that nobody's approval counts."
+        return "authors_unknown", f"{person.name} {said}"
     if person.name in case.authors:
         return "own_change", f"{person.name} made this change: somebody else has to approve what it destroys."
     return "approved", ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from driftwatch.errors import RepositoryError, UnsafeRepositoryError
+from driftwatch.errors import RepositoryError, RepositoryTooLargeError, UnsafeRepositoryError
 from driftwatch.model import KEPT_COMMITS
 
 if TYPE_CHECKING:
@@ -58,6 +58,27 @@ def test_at_most_so_many_are_told(upstream: Upstream, mirror: Mirror) -> None:
     commit = mirror.fetch().commit
 
     assert len(mirror.history(base, commit, STACK)) == KEPT_COMMITS
+
+
+def test_all_authors_are_told_whatever_they_touched(
+    upstream: Upstream, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of more commits than the latest ones; where there are too many, nobody is told rather than some."""
+    base = upstream.head()
+    upstream.git("commit", "--quiet", "--allow-empty", "-m", "x", "--author", "Ümit <u@example.com>")
+    for number in range(KEPT_COMMITS + 2):
+        upstream.commit({"elsewhere.tf": f"# {number}\n"})
+    commit = mirror.fetch().commit
+
+    assert mirror.authors(base, commit) == {"Ann", "Ümit"}
+    assert mirror.authors(commit, commit) == frozenset()
+    monkeypatch.setattr("driftwatch.git.mirror._MOST_AUTHORED", KEPT_COMMITS + 2)
+    with pytest.raises(RepositoryTooLargeError, match="more than 22 commits"):
+        mirror.authors(base, commit)
+    with pytest.raises(RepositoryError):
+        mirror.authors("1" * 40, commit)
+    with pytest.raises(UnsafeRepositoryError):
+        mirror.authors("--all", commit)
 
 
 def test_where_history_was_rewritten_those_since_the_same_files_are_told(

@@ -36,7 +36,6 @@ from driftwatch.git import Fetched, RootModule
 from driftwatch.git.pulls import Merged
 from driftwatch.model import (
     CheckResult,
-    Commit,
     CommitState,
     CommitStatus,
     Engine,
@@ -91,7 +90,7 @@ class FakeCode:
     head_commit: str | None = BASE
     fetched: list[str] = field(default_factory=list)
     failure: Exception | None = None
-    author: str = "Ada Example"
+    author: str | None = "Ada Example"
 
     def fetch(self) -> Fetched:
         return Fetched(commit=str(self.head_commit), previous=None, changed=True, rewritten=False)
@@ -124,10 +123,14 @@ class FakeCode:
         self.commits[commit] = self.commits[head]
         return Merged(base=base, head=head, commit=commit, changed=self.changed(base, commit))
 
-    def history(self, base: str | None, commit: str, paths: Sequence[str], **_: object) -> tuple[Commit, ...]:
-        assert base
-        assert paths
-        return (Commit(id=commit, author=self.author, at=MORNING, subject="Widen it"),)
+    def authors(self, base: str, commit: str) -> frozenset[str]:
+        assert (base, commit) == (self.head_commit, self.fetched[-1])
+        if self.author is None:
+            raise RepositoryTooLargeError("too many commits")
+        return frozenset({self.author, "Somebody else"})
+
+    def history(self, *_: object, **__: object) -> Any:
+        raise AssertionError("this has the latest commits alone")
 
     @contextmanager
     def checkout(self, commit: str) -> Iterator[Path]:
@@ -737,6 +740,24 @@ def test_who_wrote_a_commit_of_it_is_an_author_too_whoever_has_opened_it(house: 
     house.look()
     assert house.forge.state() == "failure"
     assert [outcome for *_, outcome in house.audit] == ["own_change", "own_change"]
+
+
+def test_where_it_cannot_be_told_who_wrote_it_nobodys_approval_counts(house: House) -> None:
+    """Not even one that was given while it could be told."""
+    house.planner.outcomes["dns"] = "destroyed"
+    house.look()
+    house.forge.add(f"/driftwatch approve {house.digest()}", "bob")
+    house.look()
+    assert house.forge.state() == "success"
+    house.code.author = None
+    house.forge.add("/driftwatch plan")
+    house.look()
+    assert house.forge.state() == "failure"
+    house.forge.add(f"/driftwatch approve {house.digest()}", "bob")
+    house.look()
+    assert house.forge.state() == "failure"
+    assert "it cannot be told who all did" in house.forge.body
+    assert house.audit[-1] == ("bob", "preview_approve", "authors_unknown")
 
 
 def test_as_many_people_approve_as_the_settings_want(tmp_path: Path) -> None:
