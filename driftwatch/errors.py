@@ -191,7 +191,7 @@ class DependencyCycleError(RepositoryError):
     code = "dependency_cycle"
     default_advice = (
         "Take one of these dependencies out; `driftwatch stacks graph` says where each comes from. "
-        "Until then they have no effect on the order of repairs."
+        "Until then those that it marks have no effect on the order of repairs."
     )
 
 

@@ -399,7 +399,7 @@ class Inventory:
         if error and error.code != before:
             meanwhile = "the last good commit stays in use" if commit else "nothing of it can be checked"
             if error.code == DependencyCycleError.code:
-                meanwhile = "these dependencies have no effect"
+                meanwhile = "what closes it has no effect"
             logger.warning(
                 f"{error.message}; {meanwhile}.",
                 action="fetch",

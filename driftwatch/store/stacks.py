@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from driftwatch.config.durations import format_duration
+from driftwatch.errors import DependencyCycleError
 from driftwatch.log import redact
 from driftwatch.model import ErrorReport, Health, StackId, StackStatus, Verdict
 from driftwatch.store import findings, heads, incidents, jobs, proposals, suspensions
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 NEVER_CHECKED = "not checked yet"
 
+_OF_WHAT_WAS_READ = frozenset({DependencyCycleError.code})
+"""Errors that are the repository's and shown as such, while its fetch was good: its commit is in use."""
+
 
 def record_fetch(
     connection: Connection,
@@ -44,8 +48,9 @@ def record_fetch(
     _hold_repository(connection, repository)
     mine = RepositoryRow.name == repository
     before = connection.scalar(select(RepositoryRow.error).where(mine))
-    if voice is not None and (error is not None or before is not None):
-        heads.tell(connection, repository, commit=commit, error=error, at=at, voice=voice)
+    failed = error if error is not None and error.code not in _OF_WHAT_WAS_READ else None
+    if voice is not None and (failed is not None or before is not None):
+        heads.tell(connection, repository, commit=commit, error=failed, at=at, voice=voice)
     seen: dict[str, Any] = {
         "url": redact(url),
         "branch": branch,
@@ -54,7 +59,7 @@ def record_fetch(
     }
     if commit is not None:
         seen["commit_sha"] = commit
-    if error is None:
+    if failed is None:
         seen["last_good_at"] = at
     connection.execute(update(RepositoryRow).where(mine).values(**seen))
 

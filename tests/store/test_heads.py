@@ -135,6 +135,23 @@ def test_that_no_signature_can_be_looked_at_is_told_too(speaking: Store) -> None
     assert "There is no gpg on this machine." in str(sent(speaking)[0].announcement.said)
 
 
+def test_a_circle_of_dependencies_hides_neither_that_a_head_counts_again_nor_when_it_was_read(
+    speaking: Store,
+) -> None:
+    """It is the repository's error, and none of the fetch."""
+    circle = ErrorReport(code="dependency_cycle", message="stacks depend on each other in a circle")
+    fetch(speaking, unsigned(), at=after(1))
+    fetch(speaking, circle, at=after(2), commit="d4" * 20)
+    assert kinds(sent(speaking)) == ["head_refused", "head_accepted"]
+    (repository,) = speaking.repositories()
+    assert (repository.error, repository.last_good_at) == (circle, after(2))
+    fetch(speaking, unsigned(), at=after(3), commit="d4" * 20)
+    (repository,) = speaking.repositories()
+    assert repository.last_good_at == after(2)
+    fetch(speaking, circle, at=after(4), commit="e5" * 20)
+    assert kinds(sent(speaking)) == ["head_refused", "head_accepted"], "the second story"
+
+
 def test_that_a_branch_was_put_back_is_told_too(speaking: Store) -> None:
     fetch(speaking, ErrorReport(code="head_rewound", message="the branch was put back"))
     fetch(speaking, None, at=after(1))
