@@ -111,6 +111,7 @@ def run(config: Path) -> int:
         )
         app.house.observe()
         daemon.attach(Ending(app.ending))
+        app.inventory.remember()  # before anything is applied that may depend on it
         tools = _tools(app, daemon.node)
         reconciler = Reconciler(tools)
         work.checked = reconciler.look_at

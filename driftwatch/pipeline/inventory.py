@@ -105,10 +105,15 @@ class Touched:
 
 @dataclass(slots=True)
 class _Shelf:
-    """What is known of one repository."""
+    """What is known of one repository. `remembered` are the stacks of before, until stock is taken."""
 
     commit: str | None = None
     subjects: dict[StackId, Subject] = field(default_factory=dict)
+    remembered: dict[StackId, Subject] | None = None
+
+    @property
+    def is_unread(self) -> bool:
+        return self.commit is None and self.remembered is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +149,7 @@ class _Drawn:
     stock: int
     also: frozenset[StackId]
     nodes: Mapping[StackId, Node]
+    unread: frozenset[str]
     graph: Graph
 
 
@@ -203,6 +209,29 @@ class Inventory:
                 self._stock += 1
         return tuple(unread)
 
+    def remember(self) -> None:
+        """Has the graph know the stacks of the last good commits, until each repository is read.
+
+        For the start of a daemon: what comes before what is known before anything is applied, whichever
+        repository is read first, and whichever is away. Nothing is checked or listed for it. What cannot be
+        remembered is as good as never read.
+        """
+        for repository in self._settings.repositories:
+            try:
+                commit = self._sources[repository].head()
+                subjects = self._discover(repository, commit) if commit else None
+            except DriftwatchError as problem:
+                logger.warning(
+                    f"What the last good commit held is not known before it is read: {problem.message}.",
+                    action="discover",
+                    repository=repository,
+                    error=problem.code,
+                )
+                continue
+            with self._lock:
+                self._shelves[repository].remembered = subjects
+                self._stock += 1
+
     def subject(self, stack: StackId) -> Subject:
         """The stack as of the last refresh; raises UnknownStackError for one that is not there."""
         with self._lock:
@@ -241,21 +270,27 @@ class Inventory:
         )
 
     def graph(self, also: Collection[StackId] = ()) -> Graph:
-        """Which stacks come before which, in all repositories, as of their last refreshes.
+        """Which stacks come before which, in all repositories, as of their last refreshes, or as remembered.
 
         `also` are stacks that are gone from the code, and that others may still name.
         """
         with self._lock:
-            stock, drawn = self._stock, self._drawn
+            stock, drawn, shelves = self._stock, self._drawn, dict(self._shelves)
         gone = frozenset(also)
         if drawn is not None and drawn.stock == stock and drawn.also == gone:
             return drawn.graph
-        nodes = {subject.stack: subject.node for subject in self.subjects()}
+        unread = frozenset(name for name, shelf in shelves.items() if shelf.is_unread)
+        nodes = {
+            stack: subject.node
+            for shelf in shelves.values()
+            for stack, subject in (shelf.subjects if shelf.commit else shelf.remembered or {}).items()
+        }
         nodes |= {stack: Node(stack=stack) for stack in sorted(gone, key=str) if stack not in nodes}
         # Most commits change nothing of it.
-        graph = drawn.graph if drawn and drawn.nodes == nodes else graph_of(nodes.values())
+        is_same = drawn is not None and drawn.nodes == nodes and drawn.unread == unread
+        graph = drawn.graph if drawn is not None and is_same else graph_of(nodes.values(), unread)
         with self._lock:
-            self._drawn = _Drawn(stock=stock, also=gone, nodes=nodes, graph=graph)
+            self._drawn = _Drawn(stock=stock, also=gone, nodes=nodes, unread=unread, graph=graph)
         return graph
 
     def schedules(self) -> Mapping[StackId, Schedule]:

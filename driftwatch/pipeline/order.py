@@ -4,7 +4,8 @@
 
 A stack that others depend on comes before them, in whatever repository, and a canary before all of its own
 one. What people have approved waits for what is under way, and for nothing else; what goes by itself also
-waits until the others have been looked at at the same commit, and does not follow what has ended badly.
+waits until the others have been looked at at the same commit, and does not follow what has ended badly; nor
+does it go while what it may depend on is in a repository that was never read.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Order:
     def first(self, proposal: Proposal) -> Held | None:
         """Why something else comes before it; None where nothing does."""
         stack, graph = proposal.draft.stack, self.graph(())
-        if not self.canary and not graph.upstream.get(stack) and stack not in graph.in_the_dark:
+        waits = graph.upstream.get(stack) or stack in graph.in_the_dark or stack in graph.unread
+        if not self.canary and not waits:
             return None
         others, there = self.book.proposals(states=UNDER_WAY, limit=MOST).items, graph.upstream.keys()
         # One that was taken out of the code depends on nothing, and what is applied to it still comes first.
@@ -73,6 +75,13 @@ class Order:
                 return _held("canary_first", f"Proposal {other.id} of {other.draft.stack} comes first: {why}")
         if not is_automatic(proposal):
             return None
+        for each in (stack, *sorted(upstream, key=str)):
+            if each in graph.unread:
+                sentence = (
+                    f"{graph.unread[each]} was never read yet, and {each} may depend on a stack of it."
+                    f"{'' if each == stack else f' {stack} depends on {each}.'}"
+                )
+                return _held("upstream_unread", sentence)
         return self._unsound(proposal, upstream & there, "upstream", "depends on it") or self._unsound(
             proposal, canaries & there, "canary", "follows it as its canary"
         )

@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import heapq
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence  # noqa: TC003  (dataclass fields)
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence  # noqa: TC003  (dataclass fields)
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -118,6 +119,8 @@ class Graph:
     upstream: Mapping[StackId, tuple[StackId, ...]] = field(default_factory=dict)
     downstream: Mapping[StackId, tuple[StackId, ...]] = field(default_factory=dict)
     order: tuple[StackId, ...] = ()
+    unread: Mapping[StackId, str] = field(default_factory=dict)
+    """By stack, a repository of which nothing is known yet, and that may have what the stack depends on."""
 
     @property
     def in_the_dark(self) -> frozenset[StackId]:
@@ -130,8 +133,11 @@ class Graph:
         return next((spelt(way) for way in mine), None)
 
 
-def graph_of(nodes: Iterable[Node]) -> Graph:
-    """The graph of these stacks. That a stack names itself, as a glob may, counts for nothing."""
+def graph_of(nodes: Iterable[Node], unread: Collection[str] = ()) -> Graph:
+    """The graph of these stacks. That a stack names itself, as a glob may, counts for nothing.
+
+    `unread` are the repositories whose stacks nobody knows yet.
+    """
     known = {node.stack: node for node in nodes}
     links = _Links(known)
     found = tuple(edge for node in known.values() for edge in links.of(node))
@@ -156,6 +162,7 @@ def graph_of(nodes: Iterable[Node]) -> Graph:
         upstream=upstream,
         downstream=downstream,
         order=_in_order(upstream, downstream),
+        unread=dict(links.unread(sorted(unread))),
     )
 
 
@@ -269,6 +276,17 @@ class _Links:
             why = f"data.terraform_remote_state.{read.name} reads its state"
             yield from self._edges(node, meant, Reason.REMOTE_STATE, why)
 
+    def unread(self, repositories: Sequence[str]) -> Iterator[tuple[StackId, str]]:
+        """Each stack that may depend on one of these repositories, with the first such one."""
+        for node in self._known.values() if repositories else ():
+            anywhere = node.depends_on_labels or any(
+                read.at.address not in self._by_state for read in node.reads
+            )
+            for name in repositories:
+                if anywhere or any(_may_name(pattern, name) for pattern in node.depends_on):
+                    yield node.stack, name
+                    break
+
     def _edges(self, node: Node, meant: Iterable[StackId], reason: Reason, why: str) -> Iterator[Edge]:
         return (
             Edge(upstream=stack, downstream=node.stack, reason=reason, sentence=why)
@@ -294,6 +312,12 @@ class _Links:
                 stack for stack, node in self._known.items() if wanted <= node.labels.items()
             )
         return self._meant[wanted]
+
+
+def _may_name(pattern: str, repository: str) -> bool:
+    """Whether an id or a glob may name a stack of the repository."""
+    start, literal = f"{repository}/", re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    return literal.startswith(start) or (literal != pattern and start.startswith(literal))
 
 
 def _grouped(

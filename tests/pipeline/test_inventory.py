@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from driftwatch.config.settings import Settings
-from driftwatch.errors import RemoteUnreachableError, UnknownStackError
+from driftwatch.errors import MirrorDamagedError, RemoteUnreachableError, UnknownStackError
 from driftwatch.git import Mirror, RootModule
 from driftwatch.model import StackId
 from driftwatch.pipeline.inventory import Inventory
@@ -271,6 +271,46 @@ def test_a_cycle_that_only_the_code_shows_is_the_repositorys_error_and_the_stack
     assert inventory.subject(DNS).commit == FIRST
     assert inventory.graph().upstream == {DNS: (), NETWORK: ()}
     assert inventory.refresh("platform").error == refreshed.error, "it is not over by being looked at again"
+
+
+def test_what_comes_before_what_is_known_before_any_repository_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of the last good commit; nothing else goes by it, and a repository never read is known as such."""
+    entries = ({"path": "dns", "depends_on": ["platform/network", "apps/web"]}, {"path": "**"})
+    inventory, source, ledger = estate_of(*entries, also="apps")
+    each_its_own(source, monkeypatch)
+    assert inventory.graph().upstream == {}
+    source.head_commit = FIRST
+    inventory.remember()
+    graph = inventory.graph()
+    assert (graph.upstream[DNS], graph.unread) == ((NETWORK,), {DNS: "apps"})
+    assert (inventory.subjects(), dict(inventory.schedules()), ledger.fetches) == ((), {}, [])
+    with pytest.raises(UnknownStackError):
+        inventory.subject(DNS)
+    assert inventory.refresh("platform").touched == ()
+    assert [each.id for each in ledger.stacks] == [DNS, NETWORK], "they are declared as on any start"
+    away = cast("FakeSource", inventory._sources["apps"])
+    away.head_commit, away.trees = FIRST, {FIRST: {}}
+    inventory.remember()
+    assert inventory.graph().unread == {}
+
+
+def test_what_cannot_be_remembered_is_as_good_as_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory, source, _ = estate_of({"path": "**", "depends_on": ["platform/dns"]})
+    source.head_commit = FIRST
+
+    def broken(*_: object) -> None:
+        raise MirrorDamagedError("it is broken")
+
+    monkeypatch.setattr(source, "read", broken)
+    with capture_logs() as said:
+        inventory.remember()
+    assert [entry["error"] for entry in said] == ["mirror_damaged"]
+    assert inventory.graph().upstream == {}
+    monkeypatch.undo()
+    inventory.refresh("platform")
+    assert inventory.graph().upstream[NETWORK] == (DNS,)
 
 
 def each_its_own(source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,17 +94,24 @@ def proposal(
     return Proposal(id=number, state=state, draft=draft, decisions=(yes,) if approved else ())
 
 
-def drawn(known: dict[StackId, tuple[str, ...]], gone: Collection[StackId]) -> Graph:
+def drawn(
+    known: dict[StackId, tuple[str, ...]], gone: Collection[StackId], unread: Collection[str] = ()
+) -> Graph:
     declared = [Node(stack=each, depends_on=names) for each, names in known.items()]
-    return graph_of([*declared, *(Node(stack=each) for each in gone)])
+    return graph_of([*declared, *(Node(stack=each) for each in gone)], unread)
 
 
 def held(
-    mine: Proposal, *others: Proposal, canary: tuple[str, ...] = (), known: Any = CHAIN, **book: Any
+    mine: Proposal,
+    *others: Proposal,
+    canary: tuple[str, ...] = (),
+    known: Any = CHAIN,
+    unread: tuple[str, ...] = (),
+    **book: Any,
 ) -> Held | None:
     order = Order(
         book=cast("Any", FakeBook(made=[mine, *others], **book)),
-        graph=lambda gone: drawn(known, gone),
+        graph=lambda gone: drawn(known, gone, unread),
         canary=canary,
         clock=lambda: NOW,
     )
@@ -216,6 +223,19 @@ def test_a_stack_that_is_gone_depends_on_nothing_and_comes_first_all_the_same() 
     one, other = (proposal(each, number, State.APPROVED) for number, each in enumerate((APP, NET), 1))
     assert reason(one, other, known=known) == "upstream_first"
     assert reason(other, one, known=known) is None
+
+
+@pytest.mark.parametrize("names", [("r/net",), ("r/*",), ("*/net",), ("r*",), ("[rs]/net",)])
+def test_nothing_goes_by_itself_before_what_it_may_depend_on_was_ever_read(names: tuple[str, ...]) -> None:
+    """All the way up; what people have approved goes."""
+    known = {WEB: ("p/app",), APP: names, DNS: ("p/x*", "q/net", "rr/net")}
+    assert reason(proposal(APP, 1), known=known, unread=("r",)) == "upstream_unread"
+    assert sentence(proposal(WEB, 1), known=known, unread=("r",)) == (
+        "r was never read yet, and p/app may depend on a stack of it. p/web depends on p/app."
+    )
+    assert reason(proposal(WEB, 1, State.APPROVED, approved=True), known=known, unread=("r",)) is None
+    assert reason(proposal(DNS, 1), known=known, unread=("r",)) is None, "it names none of that repository"
+    assert reason(proposal(WEB, 1), known=known) is None
 
 
 STACKS = [stack(letter) for letter in "abcde"]

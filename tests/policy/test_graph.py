@@ -141,6 +141,22 @@ def test_a_declared_circle_is_told_beside_one_that_is_found() -> None:
     assert graph.upstream == {A: (), B: (), C: (D,), D: ()}
 
 
+def test_who_may_depend_on_a_repository_that_nobody_has_read_is_known() -> None:
+    """Labels may be anybody's there, and so may a state that is none of a stack that is known."""
+    there, other = StateAt(address="x", words=""), StateAt(address="y", words="")
+    graph = graph_of(
+        [
+            node(A, state=there),
+            node(B, reads=(StateRead(name="a", at=there),)),
+            node(C, reads=(StateRead(name="a", at=there), StateRead(name="o", at=other))),
+            node(D, depends_on_labels={"tier": "net"}),
+            node(FAR, "z/net", "p/a"),
+        ],
+        ["z", "y"],
+    )
+    assert graph.unread == {C: "y", D: "y", FAR: "z"}
+
+
 def test_a_cycle_over_two_repositories_is_both_ones() -> None:
     graph = graph_of([node(A, "q/net"), node(FAR, "p/a"), node(B)])
     assert graph.cycle_of("p") == graph.cycle_of("q") == "p/a → q/net → p/a"
