@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from driftwatch.cli.clock import now
-from driftwatch.pipeline.preview import Desk, Previews
+from driftwatch.pipeline.preview import CONTEXT, Desk, Previews
 from driftwatch.pipeline.preview_daemon import Previewer
 from driftwatch.pipeline.preview_plans import Speculator
 from driftwatch.policy.rights import People
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from driftwatch.cli.compose import Application
+    from driftwatch.config.settings import RepositorySettings
     from driftwatch.pipeline.admissions import Clerk
     from driftwatch.pipeline.ports import Planner
 
@@ -54,16 +55,30 @@ def previews_of(app: Application, clerk: Clerk, planner: Planner | None = None) 
     )
 
 
+def context_of(name: str, repositories: Mapping[str, RepositorySettings]) -> str:
+    """What the status of all together is called: by a repository's name where others are the same project."""
+    places = [
+        (forge.kind, forge.host, forge.project.casefold())
+        for each in repositories.values()
+        if (forge := each.forge) is not None
+    ]
+    own = repositories[name].forge
+    is_shared = own is not None and places.count((own.kind, own.host, own.project.casefold())) > 1
+    return f"{CONTEXT}/{name}" if is_shared else CONTEXT
+
+
 def _desks(app: Application) -> Mapping[str, Desk]:
     return {
         name: Desk(
             name=name,
             kind=repository.forge.kind,
+            host=repository.forge.host,
             branch=repository.branch,
             settings=repository.previews,
             protected=repository.protected_paths,
             forge=forge,
             code=app.mirrors[name],
+            context=context_of(name, app.settings.repositories),
         )
         for name, repository in app.settings.repositories.items()
         if repository.forge is not None

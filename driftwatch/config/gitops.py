@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from driftwatch.config import signing, values
+from driftwatch.config.logins import forge_host
 from driftwatch.config.places import LocalPath  # noqa: TC001  (pydantic reads annotations at run time)
 from driftwatch.config.section import (
     BY_REFERENCE,
@@ -40,7 +41,8 @@ class ForgeSettings(Section):
         description="Which API it speaks. Needs the extra of that name. No default."
     )
     project: Annotated[str, AfterValidator(values.plain_text)] = Field(
-        description="OWNER/NAME on GitHub; path or number, in quotes, on GitLab. No default."
+        description="OWNER/NAME on GitHub; path or number, in quotes, on GitLab. Where several repositories "
+        "name the same, the status of each is `driftwatch/<its name>`, else it is `driftwatch`. No default."
     )
     token: Secret = Field(
         description="A token that may read and write its pull requests, issues and commit statuses (GitLab: "
@@ -52,6 +54,11 @@ class ForgeSettings(Section):
         description="The API of a GitHub Enterprise server, https://HOST/api/v3, or another GitLab than "
         "gitlab.com, https://HOST. Default none: the host's own.",
     )
+
+    @property
+    def host(self) -> str:
+        """Where people have their accounts."""
+        return forge_host(self.kind, self.api_url)
 
     @classmethod
     def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:

@@ -35,6 +35,7 @@ from driftwatch.config.dependencies import declared_cycles
 from driftwatch.config.durations import Duration, Interval, PositiveDuration  # noqa: TC001  (as above)
 from driftwatch.config.gitops import ForgeSettings, PreviewSettings, SigningSettings, names_signers
 from driftwatch.config.hooks import HooksSettings, unknown_repositories
+from driftwatch.config.logins import one_person_each
 from driftwatch.config.notify import NotifySettings
 from driftwatch.config.places import LocalPath, resolved
 from driftwatch.config.releases import ReleasesSettings
@@ -623,8 +624,8 @@ class PersonSettings(Section):
         tuple[Annotated[str, AfterValidator(values.forge_login)], ...], AfterValidator(once)
     ] = Field(
         default=(),
-        description="Their logins on GitHub, whatever the case. Default none: then nothing that is said in a "
-        "pull request there is theirs.",
+        description="Their logins on GitHub, whatever the case; HOST/LOGIN where repositories are on several "
+        "GitHubs. Default none: then nothing that is said in a pull request there is theirs.",
     )
     gitlab: Annotated[
         tuple[Annotated[str, AfterValidator(values.forge_login)], ...], AfterValidator(once)
@@ -791,7 +792,7 @@ class Settings(Section):
     def contradictions(cls, given: Mapping[str, Any]) -> Iterator[Contradiction]:
         for key in again_in(given, "windows", "name"):
             yield key, "is the name of an earlier window too"
-        yield from _one_person_each(given.get("users"))
+        yield from one_person_each(given)
         yield from unknown_repositories(given)
         yield from declared_cycles(given.get("repositories"))
         names = given.get("repositories")
@@ -800,14 +801,3 @@ class Settings(Section):
             other = seen.setdefault(str(name).casefold(), str(name))
             if other != name:
                 yield ("repositories", name), "differs from another name only in case"
-
-
-def _one_person_each(users: object) -> Iterator[Contradiction]:
-    """Whoever presses a button or comments is one person: an id or a login stands for one name only."""
-    for key, what in (("slack", "id"), ("github", "login"), ("gitlab", "login")):
-        seen: dict[str, str] = {}
-        for name, person in users.items() if isinstance(users, dict) else ():
-            ids = person.get(key) if isinstance(person, dict) else getattr(person, key, None)
-            for place, each in enumerate(ids if isinstance(ids, list | tuple) else ()):
-                if isinstance(each, str) and seen.setdefault(each.casefold(), str(name)) != str(name):
-                    yield ("users", name, key, place), f"is the {what} of {seen[each.casefold()]!r} too"

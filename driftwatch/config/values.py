@@ -141,10 +141,13 @@ def slack_user(text: str) -> str:
 
 
 def forge_login(text: str) -> str:
-    """What somebody is called on GitHub or GitLab; a robot's ends with `[bot]`."""
+    """What somebody is called on GitHub or GitLab, with or without the host; a robot's ends with `[bot]`."""
     _refuse_if(
-        not _fits(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}(\[bot\])?", text),
-        "must be a login such as octocat, without the `@`",
+        not _fits(
+            r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}(\[bot\])?",
+            text,
+        ),
+        "must be a login such as octocat, without the `@`, or HOST/LOGIN",
     )
     return text
 

@@ -63,7 +63,11 @@ if TYPE_CHECKING:
     from driftwatch.policy.rights import People
 
 CONTEXT = "driftwatch"
-"""The status of all together; that of a stack is `driftwatch/<its id>`."""
+"""The status of all together; that of a stack is `driftwatch/<its id>`.
+
+Where several repositories of the configuration are one project of a forge, all together is told of each for
+itself, as `driftwatch/<its name>`: a pull request is the one's whose branch it is for; commits are both's.
+"""
 
 LONGEST_CONTEXT = 200
 LONGEST_DESCRIPTION = 140
@@ -139,15 +143,20 @@ class Looked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """One repository that is on a forge, and how its pull requests are treated."""
+    """One repository that is on a forge, and how its pull requests are treated.
+
+    `host` is where people have their accounts, `context` the status of all together.
+    """
 
     name: str
     kind: str
+    host: str
     branch: str
     settings: PreviewSettings
     protected: tuple[str, ...]
     forge: PullRequests
     code: Code
+    context: str = CONTEXT
 
 
 @dataclass(slots=True, kw_only=True)
@@ -357,6 +366,7 @@ class _Look:
         )
         case = Case(
             kind=self._desk.kind,
+            host=self._desk.host,
             head=self._pull.head,
             digest=memo.digest if memo and shown else "",
             scope=self._scope() if has_commands(self._remarks, self._since) else (),
@@ -379,7 +389,7 @@ class _Look:
     def _authors(self, merged: Merged) -> frozenset[str]:
         """Whose change it may be, by their names in the configuration: anybody's where nobody can tell."""
         people = self._of.people
-        opener = people.on_forge(self._desk.kind, self._pull.author)
+        opener = people.on_forge(self._desk.kind, self._pull.author, self._desk.host)
         names = {opener.name} if opener else set()
         try:
             wrote = {who(each) for each in self._desk.code.authors(merged.base, merged.head)}
@@ -688,7 +698,7 @@ class _Look:
         preview = Preview(step=Step.DONE, **self._common(merged, heard))
         is_first = self._said_before is None and not self._with_status()
         if is_first and not heard.rulings and not preview.own_file:
-            self._set(CONTEXT, preview.state, preview.said)
+            self._set(self._desk.context, preview.state, preview.said)
             self._kept.quiet = (self._pull.head, merged.base)
         else:
             memo = Memo(
@@ -777,7 +787,7 @@ class _Look:
         for stack, (state, words) in said.items():
             self._kept.stacks[self._pull.head, stack] = None
             self._set(_named(stack), state, words)
-        self._set(CONTEXT, preview.state, preview.said)
+        self._set(self._desk.context, preview.state, preview.said)
         memo = replace(memo, stacks=tuple(said))
         mark = written(memo, self._desk.name, self._pull.number, self._sign, "")
         self._write(memo, render(preview, mark).partition("\n")[2])

@@ -217,6 +217,7 @@ class Case:
     """
 
     kind: str
+    host: str
     head: str
     digest: str
     scope: tuple[str, ...]
@@ -263,7 +264,7 @@ def hear(remarks: Iterable[Remark], since: int, people: People, case: Case) -> H
     """Judges the commands among the comments that came after the one of the id `since`."""
     others = [each for each in remarks if not each.own]
     rulings = [
-        _rule(each, command, people.on_forge(case.kind, each.author), case)
+        _rule(each, command, people.on_forge(case.kind, each.author, case.host), case)
         for each in sorted(others, key=lambda remark: remark.id)
         if each.id > since and (command := _command_in(each)) is not None
     ]

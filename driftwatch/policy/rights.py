@@ -1,7 +1,7 @@
 """Who may do what: nobody may do anything unless the configuration says so.
 
 Pure. People are those under `users:`. What they press in Slack is theirs by their member id there, and what
-they say in a pull request by their login on its forge; never by a name, which anybody may take. A token
+they say in a pull request by their login on its host; never by a name, which anybody may take. A token
 speaks for one of them and may have less of their rights, never more.
 """
 
@@ -55,7 +55,10 @@ class People:
     by_member: Mapping[str, Person]
     by_name: Mapping[str, Person]
     by_login: Mapping[tuple[str, str], Person] = field(default_factory=dict)
-    """By the forge's kind and the login there, in small letters: forges do not tell capitals apart."""
+    """By the forge's kind and the login there, with its host or without as it is configured.
+
+    In small letters: forges do not tell capitals apart.
+    """
 
     @classmethod
     def compile(cls, users: Mapping[str, PersonSettings]) -> People:
@@ -80,9 +83,15 @@ class People:
         """Who a member id of Slack stands for."""
         return self.by_member.get(member)
 
-    def on_forge(self, kind: str, login: str) -> Person | None:
-        """Whom a login stands for on a forge, given by its kind."""
-        return self.by_login.get((kind, login.casefold()))
+    def on_forge(self, kind: str, login: str, host: str) -> Person | None:
+        """Whom a login stands for on a forge, given by its kind and host.
+
+        One without a host is configured only where all repositories of that kind are on one.
+        """
+        if "/" in login:
+            return None
+        with_host, without = f"{host}/{login}".casefold(), login.casefold()
+        return self.by_login.get((kind, with_host)) or self.by_login.get((kind, without))
 
     def with_token(self, token: Token) -> Person | None:
         """Whom a token speaks for, with what it has of their rights; None where they are known no more."""

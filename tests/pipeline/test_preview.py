@@ -294,6 +294,7 @@ class House:
                 "platform": Desk(
                     name="platform",
                     kind="github",
+                    host="github.com",
                     branch="main",
                     settings=repository.previews,
                     protected=repository.protected_paths,
@@ -1045,6 +1046,21 @@ def test_what_touches_no_stack_gets_a_status_and_no_comment(house: House) -> Non
     assert house.look() is Outcome.UNTOUCHED
     assert (house.forge.own, house.forge.state()) == ([], "success")
     assert house.look() is Outcome.SETTLED
+
+
+def test_where_others_are_the_same_project_all_together_has_a_name_of_its_own(house: House) -> None:
+    desk = replace(house.previews.desks["platform"], context="driftwatch/platform")
+    house.previews = replace(house.previews, desks={"platform": desk})
+    house.look()
+    assert {context for context, _ in house.forge.history} == {
+        "driftwatch/platform",
+        "driftwatch/platform/dns",
+    }
+    house.code.commits[HEAD] = {**FILES, "notes.md": "words"}
+    house.forge.comments.clear()
+    house.previews = replace(house.previews, kept={})
+    house.look()
+    assert "driftwatch" not in {context for context, _ in house.forge.history}
 
 
 def test_a_pull_request_to_another_branch_is_none_of_ours(house: House) -> None:

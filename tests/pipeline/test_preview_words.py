@@ -39,7 +39,7 @@ PEOPLE = People.compile(
         "dan": PersonSettings(gitlab=("anna",), rights=("admin",)),
     }
 )
-CASE = Case(kind="github", head=HEAD, digest="d1d1", scope=(NET,), to_approve=(NET,))
+CASE = Case(kind="github", host="github.com", head=HEAD, digest="d1d1", scope=(NET,), to_approve=(NET,))
 
 
 def remark(body: str, author: str = "anna", id: int = 7, *, own: bool = False) -> Remark:  # noqa: A002
