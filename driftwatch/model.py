@@ -1033,7 +1033,8 @@ class AdoptionWish:
     """Drift of one stack that is to be brought into its code, by a pull request or a branch.
 
     `findings` are fingerprints: what differs otherwise by now was not asked for. `imports` maps addresses
-    that the code shall have to what their provider calls the things that are there.
+    that the code shall have to what their provider calls the things that are there. `marks` are digests of
+    what differs, for wishes of driftwatch's own: what it has offered once, it does not offer again.
     """
 
     stack: StackId
@@ -1041,6 +1042,7 @@ class AdoptionWish:
     findings: tuple[str, ...] = ()
     imports: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1064,7 +1066,7 @@ class Adopted:
     """What came of an adoption: a branch with `edits`, each a sentence, and what was `refused`.
 
     `url` is the pull request's and `issue` that of the issue that tells what was refused; None without a
-    forge.
+    forge. `skipped`: nothing was tried, as it was no longer wanted.
     """
 
     branch: str | None = None
@@ -1073,3 +1075,15 @@ class Adopted:
     edits: tuple[str, ...] = ()
     refused: tuple[NotAdopted, ...] = ()
     error: str | None = None
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """What somebody wanted adopted, at `at`, and what came of it; None for both while it waits."""
+
+    number: int
+    wish: AdoptionWish
+    at: datetime
+    done_at: datetime | None = None
+    adopted: Adopted | None = None

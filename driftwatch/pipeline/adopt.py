@@ -14,6 +14,7 @@ import hashlib
 import posixpath
 import re
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from driftwatch import log
@@ -25,15 +26,14 @@ from driftwatch.errors import (
     Remedy,
     StoreError,
     UnknownStackError,
+    UnsafeRepositoryError,
 )
 from driftwatch.git.drafting import Edits
 from driftwatch.hcl.editing import Refusal, block_text, shown
 from driftwatch.hcl.stack_code import StackCode
 from driftwatch.hcl.writing import quoted
-from driftwatch.log import REDACTED, redact
 from driftwatch.model import (
     DRIFTWATCH,
-    UNKNOWN_VALUE,
     Adopted,
     AdoptionWish,
     Cause,
@@ -42,11 +42,14 @@ from driftwatch.model import (
     NotAdopted,
 )
 from driftwatch.pipeline import adopt_words as words
-from driftwatch.pipeline.checked_out import CheckedOut
+from driftwatch.pipeline.committed import Committed, Texts
+from driftwatch.pipeline.ports import Drafts
 from driftwatch.pipeline.rehearsal import rehearse
 from driftwatch.pipeline.subjects import environment_of, plan_request, subject_of
-from driftwatch.policy.adoption import Deeds, unproved
+from driftwatch.policy.adoption import Deeds, fresh, unproved
 from driftwatch.policy.course import Then, course_of
+from driftwatch.policy.digests import exact, is_unknown
+from driftwatch.policy.secrecy import is_secret_path, looks_secret
 
 if TYPE_CHECKING:
     import threading
@@ -57,17 +60,30 @@ if TYPE_CHECKING:
     from driftwatch.config.repair import RepairSettings
     from driftwatch.drift import Digester
     from driftwatch.hcl.stack_code import Done
-    from driftwatch.model import AttributeChange, Finding, JsonValue, StackId, StoredFinding, Suspension
+    from driftwatch.model import Adoption, AttributeChange, Finding, StackId, StoredFinding, Suspension
     from driftwatch.pipeline.check import Workshop
     from driftwatch.pipeline.inventory import Subject
-    from driftwatch.pipeline.ports import Drafts, Offers, Planner
+    from driftwatch.pipeline.ports import Offers, Planner
     from driftwatch.pipeline.rehearsal import Rehearsal
 
 IMPORTED = "imported.tf"
 """Where imports are written in a stack's directory."""
 
+LOOK_AGAIN = timedelta(minutes=10)
+"""Between two looks at a remote for whether what was adopted before is merged."""
+
+MOST_TOLD = 20
+"""Refusals of one adoption that the log tells of; all of them are kept."""
+
+MOST_PAST = 50
+"""Earlier adoptions whose refusals an issue goes on to tell."""
+
 MOST_PLANS = 24
 """Plans of drafts that one adoption may take to find out which of its edits do not hold."""
+
+_BY_HAND = frozenset({Cause.OUT_OF_BAND})
+_PASSING = frozenset({"gone", "changed"})
+"""Refusals of what differs no more, or otherwise: nobody has to edit anything for them."""
 
 _KINDS = frozenset({FindingKind.MODIFIED, FindingKind.REPLACED, FindingKind.DELETED})
 _IMPORTABLE = re.compile(r"([\w-]+)\.([\w-]+)")
@@ -88,7 +104,10 @@ class Book(Protocol):
     def adoptions_asked(self) -> Mapping[int, AdoptionWish]:
         """Those that have no answer yet."""
 
-    def latest_adoption(self, stack: StackId, by: str) -> AdoptionWish | None: ...
+    def adoptions(
+        self, *, stack: StackId | None = None, by: str | None = None, limit: int | None = None
+    ) -> Sequence[Adoption]:
+        """What was wanted, the newest first, with what came of it."""
 
     def answer_adoption(self, number: int, adopted: Adopted, at: datetime) -> None: ...
 
@@ -115,6 +134,13 @@ class Shelf(Book, Record, Protocol):
     """The store, as an adoption sees it."""
 
 
+class Bench(Drafts, Texts, Protocol):
+    """A repository, as an adoption sees it."""
+
+    def stands(self, branch: str) -> bool:
+        """Whether a branch of ours is on the remote, with something that is not merged yet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """A repository as adoptions use it: where drafts are made, and where they are offered, if anywhere.
@@ -122,7 +148,7 @@ class Host:
     `branch` is the one that stacks are deployed from.
     """
 
-    drafts: Drafts
+    drafts: Bench
     branch: str
     offers: Offers | None = None
 
@@ -131,13 +157,15 @@ class Host:
 class Unit:
     """What is adopted or not as one: a finding, or an import.
 
-    `paths` are the pointers that are edited, None where it is about the whole resource.
+    `paths` are the pointers that are edited, None where it is about the whole resource. `left` are those that
+    differ too, and stay as they are: what the code wants there is known only after an apply.
     """
 
     address: str
     paths: frozenset[str] | None
     write: Callable[[StackCode], _Written]
     said: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -166,6 +194,8 @@ class Adopter:
     hosts: Mapping[str, Host]
     work: Path
     clock: Callable[[], datetime]
+    looked_at: dict[StackId, datetime] = field(default_factory=dict)
+    """When something of ours was last found to be still on offer."""
 
     # ---- what is wanted --------------------------------------------------------------------------------
 
@@ -173,17 +203,46 @@ class Adopter:
         """What waits to be adopted, by number."""
         return self.book.adoptions_asked()
 
-    def follow_up(self, stack: StackId) -> None:
-        """Writes down that a stack's drift is to be adopted, where its course says so and it is news."""
-        found = self._due(stack)
-        if found:
-            wish = AdoptionWish(
-                stack=stack, by=DRIFTWATCH, findings=found, reason="The stack's course is to adopt its drift."
-            )
-            self.book.ask_adoption(wish, self.clock())
+    def is_due(self, stack: StackId) -> bool:
+        """Whether `follow_up` may find something to do. Asks the store alone."""
+        looked_at = self.looked_at.get(stack)
+        if looked_at is not None and self.clock() - looked_at < LOOK_AGAIN:
+            return False
+        return bool(self._due(stack))
 
-    def _due(self, stack: StackId) -> tuple[str, ...]:
-        """The fingerprints to adopt now: none where just these were tried before, whatever came of it."""
+    def follow_up(self, stack: StackId) -> None:
+        """Writes down that a stack's drift is to be adopted, where its course says so and it is news.
+
+        While what was adopted so before waits to be merged, nothing else is: one pull request is enough to
+        look at. Asks the remote for that; raises RepositoryError.
+        """
+        found = self._due(stack)
+        if not found:
+            return
+        self.looked_at[stack] = self.clock()
+        if self._stands(stack):
+            return
+        del self.looked_at[stack]
+        wish = AdoptionWish(
+            stack=stack,
+            by=DRIFTWATCH,
+            findings=tuple(found),
+            marks=tuple(found.values()),
+            reason="The stack's course is to adopt its drift.",
+        )
+        self.book.ask_adoption(wish, self.clock())
+
+    def _due(self, stack: StackId) -> dict[str, str]:
+        """The findings to adopt now by itself, by their fingerprints, with what each is known by later."""
+        wanted = {each.fingerprint: _mark(each, self.digester) for each in self._wanted(stack)}
+        if not wanted:
+            return {}
+        if not fresh(wanted, self.book.adoptions(stack=stack, by=DRIFTWATCH, limit=1), self.clock()):
+            return {}  # nearly always, and one row says so
+        return fresh(wanted, self.book.adoptions(stack=stack, by=DRIFTWATCH), self.clock())
+
+    def _wanted(self, stack: StackId) -> Sequence[Finding]:
+        """The findings that the stack's course is to adopt, and that nobody has put aside."""
         try:
             subject = subject_of(stack, self.workshop)
         except UnknownStackError:
@@ -193,19 +252,23 @@ class Adopter:
         if Then.ADOPT.value not in courses:
             return ()
         found = [
-            each.finding.fingerprint
+            each.finding
             for each in self.book.findings_of(stack)
             if each.status.is_open
             and each.status is not FindingStatus.FLAPPING
             and each.finding.kind in _KINDS
             and self._course(each.finding, subject) is Then.ADOPT
         ]
-        wanted = tuple(sorted(found))
-        latest = self.book.latest_adoption(stack, DRIFTWATCH) if wanted else None
-        if not wanted or (latest is not None and latest.findings == wanted):
+        if not found or self.workshop.pinned(stack) or self.book.suspension_of(stack, self.clock()):
             return ()
-        held = self.workshop.pinned(stack) or self.book.suspension_of(stack, self.clock())
-        return () if held else wanted
+        return sorted(found, key=lambda each: each.fingerprint)
+
+    def _stands(self, stack: StackId) -> bool:
+        """Whether what was last adopted by itself is still on offer."""
+        past = self.book.adoptions(stack=stack, by=DRIFTWATCH)
+        made = (each.adopted.branch for each in past if each.adopted is not None and not each.adopted.error)
+        branch = next(filter(None, made), None)
+        return branch is not None and self.hosts[stack.repository].drafts.stands(branch)
 
     def _course(self, finding: Finding, subject: Subject) -> Then:
         options = subject.options
@@ -225,13 +288,20 @@ class Adopter:
         by itself: then it is tried again.
         """
         try:
-            adopted = self.adopt(wish, stop)
+            adopted = self._adopt_still(wish, stop)
         except (StoreError, EngineInterruptedError):
             raise
         except DriftwatchError as problem:
             if wish.by == DRIFTWATCH and problem.remedy is Remedy.RETRY:
                 raise
             adopted = Adopted(error=problem.message)
+        except Exception:
+            logger.exception(
+                "An adoption failed for a reason of driftwatch's own.",
+                action="adopt",
+                stack=str(wish.stack),
+            )
+            adopted = Adopted(error="a mistake of driftwatch's own is in the way, which its log tells of")
         at = self.clock()
         self.book.answer_adoption(number, adopted, at)
         self.book.note(
@@ -243,13 +313,37 @@ class Adopter:
             outcome=words.outcome_of(adopted),
             reason=wish.reason,
         )
-        logger.info(
-            "Drift was brought into the code." if adopted.branch else "Drift could not be adopted.",
-            action="adopt",
-            stack=str(wish.stack),
-            branch=adopted.branch,
-            refused=len(adopted.refused),
-        )
+        self._tell(number, wish, adopted)
+
+    def _tell(self, number: int, wish: AdoptionWish, adopted: Adopted) -> None:
+        """Says in the log what came of it: of what was wanted by itself, nobody waits for the answer."""
+        where = {"action": "adopt", "stack": str(wish.stack), "adoption": number}
+        if adopted.branch:
+            logger.info("Drift was brought into the code.", branch=adopted.branch, url=adopted.url, **where)
+        elif not adopted.skipped:
+            logger.warning("Drift could not be adopted.", refused=len(adopted.refused), **where)
+        if adopted.error:
+            level = logger.info if adopted.skipped else logger.warning
+            level(f"An adoption has not come to its end: {adopted.error}", **where)
+        for each in adopted.refused[:MOST_TOLD]:
+            logger.warning(
+                f"Drift is left to people: {words.line_of(each.sentence)}.",
+                address=each.address,
+                path=each.path or None,
+                place=each.place or None,
+                reason=each.reason,
+                **where,
+            )
+
+    def _adopt_still(self, wish: AdoptionWish, stop: threading.Event) -> Adopted:
+        """Adopts what was wanted; of what was by itself, what still is: it may have waited for long."""
+        if wish.by != DRIFTWATCH:
+            return self.adopt(wish, stop)
+        still = {each.fingerprint for each in self._wanted(wish.stack)}
+        left = tuple(each for each in wish.findings if each in still)
+        if not left:
+            return Adopted(error="it is no longer wanted", skipped=True)
+        return self.adopt(replace(wish, findings=left), stop)
 
     # ---- doing it --------------------------------------------------------------------------------------
 
@@ -265,14 +359,8 @@ class Adopter:
         if before.reading.mass_deletion:
             raise DriftwatchError(f"nothing is adopted: {before.reading.mass_deletion}")
         outcome = Outcome()
-        with self.workshop.checkouts[wish.stack.repository].checkout(subject.commit) as checkout:
-            code = self._code(subject, checkout)
-            trial = _Trial(self, subject, code, before, stop, outcome)
-            units = [
-                *self._findings(wish, before, outcome),
-                *self._imports(wish, trial),
-            ]
-            self._settle(trial, units)
+        trial = _Trial(self, subject, self._code(subject), before, stop, outcome)
+        self._settle(trial, [*self._findings(wish, before, outcome), *self._imports(wish, trial)])
         return self._offer(wish, subject, outcome)
 
     def _expect_identity(self, subject: Subject) -> None:
@@ -295,7 +383,7 @@ class Adopter:
             now=self.clock(),
         )
 
-    def _code(self, subject: Subject, checkout: Path) -> StackCode:
+    def _code(self, subject: Subject) -> StackCode:
         """The stack's code, and who else reads what of it."""
         options, root = subject.options, posixpath.normpath(subject.stack.path)
         given = set(options.variables)
@@ -304,7 +392,7 @@ class Adopter:
             for name in [*self.workshop.inherited, *environment_of(subject)]
             if name.startswith("TF_VAR_")
         }
-        reader = CheckedOut(checkout)
+        reader = Committed(self.hosts[subject.stack.repository].drafts, subject.commit)
         return StackCode(
             root="" if root == "." else root,
             read=reader.directory,
@@ -367,6 +455,9 @@ class Adopter:
             block = f"import {{\n  to = {address}\n  id = {quoted(name)}\n}}\n"
             try:
                 text = self._generated(trial, address, block)
+            except UnsafeRepositoryError as problem:
+                outcome.refuse(unit, problem.code, f"it cannot be imported: {problem.message}")
+                continue
             except EngineError as problem:
                 if _may_pass(problem):
                     raise
@@ -399,7 +490,7 @@ class Adopter:
         if text is None or any(map(_hides, masks)) or b"# sensitive" in text:
             return None
         said = text.decode()
-        return None if _looks_secret(said) else said
+        return None if looks_secret(said) else said
 
     # ---- trying ----------------------------------------------------------------------------------------
 
@@ -451,9 +542,10 @@ class Adopter:
                     title=words.title(wish, outcome),
                     body="\n".join(words.body(wish, subject, outcome)),
                 )
-            if host.offers is not None and refused:
+            standing = self._standing(wish, refused)
+            if host.offers is not None and standing:
                 mark = f"<!-- driftwatch:adopt {words.line_of(str(wish.stack))} -->"
-                body = "\n".join((mark, "", *words.issue(wish, subject, refused, url)))
+                body = "\n".join((mark, "", *words.issue(wish, subject, standing, url)))
                 title = f"Drift of {words.line_of(str(wish.stack))} that the code cannot be brought to"
                 issue = host.offers.report(mark=mark, title=title, body=body)
         except ForgeError as problem:
@@ -462,6 +554,25 @@ class Adopter:
             error = f"the forge was not told: {problem.message}"
         edits = tuple(words.edit_line(each) for _, done in outcome.done for each in done)
         return Adopted(branch=branch, url=url, issue=issue, edits=edits, refused=refused, error=error)
+
+    def _standing(self, wish: AdoptionWish, refused: Sequence[NotAdopted]) -> Sequence[NotAdopted]:
+        """What people have to see to in the whole stack, where there is anything new.
+
+        That is what is refused now, and of what was earlier, all that still differs and was not tried since.
+        """
+        news = [each for each in refused if each.reason not in _PASSING]
+        if not news:
+            return ()
+        known = {each.finding.fingerprint: each for each in self.book.findings_of(wish.stack)}
+        open_now = {each.finding.address for each in known.values() if each.status.is_open}
+        told = _about(wish, known) | {each.address for each in refused}
+        for past in self.book.adoptions(stack=wish.stack, limit=MOST_PAST):
+            earlier = past.adopted.refused if past.adopted else ()
+            news += [
+                each for each in earlier if each.address in open_now - told and each.reason not in _PASSING
+            ]
+            told |= _about(past.wish, known) | {each.address for each in earlier}
+        return news
 
 
 class _Against(Protocol):
@@ -523,9 +634,12 @@ class _Trial:
             done.append((unit, written))
         host = self.adopter.hosts[self.subject.stack.repository]
         message = "\n".join(words.message(self.subject.stack, done))
-        draft = host.drafts.draft(Edits(onto=self.subject.commit, files=dict(code.edited), message=message))
+        edits = Edits(onto=self.subject.commit, files=dict(code.edited), message=message)
         try:
+            draft = host.drafts.draft(edits)
             after = self.adopter._plan(self.subject, draft, self.stop)  # noqa: SLF001  (its own trial)
+        except UnsafeRepositoryError as problem:
+            return [_Failure(address=None, sentence=problem.message)]
         except EngineError as problem:
             if _may_pass(problem):
                 raise
@@ -556,12 +670,12 @@ def _unit_of(stored: StoredFinding, finding: Finding, outcome: Outcome) -> Unit 
         outcome.refuse(unit, "not_adoptable", f"a finding of kind {finding.kind} is not brought into code")
         return None
     changes = [each for each in finding.attributes if each.cause is Cause.OUT_OF_BAND]
-    settled = [each for each in changes if each.after != UNKNOWN_VALUE]
+    settled = [each for each in changes if not is_unknown(each.after)]
     if not settled:
         outcome.refuse(unit, "not_by_hand", "nothing of it was changed by hand, as far as is known")
         return None
     for each in settled:
-        secret = each.sensitive or _looks_secret(each.actual)
+        secret = each.sensitive or is_secret_path(each.path) or looks_secret([each.actual, each.after])
         if secret or each.also is not None:
             reason, sentence = (
                 ("sensitive", "it is sensitive, and a secret is not written into code")
@@ -572,17 +686,12 @@ def _unit_of(stored: StoredFinding, finding: Finding, outcome: Outcome) -> Unit 
                 NotAdopted(address=finding.address, reason=reason, sentence=sentence, path=each.path)
             )
             return None
-    paths = frozenset(each.path for each in settled)
-    return replace(unit, paths=paths, write=lambda code: _written(code, finding.address, settled))
-
-
-def _looks_secret(value: JsonValue) -> bool:
-    """Whether it would be blanked out in a log: what is known to be a secret, or has the form of one."""
-    if isinstance(value, dict):
-        return any(map(_looks_secret, [*value, *value.values()]))
-    if isinstance(value, list):
-        return any(map(_looks_secret, value))
-    return isinstance(value, str) and redact(value).count(REDACTED) > value.count(REDACTED)
+    return replace(
+        unit,
+        paths=frozenset(each.path for each in settled),
+        left=tuple(each.path for each in changes if is_unknown(each.after)),
+        write=lambda code: _written(code, finding.address, settled),
+    )
 
 
 def _written(code: StackCode, address: str, changes: Sequence[AttributeChange]) -> _Written:
@@ -617,6 +726,18 @@ def _refused(address: str, refusal: Refusal) -> NotAdopted:
         path=refusal.path,
         wanted="" if secret or not refusal.path else shown(refusal.wanted),
     )
+
+
+def _about(wish: AdoptionWish, known: Mapping[str, StoredFinding]) -> set[str]:
+    """The addresses that a wish is about, as far as they are known."""
+    found = {known[each].finding.address for each in wish.findings if each in known}
+    return found | set(wish.imports)
+
+
+def _mark(finding: Finding, digester: Digester) -> str:
+    """What a finding is known by after its end: the same difference is the same, whenever it comes."""
+    said = [[each.path, each.actual, each.after] for each in finding.attributes if each.cause in _BY_HAND]
+    return digester.hex(exact([finding.address, finding.kind.value, sorted(said, key=exact)]))
 
 
 def _deeds(rehearsal: Rehearsal) -> Deeds:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 300
 _MOST_LINES = 100
+_LEFT = "what the code wants there is known only after an apply."
 
 
 def title(wish: AdoptionWish, outcome: Outcome) -> str:
@@ -35,9 +36,8 @@ def message(stack: StackId, done: Iterable[tuple[Unit, list[Done]]]) -> Iterator
     yield ""
     yield "What was changed by hand is what the code says now:"
     yield ""
-    for unit, edits in done:
-        for each in edits[:_MOST_LINES]:
-            yield f"- {line_of(unit.address)}: {line_of(each.sentence)}"
+    lines = [f"- {line_of(unit.address)}: {line_of(each.sentence)}" for unit, edits in done for each in edits]
+    yield from _cut(lines)
     yield ""
     yield "Made by driftwatch, after a plan of it has shown that the difference is gone."
 
@@ -55,8 +55,15 @@ def body(wish: AdoptionWish, subject: Subject, outcome: Outcome) -> Iterator[str
         yield ""
         for line in unit.said:
             yield f"- {line_of(line)}"
-        for each in edits[:_MOST_LINES]:
-            yield f"- {_code_span(f'{each.file}:{each.line}')} {_code_span(each.sentence)}"
+        yield from _cut(
+            [f"- {_code_span(f'{each.file}:{each.line}')} {_code_span(each.sentence)}" for each in edits]
+        )
+        yield from _cut([f"- {_code_span(path)} is not adopted: {_LEFT}" for path in unit.left])
+    if len(outcome.done) > _MOST_LINES:
+        yield ""
+        yield f"### And {len(outcome.done) - _MOST_LINES} more"
+        yield ""
+        yield "Their edits are in the branch, too."
     if outcome.refused:
         yield ""
         yield "### Not edited"
@@ -78,13 +85,20 @@ def issue(
 
 
 def _refusals(refused: Sequence[NotAdopted]) -> Iterator[str]:
-    for each in refused[:_MOST_LINES]:
+    lines = []
+    for each in refused:
         where = f" ({_code_span(each.place)})" if each.place else ""
         path = f" {_code_span(each.path)}" if each.path else ""
         wanted = f" The cloud has {_code_span(each.wanted)}." if each.wanted else ""
-        yield f"- {_code_span(each.address)}{path}{where}: {line_of(each.sentence)}.{wanted}"
-    if len(refused) > _MOST_LINES:
-        yield f"- and {len(refused) - _MOST_LINES} more"
+        lines.append(f"- {_code_span(each.address)}{path}{where}: {line_of(each.sentence)}.{wanted}")
+    yield from _cut(lines)
+
+
+def _cut(lines: Sequence[str]) -> Iterator[str]:
+    """As many as anybody reads, and how many more there are."""
+    yield from lines[:_MOST_LINES]
+    if len(lines) > _MOST_LINES:
+        yield f"- and {len(lines) - _MOST_LINES} more"
 
 
 def edit_line(done: Done) -> str:
@@ -119,4 +133,5 @@ def _code_span(text: str) -> str:
 
 def line_of(text: str) -> str:
     """What others wrote, as one line that is not endless."""
-    return plain(" ".join(text.split()))[:_LONGEST]
+    said: str = plain(" ".join(text.split()))
+    return said if len(said) <= _LONGEST else f"{said[: _LONGEST - 1]}…"

@@ -56,7 +56,7 @@ from driftwatch.terraform import ApplyState
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
     from datetime import datetime
 
     from driftwatch.config.repair import RepairSettings
@@ -76,6 +76,9 @@ LOOK_FOR_WORK = timedelta(seconds=15)
 
 AT_ONCE = 4
 """Stacks that are worked on at once. Each is a terraform, which waits for a cloud most of the time."""
+
+ADOPTED_AT_ONCE = 1
+"""Adoptions have a place of their own, and an apply never waits for one: it is many plans, and not urgent."""
 
 AGAIN = timedelta(seconds=10)
 """How soon something that waits is looked at again, where nothing says when that may end."""
@@ -283,7 +286,7 @@ class Reconciler:
         )
         self._lock = Lock()
         self._beginning = Lock()
-        self._busy: set[StackId] = set()
+        self._busy: set[Hashable] = set()
         self._rest: dict[str, datetime] = {}
         self._tried: dict[int, tuple[tuple[Decision, ...], datetime]] = {}
         self._looked_at: datetime | None = None
@@ -300,15 +303,17 @@ class Reconciler:
     def run(self, stop: threading.Event) -> None:
         self._stop = stop
         pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="repair")
+        desk = ThreadPoolExecutor(ADOPTED_AT_ONCE, thread_name_prefix="adopt")
         try:
             while not stop.is_set():
-                self._round(pool)
+                self._round(pool, desk)
                 stop.wait(ROUND_SECONDS)
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for each in (pool, desk):
+                each.shutdown(wait=True, cancel_futures=True)
             self._busy.clear()  # what was taken up and never begun
 
-    def _round(self, pool: ThreadPoolExecutor) -> None:
+    def _round(self, pool: ThreadPoolExecutor, desk: ThreadPoolExecutor) -> None:
         """One look, and first, after a start or an outage of the store, what was not done then."""
         try:
             if not self._is_clear:
@@ -317,7 +322,7 @@ class Reconciler:
             if self._owes_words:
                 self._owes_words = False
                 self._catch_up()
-            self.look(pool)
+            self.look(pool, desk)
             self._is_cut_off = False
         except StoreError as problem:
             self._owes_words = True
@@ -325,8 +330,11 @@ class Reconciler:
                 logger.warning(problem.message, action="repair", error=problem.code)
             self._is_cut_off = True
 
-    def look(self, pool: ThreadPoolExecutor) -> None:
-        """One round. What the store cannot tell now, the next round asks again; it raises StoreError."""
+    def look(self, pool: ThreadPoolExecutor, desk: ThreadPoolExecutor | None = None) -> None:
+        """One round. What the store cannot tell now, the next round asks again; it raises StoreError.
+
+        `desk` is where code is brought to the cloud; without one, nobody does.
+        """
         book, now = self._book, self._tools.clock()
         running = book.running_applies()
         mine = [each for each in running if each.run and self._is_ours(each.run)]
@@ -343,9 +351,9 @@ class Reconciler:
             self._prove(proposal, now)
         for number, wish in book.wishes().items():
             self._take_up(pool, wish.stack, partial(self._grant, number, wish), task="wish")
-        for stack in self._to_look_at(now):
+        for stack in self._to_look_at(now, desk):
             self._take_up(pool, stack, partial(self._follow_up, stack))
-        self._take_up_adoptions(pool)
+        self._take_up_adoptions(desk, {each.draft.stack for each in running})
         if len(mine) >= AT_ONCE:
             return
         taken = {each.draft.stack for each in running}
@@ -377,7 +385,7 @@ class Reconciler:
         with self._lock:
             self._checked.add(stack)
 
-    def _to_look_at(self, now: datetime) -> Sequence[StackId]:
+    def _to_look_at(self, now: datetime, desk: ThreadPoolExecutor | None) -> Sequence[StackId]:
         """The stacks that were checked since the last round; every so often, all where anything differs."""
         with self._lock:
             stacks, self._checked = list(self._checked), set()
@@ -390,40 +398,61 @@ class Reconciler:
                 with suppress(UnknownStackError, DriftwatchError):
                     if self._tools.proposer.due(stack) is not None:
                         found.append(stack)
-            if self._tools.adopter is not None:
-                with suppress(UnknownStackError, DriftwatchError):
-                    self._tools.adopter.follow_up(stack)
+            self._look_for_adoptions(stack, desk)
         return found
 
-    def _take_up_adoptions(self, pool: ThreadPoolExecutor) -> None:
-        """Has drift brought into code, where somebody asked for it or a stack's course says so."""
+    def _look_for_adoptions(self, stack: StackId, desk: ThreadPoolExecutor | None) -> None:
+        """Has it written down that drift is to be adopted: that asks a remote, which may take its time."""
         adopter = self._tools.adopter
-        if adopter is None:
+        if adopter is None or desk is None:
+            return
+        with suppress(UnknownStackError, DriftwatchError):
+            if adopter.is_due(stack):
+                work = partial(adopter.follow_up, stack)
+                self._take_up(desk, stack, work, task="look", place=_key(stack, "look"))
+
+    def _take_up_adoptions(self, desk: ThreadPoolExecutor | None, running: Collection[StackId]) -> None:
+        """Has drift brought into code, where somebody asked for it or a stack's course says so.
+
+        Not while the stack is worked on: what differs then is about to be another.
+        """
+        adopter = self._tools.adopter
+        if adopter is None or desk is None:
             return
         for number, wish in adopter.asked().items():
-            work = partial(adopter.carry_out, number, wish, self._stop)
-            self._take_up(pool, wish.stack, work, task=f"adopt {number}")
+            task = f"adopt {number}"
+            if wish.stack not in running and wish.stack not in self._busy:
+                work = partial(adopter.carry_out, number, wish, self._stop)
+                self._take_up(desk, wish.stack, work, task=task, place=task)
 
     # ---- one stack at a time ---------------------------------------------------------------------------
 
     def _take_up(
-        self, pool: ThreadPoolExecutor, stack: StackId, work: Callable[[], None], *, task: str = "repair"
+        self,
+        pool: ThreadPoolExecutor,
+        stack: StackId,
+        work: Callable[[], None],
+        *,
+        task: str = "repair",
+        place: str | None = None,
     ) -> None:
         """Has one thing done about a stack, unless anything is being done about it already.
 
-        What failed lately is left alone for a while, but not what else there is to do about the stack.
+        What failed lately is left alone for a while, but not what else there is to do about the stack. What
+        has a `place` of its own keeps nothing else from being done.
         """
         now, key = self._tools.clock(), _key(stack, task)
+        taken: Hashable = stack if place is None else place
         with self._lock:
-            if stack in self._busy or self._rest.get(key, now) > now:
+            if taken in self._busy or self._rest.get(key, now) > now:
                 return
-            self._busy.add(stack)
+            self._busy.add(taken)
         try:
-            pool.submit(self._do, stack, key, work)
+            pool.submit(self._do, taken, stack, key, work)
         except RuntimeError:  # the pool is closed: the end was asked for meanwhile
-            self._free(stack)
+            self._free(taken)
 
-    def _do(self, stack: StackId, key: str, work: Callable[[], None]) -> None:
+    def _do(self, place: Hashable, stack: StackId, key: str, work: Callable[[], None]) -> None:
         try:
             work()
         except EngineInterruptedError:
@@ -439,15 +468,15 @@ class Reconciler:
                 "A repair failed for a reason of driftwatch's own.", action="repair", stack=str(stack)
             )
         finally:
-            self._free(stack)
+            self._free(place)
 
     def _leave_alone(self, key: str, stack: StackId, problem: DriftwatchError) -> None:
         self._rest[key] = self._tools.clock() + REST
         logger.warning(problem.message, action="repair", stack=str(stack), error=problem.code)
 
-    def _free(self, stack: StackId) -> None:
+    def _free(self, place: Hashable) -> None:
         with self._lock:
-            self._busy.discard(stack)
+            self._busy.discard(place)
 
     def _follow_up(self, stack: StackId) -> None:
         self._tools.proposer.follow_up(stack, self._stop)

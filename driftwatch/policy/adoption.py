@@ -7,14 +7,24 @@ that a plan of the draft would still do, the plan without it would do too, with 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from driftwatch.policy.digests import is_done, outputs_done, values_done
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from datetime import datetime
 
+    from driftwatch.model import Adoption
     from driftwatch.policy.guards import Plan, PlanFacts, PlannedResource
+
+
+AGAIN = timedelta(days=1)
+"""Between two adoptions of a stack that nobody asked for, and before one that failed is tried once more."""
+
+SOON = timedelta(hours=1)
+"""The same after one that came to nothing before anything was tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +66,25 @@ class Deeds:
     def at(self, address: str, path: str) -> str | None:
         """The digest of what would change there."""
         return self.values.get(address, {}).get(path)
+
+
+def fresh(wanted: Mapping[str, str], past: Iterable[Adoption], now: datetime) -> dict[str, str]:
+    """Which findings to adopt now where nobody has asked for it: none that was offered or refused before.
+
+    Args:
+        wanted: by fingerprint, what each difference is known by.
+        past: what was adopted of the stack by itself. One that was answered with an error has tried nothing.
+        now: the time; for a while after each of them there is nothing to do.
+    """
+    tried: set[str] = set()
+    for each in past:
+        if each.adopted is None:
+            return {}
+        if now - (each.done_at or each.at) < (SOON if each.adopted.skipped else AGAIN):
+            return {}
+        if not each.adopted.error:
+            tried.update(each.wish.marks)
+    return {fingerprint: mark for fingerprint, mark in wanted.items() if mark not in tried}
 
 
 def unproved(

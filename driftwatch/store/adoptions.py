@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
-from driftwatch.model import Adopted, AdoptionWish
+from driftwatch.model import Adopted, Adoption, AdoptionWish
 from driftwatch.store.codec import dump, load_optional
 from driftwatch.store.names import id_of, is_stack
 from driftwatch.store.proposals import told
@@ -39,6 +39,7 @@ def ask(connection: Connection, wish: AdoptionWish, *, at: datetime) -> int | No
         insert(AdoptionRow).values(
             stack_id=stack_id,
             findings=list(wish.findings),
+            marks=list(wish.marks),
             imports=dict(wish.imports),
             actor=told(wish.by),
             reason=None if wish.reason is None else told(wish.reason),
@@ -56,12 +57,24 @@ def asked(connection: Connection) -> dict[int, AdoptionWish]:
     return {row.id: _wish(row) for row in rows}
 
 
-def latest(connection: Connection, stack: StackId, *, by: str) -> AdoptionWish | None:
-    """The latest that somebody wanted of a stack, answered or not."""
-    row = connection.execute(
-        _query().where(is_stack(stack), AdoptionRow.actor == by).order_by(AdoptionRow.id.desc()).limit(1)
-    ).first()
-    return _wish(row) if row else None
+def newest(
+    connection: Connection, *, stack: StackId | None, by: str | None, limit: int | None
+) -> list[Adoption]:
+    """What was wanted, of a stack and by somebody where they are given, answered or not; the newest first."""
+    query = _query().order_by(AdoptionRow.id.desc()).limit(limit)
+    if stack is not None:
+        query = query.where(is_stack(stack))
+    if by is not None:
+        query = query.where(AdoptionRow.actor == by)
+    return [_adoption(row) for row in connection.execute(query)]
+
+
+def one(connection: Connection, number: int) -> Adoption | None:
+    """One by its number; None where there is none."""
+    if abs(number) > _LARGEST_ID:
+        return None
+    row = connection.execute(_query().where(AdoptionRow.id == number)).first()
+    return _adoption(row) if row else None
 
 
 def answer(connection: Connection, number: int, adopted: Adopted, *, at: datetime) -> None:
@@ -79,17 +92,19 @@ def answer(connection: Connection, number: int, adopted: Adopted, *, at: datetim
     )
 
 
-def answered(connection: Connection, number: int) -> Adopted | None:
-    """What came of one; None where nothing did yet."""
-    if abs(number) > _LARGEST_ID:
-        return None
-    document = connection.scalar(select(AdoptionRow.outcome).where(AdoptionRow.id == number))
-    return load_optional(Adopted, document)
-
-
 def _query() -> AnySelect:
     return select(AdoptionRow, StackRow.repository, StackRow.path, StackRow.workspace).join(
         StackRow, StackRow.id == AdoptionRow.stack_id
+    )
+
+
+def _adoption(row: AnyRow) -> Adoption:
+    return Adoption(
+        number=row.id,
+        wish=_wish(row),
+        at=row.at,
+        done_at=row.done_at,
+        adopted=load_optional(Adopted, row.outcome),
     )
 
 
@@ -98,6 +113,7 @@ def _wish(row: AnyRow) -> AdoptionWish:
         stack=id_of(row),
         by=row.actor,
         findings=tuple(row.findings),
+        marks=tuple(row.marks),
         imports=dict(row.imports),
         reason=row.reason,
     )

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from driftwatch.drift import Press, Refused
     from driftwatch.model import (
         Adopted,
+        Adoption,
         AdoptionWish,
         Announcement,
         ApplyRun,
@@ -751,9 +752,15 @@ class Store:
         """What is to be adopted and has no answer yet, by number."""
         return self._database.read(adoptions.asked)
 
-    def latest_adoption(self, stack: StackId, by: str) -> AdoptionWish | None:
-        """What somebody last wanted adopted in a stack, answered or not."""
-        return self._database.read(partial(adoptions.latest, stack=stack, by=by))
+    def adoptions(
+        self, *, stack: StackId | None = None, by: str | None = None, limit: int | None = None
+    ) -> list[Adoption]:
+        """What was wanted, of a stack and by somebody where they are given; the newest first."""
+        return self._database.read(partial(adoptions.newest, stack=stack, by=by, limit=limit))
+
+    def adoption(self, number: int) -> Adoption | None:
+        """What was wanted under a number, and what came of it; None where there is none."""
+        return self._database.read(partial(adoptions.one, number=number))
 
     def answer_adoption(self, number: int, adopted: Adopted, at: datetime) -> None:
         """Writes what came of an adoption."""
@@ -761,7 +768,8 @@ class Store:
 
     def adopted(self, number: int) -> Adopted | None:
         """What came of an adoption; None where nothing did yet."""
-        return self._database.read(partial(adoptions.answered, number=number))
+        found = self.adoption(number)
+        return found.adopted if found else None
 
     # Jobs
 

@@ -510,6 +510,7 @@ class AdoptionRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     stack_id: Mapped[int] = mapped_column(ForeignKey("stacks.id"))
     findings: Mapped[list[Any]]
+    marks: Mapped[list[Any]]
     imports: Mapped[dict[str, Any]]
     actor: Mapped[str]
     reason: Mapped[str | None]

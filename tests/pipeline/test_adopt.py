@@ -7,7 +7,7 @@ import subprocess
 import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from pydantic import SecretStr
@@ -18,10 +18,19 @@ from driftwatch.config.rule_files import shipped
 from driftwatch.config.settings import Settings
 from driftwatch.drift import Accept, Digester, Press
 from driftwatch.drift.rules import Rules
-from driftwatch.errors import ForgeUnavailableError
+from driftwatch.errors import ForgeRefusedError, ForgeUnavailableError, UnsafeRepositoryError
 from driftwatch.forge.pulls import forge_of
 from driftwatch.git import Mirror
-from driftwatch.model import DRIFTWATCH, AdoptionWish, FindingKind, StackId, Suspension, Trigger, Verdict
+from driftwatch.model import (
+    DRIFTWATCH,
+    Adopted,
+    AdoptionWish,
+    FindingKind,
+    StackId,
+    Suspension,
+    Trigger,
+    Verdict,
+)
 from driftwatch.pipeline.adopt import Adopter, Host
 from driftwatch.pipeline.check import Workshop, check
 from driftwatch.pipeline.inventory import Inventory
@@ -39,7 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from driftwatch.model import Adopted, StoredFinding
+    from driftwatch.git.drafting import Edits
+    from driftwatch.model import StoredFinding
     from driftwatch.terraform import Planned, PlanRequest
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -69,6 +79,22 @@ class PlayedForge:
     def report(self, **asked: str) -> str:
         self.reported.append(asked)
         return "https://forge.example/issues/1"
+
+
+class Remembering:
+    """A planner that plans each commit once, as long as the cloud stays as it is."""
+
+    def __init__(self, planner: Planner, cloud: Cloud) -> None:
+        self._planner = planner
+        self._cloud = cloud
+        self._known: dict[object, Planned] = {}
+
+    def plan(self, request: PlanRequest, stop: threading.Event) -> Planned:
+        files = sorted(path for path in self._cloud.directory.rglob("*") if path.is_file())
+        asked = (request.module, request.generates, *((path, path.read_bytes()) for path in files))
+        if asked not in self._known:
+            self._known[asked] = self._planner.plan(request, stop)
+        return self._known[asked]
 
 
 @dataclass
@@ -197,7 +223,7 @@ class Builder:
         adopter = Adopter(
             workshop=workshop,
             book=store,
-            planner=planner,
+            planner=cast("Any", Remembering(planner, cloud)),
             digester=digester,
             settings=RepairSettings(),
             hosts={"platform": Host(drafts=mirror, branch="main", offers=forge)},
@@ -355,7 +381,7 @@ def buckets(*names: str) -> tuple[corpus.Snippet, ...]:
 
 
 BUCKETS = buckets("one", "two", "three")
-SHARED = buckets("beside", "first", "second", "moving", "put_back", "told")
+SHARED = buckets("beside", "first", "second", "moving", "put_back", "told", "waits", "kept", "crlf")
 DEPENDENT = corpus.bucket("source", '  tags = { size = "30" }\n', {"tags": {"size": "31"}})
 READER = corpus.firewall("reader", '  description = sandbox_bucket.source.tags["size"]\n', None)
 
@@ -389,7 +415,9 @@ def shared_site(
 ) -> Iterator[Site]:
     """One for tests that each drift what is theirs."""
     made = Builder(tmp_path_factory.mktemp("shared"), terraform_binary, sandbox_cli_config, sandbox_mirror)
-    site = made.build(corpus.sources((*SHARED, DEPENDENT, READER)), var_files=[], variables={})
+    attributes = {".gitattributes": b"adopt/crlf.tf text eol=crlf\n"}
+    files = {**corpus.sources((*SHARED, DEPENDENT, READER)), **attributes}
+    site = made.build(files, var_files=[], variables={})
     made.apply()
     yield site
     made.close()
@@ -433,6 +461,7 @@ def test_the_same_edits_come_to_the_same_branch_and_no_other_is_touched(shared_s
     assert site.git("rev-parse", first.branch) == site.git("rev-parse", "main")
 
 
+@pytest.mark.slow
 def test_a_difference_that_is_another_by_now_is_not_adopted(shared_site: Site) -> None:
     site = shared_site
     before = site.branches()
@@ -482,6 +511,51 @@ def test_what_was_made_by_hand_is_imported_with_generated_code_but_no_secret(sha
     assert "canary-4d2f" not in repr((text, adopted, site.forge))
 
 
+def test_line_ends_that_a_checkout_has_do_not_come_into_the_repository(shared_site: Site) -> None:
+    """A repository may ask for others on disk than it has; one line is edited, and one line differs."""
+    site = shared_site
+    adopted = site.adopt(*drift(site, "crlf"))
+    assert adopted.branch is not None
+    before = site.git("show", "main:adopt/crlf.tf")
+    assert b"\r" not in before
+    assert site.changed(adopted.branch) == {
+        "adopt/crlf.tf": before.replace(b"versioning = false", b"versioning = true")
+    }
+
+
+def test_a_file_that_is_not_ours_to_write_keeps_nothing_else_from_being_adopted(shared_site: Site) -> None:
+    """As where the name that imports are written to is a symlink."""
+    site = shared_site
+    (crlf,) = drift(site, "crlf")
+    host = Host(drafts=cast("Any", Picky(site.mirror)), branch="main", offers=site.forge)
+    wish = AdoptionWish(
+        stack=STACK,
+        by="anna",
+        findings=(site.findings()[crlf].finding.fingerprint,),
+        imports={"sandbox_bucket.other": "other"},
+    )
+    adopted = replace(site.adopter, hosts={"platform": host}).adopt(wish, threading.Event())
+    assert adopted.branch is not None
+    assert [(each.address, each.reason) for each in adopted.refused] == [
+        ("sandbox_bucket.other", "unsafe_repository")
+    ]
+
+
+class Picky:
+    """A mirror in which no import is written."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._mirror, name)
+
+    def draft(self, edits: Edits) -> str:
+        if any(path.endswith("imported.tf") for path in edits.files):
+            raise UnsafeRepositoryError("the file adopt/imported.tf cannot be edited: it is no file")
+        return self._mirror.draft(edits)
+
+
 @pytest.mark.slow
 def test_code_that_another_workspace_has_too_is_not_edited(builder: Builder) -> None:
     site = drifted(builder, BUCKETS[0], workspaces=["default", "other"])
@@ -491,7 +565,9 @@ def test_code_that_another_workspace_has_too_is_not_edited(builder: Builder) -> 
     assert adopted.refused[0].place == "adopt/one.tf:3"
 
 
-def test_a_forge_that_fails_is_said_and_the_branch_is_there(shared_site: Site) -> None:
+def test_a_forge_that_fails_is_said_and_the_branch_is_there(
+    shared_site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
     """For a person; by itself, it is tried again: the branch that is there is offered then."""
     site = shared_site
     (told,) = drift(site, "told")
@@ -501,13 +577,20 @@ def test_a_forge_that_fails_is_said_and_the_branch_is_there(shared_site: Site) -
     assert str(adopted.branch) in site.branches()
     alone = AdoptionWish(stack=STACK, by=DRIFTWATCH, findings=(site.findings()[told].finding.fingerprint,))
     number = site.store.ask_adoption(alone, NOW)
+    adopter = by_itself(site)
     with pytest.raises(ForgeUnavailableError):
-        site.adopter.carry_out(number, alone, threading.Event())
+        adopter.carry_out(number, alone, threading.Event())
     assert site.store.adopted(number) is None
+    site.forge.failure = ForgeRefusedError("the forge answered 403")
+    refused = site.store.ask_adoption(alone, NOW)
+    adopter.carry_out(refused, alone, threading.Event())
+    assert "the forge answered 403" in str(site.store.adopted(refused))
+    assert "answered 403" in capsys.readouterr().out
     site.forge.failure = None
-    site.adopter.carry_out(number, alone, threading.Event())
+    adopter.carry_out(number, alone, threading.Event())
     answer = site.store.adopted(number)
     assert answer is not None
+    assert answer.error is None
     offered = site.forge.offered[-1]
     assert (answer.branch, offered["branch"], offered["base"]) == (adopted.branch, adopted.branch, "main")
     assert "`sandbox_bucket.told`" in offered["body"]
@@ -534,32 +617,134 @@ def test_code_that_does_not_plan_is_said_and_nothing_comes_of_it(shared_site: Si
     assert inventory.refresh("platform").error is None
 
 
-def test_by_itself_each_set_of_findings_is_adopted_once_and_never_what_somebody_put_aside(
+def by_itself(site: Site, *, at: datetime = NOW, **more: Any) -> Adopter:
+    """Where the course of all drift is to adopt it; plans of one commit are made once."""
+    courses = RepairSettings.model_validate({"courses": [{"then": "adopt"}]})
+    return replace(site.adopter, settings=courses, clock=lambda: at, looked_at={}, **more)
+
+
+def waiting(adopter: Adopter) -> dict[int, AdoptionWish]:
+    """What waits by driftwatch's own wish."""
+    return {number: wish for number, wish in adopter.asked().items() if wish.by == DRIFTWATCH}
+
+
+def test_by_itself_drift_is_adopted_once_one_pull_request_at_a_time_and_never_what_somebody_put_aside(
     builder: Builder,
 ) -> None:
-    site = drifted(builder, *BUCKETS, on_drift="adopt")
+    """A value that keeps moving is one pull request; what was offered is not again when it is back."""
+    site, day = drifted(builder, *BUCKETS), timedelta(days=1, minutes=1)
     found = site.findings()
     at = NOW + timedelta(minutes=1)
     terms = Press(action=Accept(), actor="anna", at=at, reason="it is right")
     assert site.store.act(found["sandbox_bucket.one"].id, terms)
+    adopter = by_itself(site)
     site.store.suspend(Suspension(scope=str(STACK), by="anna", at=NOW, reason="an incident"))
-    site.adopter.follow_up(STACK)
-    assert site.adopter.asked() == {}
+    adopter.follow_up(STACK)
+    assert waiting(adopter) == {}
     site.store.resume(str(STACK), by="anna", at=NOW)
-    site.adopter.follow_up(STACK)
-    site.adopter.follow_up(STACK)
-    ((number, wish),) = site.adopter.asked().items()
-    assert wish.by == DRIFTWATCH
+    assert adopter.is_due(STACK)
+    adopter.follow_up(STACK)
+    adopter.follow_up(STACK)
+    assert not adopter.is_due(STACK)
+    ((number, wish),) = waiting(adopter).items()
     assert set(wish.findings) == {
         found[f"sandbox_bucket.{name}"].finding.fingerprint for name in ("two", "three")
     }
-    site.adopter.carry_out(number, wish, threading.Event())
-    site.adopter.follow_up(STACK)
-    assert site.adopter.asked() == {}
+    adopter.carry_out(number, wish, threading.Event())
+    answer = site.store.adopted(number)
+    assert answer is not None
+    branch = str(answer.branch)
+    later = by_itself(site, at=NOW + 2 * day)
+    assert not later.is_due(STACK)  # both were offered
+
     site.cloud.update(Kind.BUCKET, "two", {"tags": {"x": "y"}})
     site.check()
-    site.adopter.follow_up(STACK)
-    assert len(site.adopter.asked()) == 1
+    assert not by_itself(site).is_due(STACK)  # not on the same day
+    assert later.is_due(STACK)
+    later.follow_up(STACK)  # but what was offered stands
+    assert waiting(later) == {}
+    assert not later.is_due(STACK)
+    site.git("update-ref", "-d", f"refs/heads/{branch}")
+    later.looked_at.clear()
+    later.follow_up(STACK)
+    ((number, wish),) = waiting(later).items()
+    assert wish.findings == (site.findings()["sandbox_bucket.two"].finding.fingerprint,)
+
+    site.cloud.update(Kind.BUCKET, "two", {"tags": {}})  # back to what was offered at first
+    site.check()
+    later.carry_out(number, wish, threading.Event())
+    answer = site.store.adopted(number)
+    assert answer is not None
+    assert (answer.error, answer.skipped, answer.branch) == ("it is no longer wanted", True, None)
+    assert not by_itself(site, at=NOW + 9 * day).is_due(STACK)
+
+
+def test_what_waited_is_looked_at_again_before_it_is_done(shared_site: Site) -> None:
+    """The course is another by now, nothing is to be done for a while, or a person has accepted it."""
+    site = shared_site
+    (address,) = drift(site, "waits")
+    before, finding = site.branches(), site.findings()[address]
+    wish = AdoptionWish(stack=STACK, by=DRIFTWATCH, findings=(finding.finding.fingerprint,))
+
+    def answer(adopter: Adopter) -> Adopted | None:
+        number = site.store.ask_adoption(wish, NOW)
+        adopter.carry_out(number, wish, threading.Event())
+        return site.store.adopted(number)
+
+    unwanted = Adopted(error="it is no longer wanted", skipped=True)
+    assert answer(site.adopter) == unwanted
+    site.store.suspend(Suspension(scope=str(STACK), by="anna", at=NOW, reason="an incident"))
+    assert answer(by_itself(site)) == unwanted
+    site.store.resume(str(STACK), by="anna", at=NOW)
+    assert answer(by_itself(site, planner=Broken())) != unwanted
+    at = NOW + timedelta(minutes=1)
+    assert site.store.act(finding.id, Press(action=Accept(), actor="anna", at=at, reason="it is right"))
+    assert answer(by_itself(site)) == unwanted
+    assert site.branches() == before
+
+
+def test_a_mistake_of_our_own_is_an_answer_too_and_says_nothing_of_what_was_at_hand(
+    shared_site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise it would be tried for ever."""
+    site = shared_site
+    wish = AdoptionWish(stack=STACK, by="anna", imports={"a.b": "c"})
+    number = site.store.ask_adoption(wish, NOW)
+    replace(site.adopter, planner=cast("Any", Broken())).carry_out(number, wish, threading.Event())
+    answer = site.store.adopted(number)
+    assert answer is not None
+    assert answer.error == "a mistake of driftwatch's own is in the way, which its log tells of"
+    said = capsys.readouterr()
+    assert "An adoption has not come to its end" in said.out + said.err
+
+
+class Broken:
+    """A planner with a mistake in it."""
+
+    def plan(self, *_: object) -> Planned:
+        raise ValueError("could not convert a string")
+
+
+def test_an_issue_tells_of_all_of_a_stack_that_is_left_to_people(shared_site: Site) -> None:
+    """What was refused earlier and differs still, too; and not what has merely moved on."""
+    site = shared_site
+    told, kept = drift(site, "told", "kept")
+    site.cloud.update(Kind.BUCKET, "kept", {"tags": {"DB_PASSWORD": "hunter2-canary"}})
+    site.check()
+    adopted = site.adopt(kept)
+    assert [(each.address, each.reason) for each in adopted.refused] == [(kept, "sensitive")]
+    wish = AdoptionWish(stack=STACK, by="anna", findings=("nobody knows it",))
+    count = len(site.forge.reported)
+    assert [each.reason for each in site.adopter.adopt(wish, threading.Event()).refused] == ["gone"]
+    assert len(site.forge.reported) == count
+    site.cloud.update(Kind.BUCKET, "told", {"tags": {"api_key": "hunter2-canary"}})
+    site.check()
+    assert site.adopt(told).issue
+    body = site.forge.reported[-1]["body"]
+    assert f"`{kept}`" in body
+    assert f"`{told}`" in body
+    assert "a finding" not in body
+    assert "hunter2" not in repr((site.forge.reported, site.forge.offered, site.store.adoptions()))
 
 
 def test_where_it_is_not_wanted_nothing_is_adopted_by_itself(shared_site: Site) -> None:
@@ -598,36 +783,22 @@ def test_each_snippet_is_adopted_alone(builder: Builder, snippet: corpus.Snippet
     assert site.changed(adopted.branch) == corpus.wanted((snippet,), files)
 
 
-class Remembering:
-    """A planner that plans each commit once: nothing moves meanwhile."""
-
-    known: ClassVar[dict[Path, Planned]] = {}
-
-    def __init__(self, planner: Any) -> None:
-        self._planner = planner
-
-    def plan(self, request: PlanRequest, stop: threading.Event) -> Planned:
-        if request.module not in self.known:
-            self.known[request.module] = self._planner.plan(request, stop)
-        return self.known[request.module]
-
-
 @pytest.mark.parametrize("kind", ["github", "gitlab"])
 def test_both_forges_get_one_pull_request_and_one_issue(shared_site: Site, kind: str) -> None:
     """Asked for twice, they are the same: the pull request is found, and the issue is updated."""
     site = shared_site
     played = PlayedHost(kind)
-    (told,) = drift(site, "told")
+    (told,) = drift(site, "first")
     settings = ForgeSettings(
         kind=cast("Any", kind), project=played.project, token=SecretStr(TOKEN), api_url=played.api_url
     )
     host = Host(drafts=site.mirror, branch="main", offers=forge_of(settings))
-    planner = cast("Any", Remembering(site.adopter.planner))
-    adopter = replace(site.adopter, hosts={"platform": host}, planner=planner)
+    adopter = replace(site.adopter, hosts={"platform": host})
     wish = AdoptionWish(
         stack=STACK,
         by="anna",
-        findings=(site.findings()[told].finding.fingerprint, "nobody knows it"),
+        findings=(site.findings()[told].finding.fingerprint,),
+        imports={"module.x.sandbox_bucket.deep": "deep"},
     )
     try:
         first, again = (adopter.adopt(wish, threading.Event()) for _ in range(2))

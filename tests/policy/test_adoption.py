@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from driftwatch.policy.adoption import Deeds, unproved
+from driftwatch.model import Adopted, Adoption, AdoptionWish, StackId
+from driftwatch.policy.adoption import AGAIN, SOON, Deeds, fresh, unproved
 from driftwatch.policy.guards import PlanFacts, PlannedResource
 
 if TYPE_CHECKING:
@@ -124,3 +126,40 @@ def test_an_output_that_changes_anyway_does_so_to_the_same_value() -> None:
     ]
     assert unproved(before, after, adopted=TAGS, following={"b"}) == ()
     assert unproved(before, before, adopted=TAGS) == ()
+
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def past(*marks: str, ago: timedelta, adopted: Adopted | None = None) -> Adoption:
+    wish = AdoptionWish(stack=StackId(repository="r", path="p"), by="driftwatch", marks=marks)
+    return Adoption(
+        number=1, wish=wish, at=NOW - ago, done_at=NOW - ago if adopted else None, adopted=adopted
+    )
+
+
+GOOD, FAILED = Adopted(branch="driftwatch/x"), Adopted(error="the forge was not told: 403")
+SKIPPED = Adopted(error="it is no longer wanted", skipped=True)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "expected"),
+    [
+        ([], "ab"),
+        ([past("1", ago=9 * AGAIN, adopted=GOOD)], "b"),
+        ([past("1", ago=2 * AGAIN, adopted=GOOD), past("2", ago=9 * AGAIN, adopted=GOOD)], ""),
+        ([past("3", ago=AGAIN, adopted=GOOD)], "ab"),
+        ([past("3", ago=AGAIN - MINUTE, adopted=GOOD)], ""),
+        ([past("3", ago=9 * AGAIN)], ""),
+        ([past("1", "2", ago=AGAIN, adopted=FAILED)], "ab"),
+        ([past("1", "2", ago=AGAIN - MINUTE, adopted=FAILED)], ""),
+        ([past("1", "2", ago=SOON, adopted=SKIPPED)], "ab"),
+        ([past("1", "2", ago=SOON - MINUTE, adopted=SKIPPED)], ""),
+    ],
+)
+def test_by_itself_a_difference_is_adopted_once_and_a_stack_once_a_day(
+    earlier: list[Adoption], expected: str
+) -> None:
+    """What was not delivered is tried again after that day; while one waits, no other is wanted."""
+    assert "".join(fresh({"a": "1", "b": "2"}, earlier, NOW)) == expected

@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("id", BIG_INTEGER, nullable=False),
         sa.Column("stack_id", BIG_INTEGER, nullable=False),
         sa.Column("findings", DOCUMENT, nullable=False),
+        sa.Column("marks", DOCUMENT, nullable=False),
         sa.Column("imports", DOCUMENT, nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
