@@ -21,17 +21,21 @@ from driftwatch.cli.people import VIA, actor, reason_of, said
 from driftwatch.cli.stacks import nobody_works, one_stack, print_json
 from driftwatch.errors import Exit, UsageError
 from driftwatch.model import AdoptionWish
+from driftwatch.pipeline.adopt_words import outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from driftwatch.config.settings import Settings
-    from driftwatch.model import Adopted, StackId
+    from driftwatch.model import Adopted, Adoption, StackId
     from driftwatch.store import Store
 
 ROUND_SECONDS = 0.25
 """Between two looks for an answer; the daemon looks for what we wrote every two seconds."""
+
+MOST_LISTED = 50
+"""Adoptions that `--list` shows, the newest."""
 
 MOST_FINDINGS = 200
 """In one pull request. Whoever has more wants to look at some of them."""
@@ -72,6 +76,58 @@ def adopt(
         return Exit.OK if wait == 0 else Exit.ERROR
     good = all(each.branch and not each.refused and not each.error for each in answers.values())
     return Exit.OK if good else Exit.ERROR
+
+
+def list_adoptions(config: Path, *, stack: str | None, form: Listing) -> int:
+    """What was wanted lately, by people and by driftwatch itself, with what came of it."""
+    settings = read_settings(config, os.environ)
+    with opened_store(settings) as store:
+        of = one_stack(store, stack, settings).id if stack is not None else None
+        found = store.adoptions(stack=of, limit=MOST_LISTED)
+    if form is Listing.JSON:
+        print_json({"adoptions": [_kept(each) for each in found]})
+        return Exit.OK
+    if not found:
+        terminal.stderr.print("Nothing was adopted yet.")
+    for each in found:
+        terminal.stdout.print(Text(_line(each)))
+    return Exit.OK
+
+
+def show_adoption(config: Path, number: int, *, form: Listing) -> int:
+    """One of them in full. Raises UsageError where there is none of that number."""
+    with opened_store(read_settings(config, os.environ)) as store:
+        found = store.adoption(number)
+    if found is None:
+        raise UsageError(f"no adoption {number}", advice="`driftwatch adopt --list` shows their numbers.")
+    if form is Listing.JSON:
+        print_json(_kept(found))
+        return Exit.OK
+    terminal.stdout.print(Text(_line(found)))
+    if found.wish.reason:
+        terminal.stdout.print(Text(f"  {plain(found.wish.reason)}"))
+    if found.adopted is not None:
+        for line in _lines(found.wish, found.adopted):
+            terminal.stdout.print(Text(line))
+    return Exit.OK
+
+
+def _line(adoption: Adoption) -> str:
+    """One adoption, on one line."""
+    wish, answer = adoption.wish, adoption.adopted
+    said = "waits for the daemon" if answer is None else plain(outcome_of(answer))
+    at = terminal.minute(adoption.at)
+    return f"{adoption.number}  {at}  {wish.stack}  by {plain(wish.by)}: {said}"
+
+
+def _kept(adoption: Adoption) -> dict[str, object]:
+    return {
+        **document(adoption.number, adoption.wish, adoption.adopted),
+        "by": adoption.wish.by,
+        "reason": adoption.wish.reason,
+        "at": adoption.at.isoformat(),
+        "done_at": adoption.done_at.isoformat() if adoption.done_at else None,
+    }
 
 
 def _wishes(

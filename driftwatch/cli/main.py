@@ -280,6 +280,14 @@ def adopt(
         Optional[str],  # noqa: UP045  (Typer evaluates it)
         typer.Option("--stack", "-s", help="The stack that an import is for.", show_default=False),
     ] = None,
+    listed: Annotated[
+        bool,
+        typer.Option("--list", help="List what was adopted lately, also by itself, and what came of it."),
+    ] = False,
+    show: Annotated[
+        Optional[int],  # noqa: UP045  (Typer evaluates it)
+        typer.Option("--show", metavar="NUMBER", help="Show one of these in full.", show_default=False),
+    ] = None,
     reason: ReasonOption = None,
     name: AsOption = None,
     wait: proposal_commands.WaitOption = ADOPT_SECONDS,
@@ -290,6 +298,14 @@ def adopt(
 
     Exit codes: 0 all of it is there to be merged, 1 not all, or not yet, 64 wrong usage.
     """
+    if show is not None or listed:
+        from driftwatch.cli.adopt import list_adoptions, show_adoption
+
+        if findings or imports or (listed and show is not None):
+            raise UsageError("--list and --show adopt nothing", advice="Give one of them, and no findings.")
+        if show is not None:
+            raise typer.Exit(show_adoption(config, show, form=output))
+        raise typer.Exit(list_adoptions(config, stack=stack, form=output))
     from driftwatch.cli.adopt import adopt as command
 
     raise typer.Exit(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from driftwatch.errors import Exit
+from driftwatch.cli.adopt import _imports
+from driftwatch.errors import Exit, UsageError
 from driftwatch.sandbox.cloud import Kind
 from tests.forge.played import TOKEN, PlayedForge
 
@@ -78,9 +79,15 @@ def test_by_itself_drift_becomes_a_branch_and_its_merge_ends_the_drift(house: Ho
     assert house.rows("select count(*) from adoptions") == [(1,)]
     (entry,) = [each for each in house.json("audit", "list")["entries"] if each["action"] == "adopt"]
     assert (entry["actor"], entry["outcome"]) == ("driftwatch", f"1 edits in {branch}")
+    (listed,) = house.json("adopt", "--list")["adoptions"]
+    shown = house.driftwatch("adopt", "--show", str(listed["adoption"]), "--config", str(house.config))
+    assert (listed["by"], listed["branch"], listed["stack"]) == ("driftwatch", branch, STACK)
+    assert f"merge the branch {branch}" in shown.stdout
+    assert "ttl: 3600 becomes 1800" in shown.stdout
     assert house.stop(daemon) == 0
 
 
+@pytest.mark.slow
 def test_a_person_has_findings_adopted_and_reads_where_and_what_was_refused(
     house: House, remote: Path, forge: PlayedForge
 ) -> None:
@@ -128,14 +135,26 @@ def found(house: House) -> dict[str, str]:
     return {each["address"]: str(each["id"]) for each in house.json("findings", "list")["findings"]}
 
 
-def test_a_wrong_command_line_says_what_is_wrong(house: House) -> None:
-    for words, said in (
-        ((), "adopt what?"),
-        (("7",), "no finding 7"),
-        (("--import", "a.b=c"), "--import and --stack belong together"),
-        (("--import", "a.b", "--stack", STACK), "names no resource"),
-        (("--import", "a.b=c", "--import", "a.b=d", "--stack", STACK), "is given twice"),
-    ):
-        done = house.driftwatch("adopt", *words, "--config", str(house.config))
-        assert done.returncode == Exit.USAGE
-        assert said in done.stderr
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(("7",), "no finding 7", id="unknown"),
+        pytest.param((), "adopt what?", id="nothing", marks=pytest.mark.slow),
+        pytest.param(("--show", "7"), "no adoption 7", id="show", marks=pytest.mark.slow),
+        pytest.param(("--list", "7"), "adopt nothing", id="both", marks=pytest.mark.slow),
+        pytest.param(("--import", "a.b=c"), "belong together", id="whose", marks=pytest.mark.slow),
+    ],
+)
+def test_a_wrong_command_line_says_what_is_wrong(house: House, words: tuple[str, ...], said: str) -> None:
+    done = house.driftwatch("adopt", *words, "--config", str(house.config))
+    assert done.returncode == Exit.USAGE
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [(["a.b"], "names no resource"), (["a.b=c", "a.b=d"], "is given twice")]
+)
+def test_what_is_imported_has_an_address_and_one_name(given: list[str], said: str) -> None:
+    assert _imports(["a.b=c=d"]) == {"a.b": "c=d"}
+    with pytest.raises(UsageError, match=said):
+        _imports(given)
