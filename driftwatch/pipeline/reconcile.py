@@ -313,7 +313,7 @@ class Reconciler:
                 each.shutdown(wait=True, cancel_futures=True)
             self._busy.clear()  # what was taken up and never begun
 
-    def _round(self, pool: ThreadPoolExecutor, desk: ThreadPoolExecutor) -> None:
+    def _round(self, pool: ThreadPoolExecutor, desk: ThreadPoolExecutor | None = None) -> None:
         """One look, and first, after a start or an outage of the store, what was not done then."""
         try:
             if not self._is_clear:

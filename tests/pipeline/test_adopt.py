@@ -23,15 +23,22 @@ from driftwatch.forge.pulls import forge_of
 from driftwatch.git import Mirror
 from driftwatch.model import (
     DRIFTWATCH,
+    UNKNOWN_VALUE,
     Adopted,
     AdoptionWish,
+    AttributeChange,
+    Cause,
+    Finding,
     FindingKind,
+    FindingStatus,
+    Severity,
     StackId,
+    StoredFinding,
     Suspension,
     Trigger,
     Verdict,
 )
-from driftwatch.pipeline.adopt import Adopter, Host
+from driftwatch.pipeline.adopt import Adopter, Host, Outcome, Unit, _mark, _unit_of
 from driftwatch.pipeline.check import Workshop, check
 from driftwatch.pipeline.inventory import Inventory
 from driftwatch.pipeline.method import Examiner
@@ -49,7 +56,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from driftwatch.git.drafting import Edits
-    from driftwatch.model import StoredFinding
     from driftwatch.terraform import Planned, PlanRequest
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -371,6 +377,87 @@ def test_what_was_formatted_before_is_formatted_after(
         left[branch] = set(done.stdout.splitlines())
     assert len({each.place for each in corpus.EDITED} - left["main"]) > len(corpus.EDITED) / 3
     assert left[adopted.branch] - left["main"] == {"adopt/tag_removed.tf"}
+
+
+# ---- what a finding asks for ---------------------------------------------------------------------------
+
+
+def finding_of(*attributes: AttributeChange, fingerprint: str = "f") -> Finding:
+    return Finding(
+        address="t.r",
+        type="t",
+        kind=FindingKind.MODIFIED,
+        action="update",
+        causes=(Cause.OUT_OF_BAND,),
+        severity=Severity.HIGH,
+        fingerprint=fingerprint,
+        counted=True,
+        attributes=attributes,
+    )
+
+
+def asked(*attributes: AttributeChange) -> tuple[Unit | None, Outcome]:
+    """What a finding with these differences asks for, and what was refused of it."""
+    finding = finding_of(*attributes)
+    stored = StoredFinding(
+        id=1, stack=STACK, status=FindingStatus.OPEN, first_seen=NOW, last_seen=NOW, finding=finding
+    )
+    outcome = Outcome()
+    return _unit_of(stored, finding, outcome), outcome
+
+
+def differs(path: str, actual: Any, after: Any) -> AttributeChange:
+    return AttributeChange(
+        path=path, before=after, actual=actual, after=after, sensitive=False, cause=Cause.OUT_OF_BAND
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        differs("/environment/DB_PASSWORD", "hunter2", "hunter1"),
+        differs("/environment", {"apiKey": "hunter2"}, {}),
+        differs("/user_data", "export DB_PASSWORD=hunter2", ""),
+        differs("/certificate", "-----BEGIN PRIVATE KEY-----\nMIIE", ""),
+        differs("/value", "none", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY99"),
+        differs("/value", "none", "token = hunter2"),
+    ],
+)
+def test_what_looks_like_a_secret_is_neither_written_nor_shown(change: AttributeChange) -> None:
+    """Neither what the cloud has, nor what the code says now: a sentence would have both."""
+    unit, outcome = asked(change, differs("/size", 2, 1))
+    assert unit is None
+    (refused,) = outcome.refused
+    assert (refused.reason, refused.path, refused.wanted) == ("sensitive", change.path, "")
+    assert "hunter" not in repr(outcome)
+
+
+def test_what_only_an_apply_will_tell_is_left_and_named() -> None:
+    unit, outcome = asked(
+        differs("/size", 2, 1),
+        differs("/etag", "x", UNKNOWN_VALUE),
+        differs("/tags", {"a": "1"}, {"a": UNKNOWN_VALUE}),
+    )
+    assert unit is not None
+    assert (unit.paths, unit.left) == (frozenset({"/size"}), ("/etag", "/tags"))
+    assert outcome.refused == []
+    assert asked(differs("/etag", "x", UNKNOWN_VALUE))[1].refused[0].reason == "not_by_hand"
+
+
+def test_a_finding_is_known_again_by_what_differs_and_to_what() -> None:
+    """Not by its fingerprint, which has more in it; nor by the order of what differs."""
+    digester, size, name = Digester(b"k" * 32), differs("/size", 2, 1), differs("/name", "b", "a")
+    known = {
+        _mark(finding, digester)
+        for finding in (
+            finding_of(size, name),
+            finding_of(name, size),
+            finding_of(size, name, fingerprint="g"),
+        )
+    }
+    assert len(known) == 1
+    assert _mark(finding_of(differs("/size", 3, 1), name), digester) not in known
+    assert _mark(finding_of(differs("/size", 2, 0), name), digester) not in known
 
 
 # ---- beside the corpus ---------------------------------------------------------------------------------
@@ -783,7 +870,7 @@ def test_each_snippet_is_adopted_alone(builder: Builder, snippet: corpus.Snippet
     assert site.changed(adopted.branch) == corpus.wanted((snippet,), files)
 
 
-@pytest.mark.parametrize("kind", ["github", "gitlab"])
+@pytest.mark.parametrize("kind", ["github", pytest.param("gitlab", marks=pytest.mark.slow)])
 def test_both_forges_get_one_pull_request_and_one_issue(shared_site: Site, kind: str) -> None:
     """Asked for twice, they are the same: the pull request is found, and the issue is updated."""
     site = shared_site

@@ -33,6 +33,7 @@ from driftwatch.errors import (
     UnknownStackError,
 )
 from driftwatch.model import (
+    AdoptionWish,
     ApplyRun,
     Cancellation,
     Cause,
@@ -1438,6 +1439,50 @@ def test_rounds_that_broke_off_leave_no_stack_behind(site: Site, monkeypatch: py
     monkeypatch.undo()
     site.round()
     assert site.state(number) is State.APPLYING
+
+
+@dataclass
+class FakeAdopter:
+    """Plays an adoption that takes long; `done` are the wishes that it came to."""
+
+    goes_on: threading.Event = field(default_factory=threading.Event)
+    done: list[int] = field(default_factory=list)
+    looked: list[StackId] = field(default_factory=list)
+
+    def asked(self) -> dict[int, AdoptionWish]:
+        return {number: AdoptionWish(stack=DNS, by="anna") for number in (1, 2) if number not in self.done}
+
+    def is_due(self, stack: StackId) -> bool:
+        return stack not in self.looked
+
+    def follow_up(self, stack: StackId) -> None:
+        self.looked.append(stack)
+
+    def carry_out(self, number: int, _wish: AdoptionWish, _stop: threading.Event) -> None:
+        assert self.goes_on.wait(30)
+        self.done.append(number)
+
+
+def test_an_apply_waits_for_no_adoption_and_an_adoption_for_each_apply(site: Site) -> None:
+    """They are done one at a time and beside all else; while their stack is applied, they are not begun."""
+    adopter, number = FakeAdopter(), site.propose()
+    site.reconciler = Reconciler(replace(site.reconciler._tools, adopter=cast("Any", adopter)))
+    with ThreadPoolExecutor(1) as desk:
+        site.reconciler._round(site.pool, desk)
+        assert site.state(number) is State.APPLYING
+        site.reconciler.look_at(NETWORK)
+        site.reconciler._round(site.pool, desk)
+        adopter.goes_on.set()
+    assert adopter.done == [1, 2]
+    assert adopter.looked == [NETWORK]
+
+    running = FakeAdopter()
+    running.goes_on.set()
+    site.reconciler = Reconciler(replace(site.reconciler._tools, adopter=cast("Any", running)))
+    with ThreadPoolExecutor(1) as desk:
+        site.reconciler._round(site.pool, desk)
+    assert site.state(number) is State.APPLYING
+    assert running.done == []
 
 
 def test_what_waits_until_then_is_asked_about_before(site: Site) -> None:
