@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from driftwatch import log
 from driftwatch.errors import ForgeError, ForgeRefusedError
 from driftwatch.forge.answers import PAGE, TIMEOUT_SECONDS, checked_token, number_of
 from driftwatch.forge.github import GithubApi, links, listed, without_pull_requests
@@ -40,6 +42,12 @@ _FORGE = "GitHub"
 _LONGEST_TEXT = 65_536
 _LONGEST_DESCRIPTION = 140
 _WHO = "query { viewer { databaseId } }"
+_EDITS = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on IssueComment { lastEditedAt } } }"
+_COMMAND = "/driftwatch"
+_KNOWN = 1000
+"""Comments of which it is kept in memory that they are as their authors wrote them."""
+
+logger = log.get("forge")
 
 
 class GithubPulls:
@@ -49,6 +57,10 @@ class GithubPulls:
     that is: a comment counts as driftwatch's own by the number of its author's account, as anybody can write
     one that begins like it. The token of an App's installation has no account to ask for. GitHub's other API
     tells the App's; where that is refused, too, what any Bot wrote counts, for which no person can pass.
+
+    The times of comments are whole seconds, in one of which a program can edit what somebody just wrote. So
+    that other API is asked, too, whether what may be a command was ever edited; where it does not say, it
+    counts as edited.
     """
 
     def __init__(self, settings: ForgeSettings, *, timeout: int = TIMEOUT_SECONDS) -> None:
@@ -63,6 +75,8 @@ class GithubPulls:
         )
         self._asked_who = False
         self._account: int | None = None
+        self._unedited: dict[tuple[int, str], None] = {}
+        self._told_of_edits = True
 
     def close(self) -> None:
         self._api.close()
@@ -92,10 +106,12 @@ class GithubPulls:
     def remarks(self, number: int) -> list[Remark]:
         """The comments, the oldest first; of more than a few hundred, the latest and driftwatch's own."""
         found: list[Remark] = []
+        names: dict[int, str] = {}
         for page in self._pages(number):
             with self._api.translated():
                 found += [self._remark(comment) for comment in page]
-        return latest(found)
+                names |= {number_of(each, "id"): str(each.get("node_id") or "") for each in page}
+        return self._with_edits(latest(found), names)
 
     def say(self, number: int, mark: str, body: str) -> None:
         """Writes driftwatch's one comment: the one of its own that begins with `mark`, or a new one."""
@@ -191,6 +207,44 @@ class GithubPulls:
             with self._api.translated():
                 answer, _ = self._api.ask("GET", path, parameters={"per_page": PAGE, "page": page})
             yield answer
+
+    def _with_edits(self, remarks: Sequence[Remark], names: Mapping[int, str]) -> list[Remark]:
+        """What may be a command counts as edited, unless it surely is as its author wrote it."""
+        asked = [
+            each
+            for each in remarks
+            if each.body.startswith(_COMMAND)
+            and not (each.own or each.edited or (each.id, each.body) in self._unedited)
+        ]
+        for place in range(0, len(asked), PAGE):
+            some = asked[place : place + PAGE]
+            for remark, is_as_written in zip(
+                some, self._as_written([names[each.id] for each in some]), strict=True
+            ):
+                if is_as_written:
+                    self._unedited[remark.id, remark.body] = None
+        doubtful = {each.id for each in asked if (each.id, each.body) not in self._unedited}
+        while len(self._unedited) > _KNOWN:
+            del self._unedited[next(iter(self._unedited))]
+        return [replace(each, edited=True) if each.id in doubtful else each for each in remarks]
+
+    def _as_written(self, names: Sequence[str]) -> list[bool]:
+        """Of each comment, given by its name in the other API, whether it was surely never edited."""
+        url = self._api.requester.graphql_url
+        nodes: Sequence[Mapping[str, Any] | None] = ()
+        with self._api.translated():
+            try:
+                answer, _ = self._api.ask("POST", url, body={"query": _EDITS, "variables": {"ids": [*names]}})
+                nodes = (answer.get("data") or {}).get("nodes") or ()
+            except ForgeRefusedError as refusal:
+                logger.debug(f"GitHub does not tell of edits: {refusal.message}")
+            if len(nodes) == len(names):
+                self._told_of_edits = True
+                return [each is not None and each.get("lastEditedAt", "") is None for each in nodes]
+        if self._told_of_edits:  # said when it begins, and not at each look
+            self._told_of_edits = False
+            logger.warning("GitHub does not tell whether comments were edited: none counts as a command.")
+        return [False] * len(names)
 
     def _remark(self, comment: Mapping[str, Any]) -> Remark:
         return Remark(

@@ -195,7 +195,8 @@ class PlayedPull:
 class PlayedComment:
     """A comment. `app` is the slug of the GitHub App that wrote it; `system` where GitLab itself did.
 
-    `edited` once somebody has, whoever it was.
+    `edited` once somebody has, whoever it was; `at_once` where that was within the second of its making,
+    which GitHub's times do not show.
     """
 
     id: int
@@ -204,6 +205,7 @@ class PlayedComment:
     app: str | None = None
     system: bool = False
     edited: bool = False
+    at_once: bool = False
 
     @property
     def times(self) -> dict[str, str]:
@@ -374,6 +376,8 @@ class _Github:
         if call.path == "/api/graphql" and "viewer" in call.body["query"]:
             viewer = {"login": forge.itself, "databaseId": forge.id_of(forge.itself)}
             return Reply(body={"data": {"viewer": viewer}})
+        if call.path == "/api/graphql" and "lastEditedAt" in call.body["query"]:
+            return self._edits(call.body["variables"]["ids"])
         return forge.no(404, "Not Found")
 
     def within(self, call: Call, path: Sequence[str]) -> Reply:
@@ -474,6 +478,18 @@ class _Github:
         comment = forge.add_comment(number, call.body["body"], author=forge.itself, app=app)
         return Reply(status=201, body=self._comment(comment))
 
+    def _edits(self, names: Sequence[str]) -> Reply:
+        """Of what is none, there is a null in its place, and an error beside it."""
+        known = {f"IC_{each.id}": each for comments in self._forge.comments.values() for each in comments}
+        found = [known.get(name) for name in names]
+        edits = [
+            {"lastEditedAt": "2026-01-02T12:00:00Z" if each.edited or each.at_once else None}
+            if each
+            else None
+            for each in found
+        ]
+        return Reply(body={"data": {"nodes": edits}})
+
     def _edited(self, wanted: int, body: str) -> Reply:
         for comments in self._forge.comments.values():
             for comment in comments:
@@ -525,6 +541,7 @@ class _Github:
         user = self._user(comment.author)
         return {
             "id": comment.id,
+            "node_id": f"IC_{comment.id}",
             "body": comment.body,
             "user": user,
             "performed_via_github_app": app,

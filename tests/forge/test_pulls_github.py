@@ -186,3 +186,60 @@ def test_a_commit_stays_below_the_statuses(on_github: PlayedForge, asks: GithubP
 
     assert on_github.calls[0].path.startswith(f"{on_github.root}/statuses/")
     assert on_github.calls[0].path.count("/") == on_github.root.count("/") + 2
+
+
+def test_a_command_that_was_edited_within_the_second_of_its_making_is_told_as_that(
+    on_github: PlayedForge, asks: GithubPulls
+) -> None:
+    """Its times are the same: a program could have somebody say what they never said."""
+    honest = on_github.add_comment(7, "/driftwatch plan", author="ada")
+    forged = on_github.add_comment(7, "/driftwatch approve d1d1", author="bob")
+    forged.at_once = True
+    on_github.add_comment(7, "LGTM", author="bob").at_once = True
+
+    for _ in range(2):
+        told = {remark.id: remark.edited for remark in asks.remarks(7)}
+        assert (told[honest.id], told[forged.id]) == (False, True)
+    asked = [call.body["variables"]["ids"] for call in on_github.calls if call.path == "/api/graphql"]
+    assert asked == [[f"IC_{honest.id}", f"IC_{forged.id}"], [f"IC_{forged.id}"]]
+
+
+def test_what_was_not_edited_is_asked_again_once_it_says_something_else(
+    on_github: PlayedForge, asks: GithubPulls
+) -> None:
+    comment = on_github.add_comment(7, "/driftwatch plan", author="ada")
+    assert [remark.edited for remark in asks.remarks(7)] == [False]
+    comment.body, comment.at_once = "/driftwatch approve d1d1", True
+    assert [remark.edited for remark in asks.remarks(7)] == [True]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        Reply(status=403, body={"message": "Resource not accessible by integration"}),
+        Reply(status=404, body={"message": "Not Found"}),
+        Reply(body={"data": None, "errors": [{"message": "no"}]}),
+        Reply(body={"data": {"nodes": [None]}, "errors": [{"message": "no"}]}),
+        Reply(body={"data": {"nodes": [{}]}}),
+        Reply(body={"data": {"nodes": []}}),
+    ],
+)
+def test_where_github_does_not_tell_of_edits_nothing_is_a_command(
+    on_github: PlayedForge, asks: GithubPulls, told: Reply
+) -> None:
+    on_github.add_comment(7, "/driftwatch plan", author="ada")
+    on_github.add_comment(7, "Fine", author="ada")
+    on_github.always("POST /api/graphql", told)
+
+    assert [remark.edited for remark in asks.remarks(7)] == [True, False]
+
+    on_github.always("POST /api/graphql", None)
+    assert [remark.edited for remark in asks.remarks(7)] == [False, False]
+
+
+def test_trouble_while_edits_are_asked_for_passes(on_github: PlayedForge, asks: GithubPulls) -> None:
+    on_github.add_comment(7, "/driftwatch plan", author="ada")
+    on_github.always("POST /api/graphql", Reply(status=502, body={"message": "away"}))
+
+    with pytest.raises(ForgeUnavailableError):
+        asks.remarks(7)
