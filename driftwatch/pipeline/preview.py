@@ -77,7 +77,8 @@ MANY = 50
 """Of more stacks, only the status of all together says that they are being planned."""
 
 DIGEST = 16
-"""Hexadecimal digits of what an approval names."""
+APPROVAL = 32
+"""Hexadecimal digits of what an approval names: nobody can make two changes that have the same."""
 
 YIELD_SECONDS = 2.0
 KEPT = 200
@@ -823,7 +824,7 @@ def _answers(heard: Heard) -> tuple[str, ...]:
 def _overall(head: str, seen: Sequence[Seen]) -> str:
     """What an approval names: over the head, and all that would be destroyed. "" where nothing would be."""
     asked = sorted((each.preview.stack, each.digest) for each in seen if each.digest)
-    return hashlib.sha256(json.dumps([head, asked]).encode()).hexdigest()[:DIGEST] if asked else ""
+    return hashlib.sha256(json.dumps([head, asked]).encode()).hexdigest()[:APPROVAL] if asked else ""
 
 
 def _not_for(subject: Subject) -> Seen:

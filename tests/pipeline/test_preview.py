@@ -661,7 +661,7 @@ def test_a_destroy_is_said_and_fails_until_somebody_with_the_right_approves_it(h
     assert house.forge.state("driftwatch/platform/dns") == house.forge.state() == "failure"
     assert "only a backup brings them back" in house.forge.body
     digest = house.digest()
-    assert len(digest) == 16
+    assert len(digest) == 32
     house.forge.add(f"/driftwatch approve {digest}", "anna")
     house.forge.add(f"/driftwatch approve {digest}", "stranger")
     house.forge.add("/driftwatch approve 0123456789abcdef", "bob")
