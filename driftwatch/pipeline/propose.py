@@ -245,7 +245,11 @@ class Proposer:
         return proposal
 
     def _protected(self, subject: Subject) -> str | None:
-        """Why the commits that wait need people, where they touch a protected path, or may have."""
+        """Why the commits that wait need people, where they touch a protected path, or may have.
+
+        It is about what is deployed. What a changed `.driftwatch.yaml` says of labels, owners and schedules
+        holds from its commit on, as far as the configuration lets the repository say it.
+        """
         globs = self.protected.get(subject.stack.repository, ())
         since = self._settled(subject.stack) if globs else None
         if since in (None, subject.commit):
