@@ -246,7 +246,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(before=VALUES, after=VALUES)
 def test_whatever_is_written_is_read_back_and_neighbours_stay(before: JsonValue, after: JsonValue) -> None:
     body = f"  a = 1 # one\n  x = {shown_in_full(before)}\n  z = 2\n"
@@ -297,7 +297,7 @@ PORTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(now=st.lists(PORTS, max_size=4), wanted=st.lists(PORTS, max_size=4), order=st.randoms())
 def test_blocks_become_what_is_wanted_in_whatever_order_they_stand(
     now: list[Any], wanted: list[Any], order: Any
@@ -337,7 +337,7 @@ def read_blocks(body: str) -> list[Any]:
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(text=st.binary(max_size=60), wanted=VALUES)
 def test_no_file_makes_an_edit_fail_otherwise_than_by_a_refusal(text: bytes, wanted: JsonValue) -> None:
     files = {"m.tf": HEAD.encode() + b"  x = " + text + b"\n}\n"}
