@@ -297,12 +297,14 @@ class _Gathering:
         ahead, left = [directory], MOST_FILES
         while ahead:
             for each in sorted(ahead.pop().iterdir()):
-                if each.is_symlink() or each.name in HIDDEN:
+                left -= 1
+                real = each.resolve()
+                if each.name in HIDDEN or not real.is_relative_to(self._root):
                     continue
-                if each.is_dir():
-                    ahead.append(each)
-                elif not self._is_one(each.name):
-                    left -= 1
+                if real.is_dir():
+                    # A link may lead to what is above it.
+                    ahead += [each] if not (each.is_symlink() and each.is_relative_to(real)) else []
+                elif real.is_file() and not self._is_one(each.name):
                     self._template(each)
             if left < 0:
                 self._unread.add(directory.relative_to(self._root).as_posix())
