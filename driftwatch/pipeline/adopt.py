@@ -46,7 +46,7 @@ from driftwatch.pipeline.committed import Committed, Texts
 from driftwatch.pipeline.ports import Drafts
 from driftwatch.pipeline.rehearsal import rehearse
 from driftwatch.pipeline.subjects import environment_of, plan_request, subject_of
-from driftwatch.policy.adoption import Deeds, fresh, unproved
+from driftwatch.policy.adoption import AGAIN, Deeds, fresh, unproved
 from driftwatch.policy.course import Then, course_of
 from driftwatch.policy.digests import exact, is_unknown
 from driftwatch.policy.secrecy import is_secret_path, looks_secret
@@ -285,14 +285,15 @@ class Adopter:
         """Does what is wanted, and answers.
 
         Raises EngineInterruptedError and StoreError; and where nobody waits for the answer, whatever may pass
-        by itself: then it is tried again.
+        by itself: then it is tried again, for a day.
         """
         try:
             adopted = self._adopt_still(wish, stop)
         except (StoreError, EngineInterruptedError):
             raise
         except DriftwatchError as problem:
-            if wish.by == DRIFTWATCH and problem.remedy is Remedy.RETRY:
+            may_pass = wish.by == DRIFTWATCH and problem.remedy is Remedy.RETRY
+            if may_pass and not self._is_old(number, wish.stack):
                 raise
             adopted = Adopted(error=problem.message)
         except Exception:
@@ -314,6 +315,14 @@ class Adopter:
             reason=wish.reason,
         )
         self._tell(number, wish, adopted)
+
+    def _is_old(self, number: int, stack: StackId) -> bool:
+        """Whether a wish of driftwatch's own was tried for a whole day: it may be made anew after that."""
+        at = next(
+            (each.at for each in self.book.adoptions(stack=stack, by=DRIFTWATCH) if each.number == number),
+            None,
+        )
+        return at is not None and self.clock() - at >= AGAIN
 
     def _tell(self, number: int, wish: AdoptionWish, adopted: Adopted) -> None:
         """Says in the log what came of it: of what was wanted by itself, nobody waits for the answer."""

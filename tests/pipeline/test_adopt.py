@@ -669,6 +669,9 @@ def test_a_forge_that_fails_is_said_and_the_branch_is_there(
     with pytest.raises(ForgeUnavailableError):
         adopter.carry_out(number, alone, threading.Event())
     assert site.store.adopted(number) is None
+    old = site.store.ask_adoption(alone, NOW - timedelta(days=1))
+    adopter.carry_out(old, alone, threading.Event())
+    assert "the forge answered 500" in str(site.store.adopted(old))
     site.forge.failure = ForgeRefusedError("the forge answered 403")
     refused = site.store.ask_adoption(alone, NOW)
     adopter.carry_out(refused, alone, threading.Event())
