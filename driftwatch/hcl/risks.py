@@ -1,4 +1,4 @@
-"""Where what an expression says is from: what it refers to, and the files that its functions read.
+"""What code has run, or reads, or sends: which items may, what they refer to, and what their functions read.
 
 For whoever must know before anything is run. Nothing is evaluated: a path is known where it is one literal,
 at most behind `${path.module}` or `${path.root}`, and a reference is whatever looks like one.
@@ -10,14 +10,52 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from driftwatch.hcl.items import Item, is_labelled_data, module_of, within
 from driftwatch.hcl.reading import FILE_FUNCTIONS
-from driftwatch.hcl.structure import Kind, Token, UnreadableError, calls, literal_of, read_template, said
+from driftwatch.hcl.structure import (
+    Kind,
+    Member,
+    Token,
+    UnreadableError,
+    calls,
+    literal_of,
+    read_template,
+    said,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HIDDEN = frozenset({".git", ".terraform", "terraform.d"})
 """Directories in which nothing lies that code has a reason to read."""
+
+SETTINGS = frozenset({"required_version", "required_providers", "//"})
+"""What code says in its `terraform` blocks that is looked at by itself, or does nothing."""
+
+_PLAIN_PROVIDER = frozenset(
+    {
+        *("alias", "region", "version", "project", "zone", "location", "features", "default_tags"),
+        *("ignore_tags", "default_labels", "max_retries", "//"),
+    }
+)
+"""What the block of a provider that is well known may say, and leads nowhere by that."""
+
+_WELL_KNOWN = frozenset({"aws", "google", "google-beta", "azurerm"})
+
+_PLAIN_OF_ANY = frozenset({"alias", "version", "//"})
+
+_RISKY_DATA = re.compile(
+    r"^(?:external|terraform_remote_state|archive_file|tls_certificate|dns_|vault_|sops_)"
+    r"|http|rest|graphql|curl|shell|command|script|exec|external|invocation|_file\b|_file$|template|tunnel|ssh"
+)
+"""Data sources that run something, ask an address that the code gives, or read files."""
+
+_RUN_BY_DATA = re.compile(r"external|shell|command|script|exec")
+
+_FILES_OF_PROVIDERS = re.compile(r"file|path|config|credential|cert|key$|token$|exec")
+
+_UNIT_CALLS_THAT_RUN = frozenset({"run_cmd"})
+
 
 _PLAIN_PATTERN = re.compile(r"[\w*./ -]+")
 _UNLIKELY = re.compile(r"[\x00-\x1f\\]")
@@ -124,3 +162,72 @@ def may_read_files(text: bytes) -> bool:
 def said_by(arguments: Sequence[Sequence[Token]]) -> tuple[str, ...]:
     """What a function is given, wherever that stands."""
     return tuple(text for each in arguments for text in (*said(each), ","))
+
+
+# ---- items -----------------------------------------------------------------------------------------------
+
+
+def is_plain(provider: Member, part: Member) -> bool:
+    """Whether a setting neither starts anything, nor signs in, nor leads anywhere else."""
+    known = _PLAIN_PROVIDER if provider.words[1:] and provider.words[1] in _WELL_KNOWN else _PLAIN_OF_ANY
+    return part.words[0] in known
+
+
+def is_risky_data(item: Item) -> bool:
+    """Whether a data source runs something, asks an address that the code gives, or reads files."""
+    if item.kind == "check":
+        return any(each.words[0] == "data" and not is_labelled_data(each) for each in item.member.members)
+    return item.kind == "data" and bool(_RISKY_DATA.search(item.member.words[1]))
+
+
+def is_sensitive(item: Item) -> bool:
+    """Whether what it is given decides what is started, or where something is sent or read."""
+    if item.is_value:
+        return False
+    if item.is_units:
+        return runs(item)
+    computes = any(
+        name == "templatestring" or (name in FILE_FUNCTIONS and is_computed(arguments))
+        for name, _, arguments in calls(item.member.tokens)
+    )
+    match item.kind:
+        case "provider":
+            sensitive = any(not is_plain(item.member, each) for each in item.member.members)
+        case "terraform":
+            sensitive = any(each.words[0] not in SETTINGS for each in item.member.members)
+        case "module":
+            sensitive = not module_of(item.member)[0]
+        case _:
+            sensitive = item.kind == "ephemeral" or is_risky_data(item)
+    return sensitive or computes
+
+
+def runs(item: Item) -> bool:
+    """Whether something in a file of terragrunt's is a program to be run."""
+    hooks = any(each.words[0].endswith("_hook") for each in within(item.member))
+    return hooks or any(name in _UNIT_CALLS_THAT_RUN for name, _, _ in calls(item.member.tokens))
+
+
+def takes_files(item: Item) -> bool:
+    """Whether something that it names may be a file of the repository, which is run or heeded."""
+    if any(name in FILE_FUNCTIONS for name, _, _ in calls(item.member.tokens)):
+        return True
+    if item.is_units:
+        return runs(item)
+    if item.kind == "provider":
+        return any(
+            _FILES_OF_PROVIDERS.search(each.words[-1] + each.words[0]) and _may_name_a_file(each)
+            for each in item.member.members
+            if not is_plain(item.member, each)
+        )
+    return item.kind == "check" or (item.kind == "data" and bool(_RUN_BY_DATA.search(item.member.words[1])))
+
+
+def _may_name_a_file(part: Member) -> bool:
+    literal = literal_of(part.tokens)
+    if literal is not None:
+        return not literal.startswith(("/", "~"))
+    return any(
+        each.kind is Kind.TEXT or (each.kind is Kind.NAME and each.text in ("local", "var", "path"))
+        for each in part.tokens
+    )
