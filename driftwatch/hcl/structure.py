@@ -51,7 +51,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 _LONGEST_LABEL = 200
 """Tokens; an escape is one by itself."""
 
-_BLANKS = b" \t\r\n"
+_BLANK_OR_NOT = bytes(each not in b" \t\r\n" for each in range(256))
 _CLOSED_BY = {"{": "}", "(": ")", "[": "]", "${": "}", "%{": "}"}
 _TEXT_NODES = frozenset({"comment", "template_literal"})
 
@@ -378,20 +378,15 @@ def _as_text(run: str) -> str:
 
 
 def _code_of(root: Node, text: bytes) -> bytes:
-    """As the scanner's, by the syntax tree."""
-    found = bytearray(len(text))
+    """As the scanner's, by the syntax tree: all but blanks, and what it takes for a text or a comment."""
+    found = bytearray(text.translate(_BLANK_OR_NOT))
     ahead = [root]
     while ahead:
         node = ahead.pop()
         if node.type in _TEXT_NODES:
-            continue
-        if node.child_count:
+            found[node.start_byte : node.end_byte] = bytes(node.end_byte - node.start_byte)
+        else:
             ahead += node.children
-        elif node.end_byte > node.start_byte:
-            part = text[node.start_byte : node.end_byte]
-            stripped = part.strip(_BLANKS)
-            start = node.start_byte + len(part) - len(part.lstrip(_BLANKS))
-            found[start : start + len(stripped)] = b"\x01" * len(stripped)
     return bytes(found)
 
 

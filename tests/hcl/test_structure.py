@@ -132,6 +132,7 @@ def test_neither_can_json(text: bytes) -> None:
         b"a = 1\r\nb = <<A\r\n c\r\nA\r\n",
         b'a = "\xc3\xbc\xe2\x82\xac" # \xc3\xbc\n',
         b"a = provider::x::y(1)\n",
+        b"a = b.0.c.1\n",
         b"",
     ],
 )  # fmt: skip
