@@ -52,7 +52,7 @@ _RISKY_DATA = re.compile(
 
 _RUN_BY_DATA = re.compile(r"external|shell|command|script|exec")
 
-_FILES_OF_PROVIDERS = re.compile(r"file|path|config|credential|cert|key$|token$|exec")
+_FILES_OF_PROVIDERS = re.compile(r"(?<!pro)file|path|config|credential|cert|key$|token$|exec")
 
 _UNIT_CALLS_THAT_RUN = frozenset({"run_cmd"})
 

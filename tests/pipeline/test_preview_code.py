@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -633,3 +634,56 @@ def test_however_it_is_written_in_json_what_does_harm_waits(
     written = written.replace(": ", data.draw(st.sampled_from([":", " :\n ", ":\t"])))
     listed = data.draw(st.booleans())
     assert told(code(main=MAIN, lock=LOCK, json=f"[{written}]" if listed else written))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        UNIT + 'locals {\n  x = "y"\n}\n',
+        UNIT + 'dependency "vpc" {\n  config_path = "../vpc"\n}\n',
+        UNIT + '# /*\nterraform {\n  "befor\\u0065_hook" "x" {\n  }\n}\n# */\n',
+        UNIT.replace("size = 1", 'size = file("/etc/passwd")'),
+        UNIT.replace("size = 1", 'size = run_cmd /**/ (\n"sh")'),
+        UNIT.replace("size = 1", "size = (1"),
+    ],
+    ids=range(6),
+)
+def test_nothing_that_is_hidden_in_a_unit_gets_by(text: str) -> None:
+    assert told(unit(text), unit(UNIT))
+
+
+def test_a_units_inputs_wait_where_they_decide_what_its_code_runs() -> None:
+    program = b'data "external" "x" {\n  program = ["sh", var.size]\n}\nvariable "size" {\n}\n'
+    sides = [
+        Code(files={"net/terragrunt.hcl": UNIT.replace("= 1", size).encode(), "net/main.tf": program})
+        for size in ("= 1", "= 2")
+    ]
+    assert ("net/terragrunt.hcl:5", "size = 2") in told(sides[1], sides[0])
+    harmless = [
+        replace(side, files={**side.files, "net/main.tf": program.replace(b"var.size", b'"x"')})
+        for side in sides
+    ]
+    assert told(harmless[1], harmless[0]) == []
+
+
+def test_a_file_of_values_may_have_any_name(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "net").mkdir(parents=True)
+    (checkout / "net" / "main.tf").write_text('provider "aws" {\n  profile = var.a\n}\n')
+    (checkout / "net" / "prod.vars").write_text('a = "x"\n')
+    found = code_of(checkout, ["net", "net/prod.vars"])
+    assert told(found, found, ("net/prod.vars",)) == [("net/prod.vars", None)]
+    assert told(found, found, ("net/other.md",)) == []
+
+
+def test_a_template_behind_a_link_is_looked_at(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    for name in ("net", "shared"):
+        (checkout / name).mkdir(parents=True)
+    (checkout / "net" / "main.tf").write_text('output "x" {\n  value = templatefile("in/x.tpl", {})\n}\n')
+    (checkout / "shared" / "x.tpl").write_text("${name}")
+    (checkout / "net" / "in").symlink_to("../shared")
+    (checkout / "net" / "up").symlink_to("..")
+    before = code_of(checkout, ["net"])
+    (checkout / "shared" / "x.tpl").write_text('${file("/etc/passwd")}')
+    assert told(code_of(checkout, ["net"]), before, ("shared/x.tpl",)) == [("net/in/x.tpl", None)]
