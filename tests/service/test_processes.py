@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROGRAM = Path(__file__).with_name("daemon_program.py")
+PATIENCE = 60.0
+"""Seconds. A disk that others keep busy makes a commit wait for many of them."""
 
 
 class Process:
@@ -47,10 +49,10 @@ class Process:
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def hears(self, beginning: str) -> bool:
-        return eventually(lambda: any(line.startswith(beginning) for line in self.said), 15)
+        return eventually(lambda: any(line.startswith(beginning) for line in self.said), PATIENCE)
 
     def logs(self, action: str) -> bool:
-        return eventually(lambda: any(line["action"] == action for line in self.log), 15)
+        return eventually(lambda: any(line["action"] == action for line in self.log), PATIENCE)
 
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
@@ -61,7 +63,7 @@ class Process:
         return int(end.read_text()) if end.exists() else None
 
     def ends(self) -> int | None:
-        eventually(lambda: self.code is not None, 15)
+        eventually(lambda: self.code is not None, PATIENCE)
         return self.code
 
 
