@@ -311,6 +311,7 @@ def asking(lab: Lab, watched: Watched) -> Iterator[Asked]:
         yield Asked(app, settings)
 
 
+@pytest.mark.slow  # a minute and a half; each guard has its cases in tests/policy in CI
 @pytest.mark.timeout(900)
 def test_each_guard_holds_a_real_plan_for_its_reason(lab: Lab, aws_mirror: Path, tmp_path: Path) -> None:
     """One plan of the real provider, asked about with each guard's case: each says what it holds."""
