@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, update
 
 from driftwatch.model import Adopted, Adoption, AdoptionWish
 from driftwatch.store.codec import dump, load_optional
-from driftwatch.store.names import id_of, is_stack
+from driftwatch.store.names import LARGEST_ID, id_of, is_stack, known_id, with_stack
 from driftwatch.store.proposals import told
-from driftwatch.store.tables import AdoptionRow, StackRow
+from driftwatch.store.tables import AdoptionRow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,16 +23,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from driftwatch.model import StackId
-    from driftwatch.store.engine import AnyRow, AnySelect
-
-_LARGEST_ID = 2**63 - 1
+    from driftwatch.store.engine import AnyRow
 
 
 def ask(connection: Connection, wish: AdoptionWish, *, at: datetime) -> int | None:
     """Writes what is wanted; None where its stack is not known."""
-    stack_id = connection.scalar(
-        select(StackRow.id).where(is_stack(wish.stack), StackRow.removed_at.is_(None))
-    )
+    stack_id = known_id(connection, wish.stack)
     if stack_id is None:
         return None
     added = connection.execute(
@@ -53,7 +49,9 @@ def ask(connection: Connection, wish: AdoptionWish, *, at: datetime) -> int | No
 
 def asked(connection: Connection) -> dict[int, AdoptionWish]:
     """Those that nobody has answered yet, the oldest first."""
-    rows = connection.execute(_query().where(AdoptionRow.done_at.is_(None)).order_by(AdoptionRow.id))
+    rows = connection.execute(
+        with_stack(AdoptionRow).where(AdoptionRow.done_at.is_(None)).order_by(AdoptionRow.id)
+    )
     return {row.id: _wish(row) for row in rows}
 
 
@@ -61,7 +59,7 @@ def newest(
     connection: Connection, *, stack: StackId | None, by: str | None, limit: int | None
 ) -> list[Adoption]:
     """What was wanted, of a stack and by somebody where they are given, answered or not; the newest first."""
-    query = _query().order_by(AdoptionRow.id.desc()).limit(limit)
+    query = with_stack(AdoptionRow).order_by(AdoptionRow.id.desc()).limit(limit)
     if stack is not None:
         query = query.where(is_stack(stack))
     if by is not None:
@@ -71,9 +69,9 @@ def newest(
 
 def one(connection: Connection, number: int) -> Adoption | None:
     """One by its number; None where there is none."""
-    if abs(number) > _LARGEST_ID:
+    if abs(number) > LARGEST_ID:
         return None
-    row = connection.execute(_query().where(AdoptionRow.id == number)).first()
+    row = connection.execute(with_stack(AdoptionRow).where(AdoptionRow.id == number)).first()
     return _adoption(row) if row else None
 
 
@@ -89,12 +87,6 @@ def answer(connection: Connection, number: int, adopted: Adopted, *, at: datetim
     )
     connection.execute(
         update(AdoptionRow).where(AdoptionRow.id == number).values(done_at=at, outcome=dump(clean))
-    )
-
-
-def _query() -> AnySelect:
-    return select(AdoptionRow, StackRow.repository, StackRow.path, StackRow.workspace).join(
-        StackRow, StackRow.id == AdoptionRow.stack_id
     )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import insert, select, text
 
 from driftwatch.log import redact
 from driftwatch.store.codec import writable
+from driftwatch.store.names import LARGEST_ID
 from driftwatch.store.tables import AuditRow
 from driftwatch.store.values import AuditEntry, Page
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from driftwatch.store.engine import AnyRow
 
-_LARGEST_ID = 2**63 - 1
 _COVERED = ("at", "actor", "via", "action", "subject", "outcome", "reason", "key")
 
 
@@ -66,7 +66,7 @@ def page(connection: Connection, *, limit: int, after: int | None) -> Page[Audit
     """Some rows, the newest first."""
     query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit + 1)
     if after is not None:
-        query = query.where(AuditRow.id < min(after, _LARGEST_ID))
+        query = query.where(AuditRow.id < min(after, LARGEST_ID))
     rows = connection.execute(query).all()
     items = [_entry(row) for row in rows[:limit]]
     return Page(items=items, next=items[-1].id if len(rows) > limit else None)

@@ -22,7 +22,7 @@ from driftwatch.model import (
     StoredFinding,
 )
 from driftwatch.store.codec import dump, load, load_optional, writable
-from driftwatch.store.names import id_of, ids_matching, is_stack
+from driftwatch.store.names import LARGEST_ID, id_of, ids_matching, is_stack, with_stack
 from driftwatch.store.tables import FindingEventRow, FindingRow, StackRow
 from driftwatch.store.values import FindingEvent, Page
 
@@ -33,13 +33,10 @@ if TYPE_CHECKING:
 
     from driftwatch.drift import Step
     from driftwatch.model import StackId
-    from driftwatch.store.engine import AnyRow, AnySelect
+    from driftwatch.store.engine import AnyRow
 
 _ACTIVE = tuple(status for status in FindingStatus if status.is_active)
 _OPEN = tuple(status for status in FindingStatus if status.is_open)
-_LARGEST_ID = 2**63 - 1
-"""What a person types may be larger than what a database takes."""
-
 _AT_ONCE = 500
 """Ids in one question: a statement takes only so many."""
 
@@ -48,14 +45,16 @@ _BEGINNINGS = (FindingEventKind.OPENED, FindingEventKind.REOPENED, FindingEventK
 
 def of_stack(connection: Connection, stack_id: int) -> list[StoredFinding]:
     """All findings that a stack ever had: one that was resolved may come back."""
-    rows = connection.execute(_query().where(FindingRow.stack_id == stack_id).order_by(FindingRow.id))
+    rows = connection.execute(
+        with_stack(FindingRow).where(FindingRow.stack_id == stack_id).order_by(FindingRow.id)
+    )
     return [_stored(row) for row in rows]
 
 
 def active_of_stack(connection: Connection, stack_id: int) -> list[StoredFinding]:
     """A stack's findings that are not resolved."""
     rows = connection.execute(
-        _query()
+        with_stack(FindingRow)
         .where(FindingRow.stack_id == stack_id, FindingRow.status.in_(_ACTIVE))
         .order_by(FindingRow.id)
     )
@@ -65,7 +64,7 @@ def active_of_stack(connection: Connection, stack_id: int) -> list[StoredFinding
 def active_of(connection: Connection, stack: StackId) -> list[StoredFinding]:
     """As `active_of_stack`, by the stack's id."""
     rows = connection.execute(
-        _query().where(is_stack(stack), FindingRow.status.in_(_ACTIVE)).order_by(FindingRow.id)
+        with_stack(FindingRow).where(is_stack(stack), FindingRow.status.in_(_ACTIVE)).order_by(FindingRow.id)
     )
     return [_stored(row) for row in rows]
 
@@ -192,7 +191,9 @@ def page(
     if not wanted or stacks == []:
         return Page(items=[], next=None)
     found = _chosen(connection, wanted, stacks, counted=counted, limit=limit + 1, after=after)
-    rows = connection.execute(_query().where(FindingRow.id.in_(found[:limit])).order_by(FindingRow.id.desc()))
+    rows = connection.execute(
+        with_stack(FindingRow).where(FindingRow.id.in_(found[:limit])).order_by(FindingRow.id.desc())
+    )
     items = [_stored(row) for row in rows]
     return Page(items=items, next=items[-1].id if len(found) > limit else None)
 
@@ -216,7 +217,7 @@ def _chosen(
         if counted is not None:
             query = query.where(FindingRow.counted == counted)
         if after is not None:
-            query = query.where(FindingRow.id < min(after, _LARGEST_ID))
+            query = query.where(FindingRow.id < min(after, LARGEST_ID))
         if within is not None:
             query = query.where(FindingRow.stack_id.in_(select(within.c.id)))
         newest.append(query.order_by(FindingRow.id.desc()).limit(limit).subquery())
@@ -226,9 +227,9 @@ def _chosen(
 
 def one(connection: Connection, finding_id: int) -> StoredFinding | None:
     """The finding of that id."""
-    if finding_id > _LARGEST_ID:
+    if finding_id > LARGEST_ID:
         return None
-    row = connection.execute(_query().where(FindingRow.id == finding_id)).first()
+    row = connection.execute(with_stack(FindingRow).where(FindingRow.id == finding_id)).first()
     return _stored(row) if row else None
 
 
@@ -254,7 +255,7 @@ def events(connection: Connection, finding_id: int) -> list[FindingEvent]:
 
 def stack_of(connection: Connection, finding_id: int) -> int | None:
     """The row id of the stack that a finding is of."""
-    if finding_id > _LARGEST_ID:
+    if finding_id > LARGEST_ID:
         return None
     found: int | None = connection.scalar(select(FindingRow.stack_id).where(FindingRow.id == finding_id))
     return found
@@ -271,12 +272,6 @@ def by_stack(connection: Connection, ids: Sequence[int]) -> dict[int, list[int]]
         for row in rows:
             found.setdefault(row.stack_id, []).append(row.id)
     return found
-
-
-def _query() -> AnySelect:
-    return select(FindingRow, StackRow.repository, StackRow.path, StackRow.workspace).join(
-        StackRow, StackRow.id == FindingRow.stack_id
-    )
 
 
 def _stored(row: AnyRow) -> StoredFinding:

@@ -27,7 +27,7 @@ from driftwatch.model import (
 )
 from driftwatch.store import proposals
 from driftwatch.store.codec import dump, load, writable
-from driftwatch.store.names import id_of
+from driftwatch.store.names import LARGEST_ID, id_of
 from driftwatch.store.tables import FindingRow, IncidentRow, MemberRow, MessageRow, ProposalRow, StackRow
 from driftwatch.store.values import Page
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 LISTED_LINES = 10
 """Of each incident in a list; whoever wants to know them all asks for one."""
 
-_LARGEST_ID = 2**63 - 1
 _OPEN = tuple(status for status in FindingStatus if status.is_open)
 _BEGINNINGS = (
     TransitionKind.DRIFT_FOUND,
@@ -123,7 +122,7 @@ def part(connection: Connection, episode: str) -> AnyRow | None:
 
 def standing(connection: Connection, incident_id: int) -> Incident | None:
     """How an incident stands now."""
-    if abs(incident_id) > _LARGEST_ID:
+    if abs(incident_id) > LARGEST_ID:
         return None
     row = connection.execute(select(IncidentRow).where(IncidentRow.id == incident_id)).first()
     return _standing(connection, [row], lines=INCIDENT_LINES)[0] if row else None
@@ -135,7 +134,7 @@ def page(connection: Connection, *, open_only: bool, limit: int, after: int | No
     if open_only:
         query = query.where(IncidentRow.closed_at.is_(None))
     if after is not None:
-        query = query.where(IncidentRow.id < min(after, _LARGEST_ID))
+        query = query.where(IncidentRow.id < min(after, LARGEST_ID))
     rows = connection.execute(query).all()
     items = _standing(connection, rows[:limit], lines=LISTED_LINES)
     return Page(items=items, next=items[-1].id if len(rows) > limit else None)
@@ -324,7 +323,7 @@ def _in_incidents(*columns: Any) -> Select[Any]:
 
 
 def _findings(connection: Connection, incident_id: int, which: ColumnElement[bool]) -> list[OpenFinding]:
-    if abs(incident_id) > _LARGEST_ID:
+    if abs(incident_id) > LARGEST_ID:
         return []
     columns = (StackRow.repository, StackRow.path, StackRow.workspace)
     rows = connection.execute(

@@ -16,7 +16,7 @@ from sqlalchemy.orm import aliased
 
 from driftwatch.errors import FencedOffError
 from driftwatch.model import Job, JobState, ProposalState, Trigger
-from driftwatch.store.names import id_of, is_stack
+from driftwatch.store.names import id_of, known_id, with_stack
 from driftwatch.store.tables import JobRow, ProposalRow, StackRow
 from driftwatch.store.values import Enqueued
 
@@ -53,7 +53,7 @@ def enqueue(
 
     Where one is queued already it stands for this one too, and takes over the higher priority.
     """
-    stack_id = connection.scalar(select(StackRow.id).where(is_stack(stack), StackRow.removed_at.is_(None)))
+    stack_id = known_id(connection, stack)
     if stack_id is None:
         return None
     queued = _queued(connection, stack_id)
@@ -135,7 +135,7 @@ def recover(connection: Connection, *, node: str | None, at: datetime) -> int:
 def given_up(connection: Connection) -> list[Job]:
     """Jobs that failed with no check to say so: whoever runs the queue records one, with the error."""
     rows = connection.execute(
-        _query()
+        with_stack(JobRow)
         .where(
             JobRow.state == JobState.FAILED,
             JobRow.check_id.is_(None),
@@ -207,17 +207,11 @@ def _next() -> AnySelect:
     )
     running = exists().where(other.stack_id == JobRow.stack_id, other.state == JobState.RUNNING)
     return (
-        _query()
+        with_stack(JobRow)
         .where(JobRow.state == JobState.QUEUED, ~running, ~applying, StackRow.removed_at.is_(None))
         .order_by(JobRow.priority.desc(), JobRow.id)
         .limit(1)
         .with_for_update(of=JobRow, skip_locked=True)
-    )
-
-
-def _query() -> AnySelect:
-    return select(JobRow, StackRow.repository, StackRow.path, StackRow.workspace).join(
-        StackRow, StackRow.id == JobRow.stack_id
     )
 
 

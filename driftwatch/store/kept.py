@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-
 from driftwatch.model import ErrorReport
 from driftwatch.store.codec import load_optional
-from driftwatch.store.names import id_of, ids_matching
-from driftwatch.store.tables import CheckRow, JobRow, StackRow
+from driftwatch.store.names import LARGEST_ID, id_of, ids_matching, with_stack
+from driftwatch.store.tables import CheckRow, JobRow
 from driftwatch.store.values import KeptCheck, KeptJob, Page
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from driftwatch.store.engine import AnyRow, AnySelect
-
-_LARGEST_ID = 2**63 - 1
+    from driftwatch.store.engine import AnyRow
 
 
 def checks(connection: Connection, *, stack: str | None, limit: int, after: int | None) -> Page[KeptCheck]:
     """Some checks, the newest first."""
-    query = _of(CheckRow).order_by(CheckRow.id.desc()).limit(limit + 1)
+    query = with_stack(CheckRow).order_by(CheckRow.id.desc()).limit(limit + 1)
     if stack is not None:
         query = query.where(CheckRow.stack_id.in_(ids_matching(connection, stack)))
     if after is not None:
-        query = query.where(CheckRow.id < min(after, _LARGEST_ID))
+        query = query.where(CheckRow.id < min(after, LARGEST_ID))
     rows = connection.execute(query).all()
     items = [_check(row) for row in rows[:limit]]
     return Page(items=items, next=items[-1].id if len(rows) > limit else None)
@@ -34,17 +30,17 @@ def checks(connection: Connection, *, stack: str | None, limit: int, after: int 
 
 def check(connection: Connection, check_id: int) -> KeptCheck | None:
     """The check of that id, if it is kept yet."""
-    if abs(check_id) > _LARGEST_ID:
+    if abs(check_id) > LARGEST_ID:
         return None
-    row = connection.execute(_of(CheckRow).where(CheckRow.id == check_id)).first()
+    row = connection.execute(with_stack(CheckRow).where(CheckRow.id == check_id)).first()
     return _check(row) if row else None
 
 
 def job(connection: Connection, job_id: int) -> KeptJob | None:
     """How the job of that id stands, if it is kept yet."""
-    if abs(job_id) > _LARGEST_ID:
+    if abs(job_id) > LARGEST_ID:
         return None
-    row = connection.execute(_of(JobRow).where(JobRow.id == job_id)).first()
+    row = connection.execute(with_stack(JobRow).where(JobRow.id == job_id)).first()
     if row is None:
         return None
     return KeptJob(
@@ -56,12 +52,6 @@ def job(connection: Connection, job_id: int) -> KeptJob | None:
         created_at=row.created_at,
         finished_at=row.finished_at,
         check=None if row.check_id is None else check(connection, row.check_id),
-    )
-
-
-def _of(table: type[CheckRow | JobRow]) -> AnySelect:
-    return select(table, StackRow.repository, StackRow.path, StackRow.workspace).join(
-        StackRow, StackRow.id == table.stack_id
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, select
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
-    from driftwatch.store.engine import AnyRow
+    from driftwatch.store.engine import AnyRow, AnySelect
+
+LARGEST_ID = 2**63 - 1
+"""No row has another number, and a database is not asked for one."""
 
 
 def ids_matching(connection: Connection, pattern: str) -> list[int]:
@@ -37,6 +40,18 @@ def is_stack(stack: StackId) -> ColumnElement[bool]:
         StackRow.repository == stack.repository,
         StackRow.path == stack.path,
         StackRow.workspace == stack.workspace,
+    )
+
+
+def known_id(connection: Connection, stack: StackId) -> int | None:
+    """The row id of a stack that is watched; None for one that is not, or not any more."""
+    return connection.scalar(select(StackRow.id).where(is_stack(stack), StackRow.removed_at.is_(None)))
+
+
+def with_stack(table: Any) -> AnySelect:
+    """The rows of a table that has a `stack_id`, each with what `id_of` reads."""
+    return select(table, StackRow.repository, StackRow.path, StackRow.workspace).join(
+        StackRow, StackRow.id == table.stack_id
     )
 
 

@@ -27,7 +27,7 @@ from driftwatch.model import (
     Verdict,
 )
 from driftwatch.store.codec import dump, load, load_optional, writable
-from driftwatch.store.names import id_of, ids_matching, is_stack
+from driftwatch.store.names import LARGEST_ID, id_of, ids_matching, is_stack
 from driftwatch.store.tables import (
     CheckRow,
     FindingEventRow,
@@ -56,7 +56,6 @@ IN_FLIGHT = (ProposalState.APPLYING, ProposalState.APPLIED)
 KEPT_DURATIONS = 50
 """How long an apply takes is read from that many: what was a year ago says little."""
 
-_LARGEST_ID = 2**63 - 1
 _COMEBACKS = (FindingEventKind.REOPENED, FindingEventKind.FLAPPING)
 
 
@@ -81,7 +80,7 @@ def page(
     if applied:
         query = query.where(ProposalRow.begun_at.is_not(None))
     if after is not None:
-        query = query.where(ProposalRow.id < min(after, _LARGEST_ID))
+        query = query.where(ProposalRow.id < min(after, LARGEST_ID))
     rows = connection.execute(query).all()
     items = [stored(row) for row in rows[:limit]]
     return Page(items=items, next=items[-1].id if len(rows) > limit else None)
@@ -95,14 +94,14 @@ def one(connection: Connection, proposal_id: int) -> Proposal | None:
 
 def row_of(connection: Connection, proposal_id: int) -> AnyRow | None:
     """The row of that id."""
-    if abs(proposal_id) > _LARGEST_ID:
+    if abs(proposal_id) > LARGEST_ID:
         return None
     return connection.execute(select(ProposalRow).where(ProposalRow.id == proposal_id)).first()
 
 
 def events(connection: Connection, proposal_id: int) -> list[ProposalEvent]:
     """The steps of a proposal's life, oldest first."""
-    if abs(proposal_id) > _LARGEST_ID:
+    if abs(proposal_id) > LARGEST_ID:
         return []
     rows = connection.execute(
         select(ProposalEventRow)

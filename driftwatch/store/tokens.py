@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, select, update
 
 from driftwatch.model import Right, Token
+from driftwatch.store.names import LARGEST_ID
 from driftwatch.store.proposals import told
 from driftwatch.store.tables import TokenRow
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 USED_EVERY = timedelta(minutes=1)
 """How often it is written that a token was used: not with every request."""
-
-_LARGEST_ID = 2**63 - 1
 
 
 def add(connection: Connection, token: Token, *, secret: str) -> Token:
@@ -59,7 +58,7 @@ def note_use(connection: Connection, token: Token, at: datetime) -> None:
 
 def revoke(connection: Connection, token_id: int, *, by: str, at: datetime) -> bool:
     """Makes a token good for nothing; False where it is not known, or was revoked before."""
-    if abs(token_id) > _LARGEST_ID:
+    if abs(token_id) > LARGEST_ID:
         return False
     ended = connection.execute(
         update(TokenRow)

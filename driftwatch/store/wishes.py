@@ -11,25 +11,21 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, insert, select, update
 
 from driftwatch.model import Granted, Wish
-from driftwatch.store.names import id_of, is_stack
+from driftwatch.store.names import LARGEST_ID, id_of, known_id, with_stack
 from driftwatch.store.proposals import told
-from driftwatch.store.tables import StackRow, WishRow
+from driftwatch.store.tables import WishRow
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
 
-    from driftwatch.store.engine import AnyRow, AnySelect
-
-_LARGEST_ID = 2**63 - 1
+    from driftwatch.store.engine import AnyRow
 
 
 def make(connection: Connection, wish: Wish, *, at: datetime) -> int | None:
     """Writes a wish; None where its stack is not known."""
-    stack_id = connection.scalar(
-        select(StackRow.id).where(is_stack(wish.stack), StackRow.removed_at.is_(None))
-    )
+    stack_id = known_id(connection, wish.stack)
     if stack_id is None:
         return None
     added = connection.execute(
@@ -50,15 +46,15 @@ def make(connection: Connection, wish: Wish, *, at: datetime) -> int | None:
 
 def waiting(connection: Connection) -> dict[int, Wish]:
     """Those that nobody has answered yet, the oldest first."""
-    rows = connection.execute(_query().where(WishRow.done_at.is_(None)).order_by(WishRow.id))
+    rows = connection.execute(with_stack(WishRow).where(WishRow.done_at.is_(None)).order_by(WishRow.id))
     return {row.id: _wish(row) for row in rows}
 
 
 def one(connection: Connection, number: int) -> Wish | None:
     """The wish of that number, if it is kept yet."""
-    if abs(number) > _LARGEST_ID:
+    if abs(number) > LARGEST_ID:
         return None
-    row = connection.execute(_query().where(WishRow.id == number)).first()
+    row = connection.execute(with_stack(WishRow).where(WishRow.id == number)).first()
     return _wish(row) if row else None
 
 
@@ -94,12 +90,6 @@ def granted(connection: Connection, number: int) -> Granted | None:
 def prune(connection: Connection, before: datetime) -> int:
     """Deletes those that were answered before a moment."""
     return connection.execute(delete(WishRow).where(WishRow.done_at < before)).rowcount
-
-
-def _query() -> AnySelect:
-    return select(WishRow, StackRow.repository, StackRow.path, StackRow.workspace).join(
-        StackRow, StackRow.id == WishRow.stack_id
-    )
 
 
 def _wish(row: AnyRow) -> Wish:
