@@ -579,6 +579,11 @@ class StoredFinding:
     story: str = ""
 
     @property
+    def is_to_be_closed(self) -> bool:
+        """Whether it waits for something to be done: it was neither put aside, nor does it come and go."""
+        return self.finding.counted and self.status.is_open and self.status is not FindingStatus.FLAPPING
+
+    @property
     def time_to_detect(self) -> timedelta | None:
         """An upper bound: it may have come at any time since the last good check without it."""
         return self.opened_at - self.clean_at if self.opened_at and self.clean_at else None

@@ -31,7 +31,6 @@ from driftwatch.model import (
     DRIFTWATCH,
     Cancellation,
     Decision,
-    FindingStatus,
     ProposalKind,
     ProposalState,
     Suspension,
@@ -152,7 +151,7 @@ def rollback(
 def _kind_of_what_is_open(store: Store, status: StackStatus) -> ProposalKind:
     """What would close the stack's open findings. Raises UsageError where nothing would, or two things."""
     found = suggested(
-        [found.finding for found in store.findings_of(status.id) if _waits(found)],
+        [found.finding for found in store.findings_of(status.id) if found.is_to_be_closed],
         stack=str(status.id),
         labels=status.labels,
         on_drift="notify",
@@ -171,11 +170,6 @@ def _kind_of_what_is_open(store: Store, status: StackStatus) -> ProposalKind:
         f"nothing is open in {status.id} that an apply would close",
         advice=f"`driftwatch trigger {status.id}` looks at it again; --kind asks for one all the same.",
     )
-
-
-def _waits(found: StoredFinding) -> bool:
-    """Whether a finding is to be repaired: it was neither put aside, nor does it come and go."""
-    return found.finding.counted and found.status.is_open and found.status is not FindingStatus.FLAPPING
 
 
 def _commit(store: Store, status: StackStatus, text: str) -> str:

@@ -38,7 +38,6 @@ from driftwatch.model import (
     AdoptionWish,
     Cause,
     FindingKind,
-    FindingStatus,
     NotAdopted,
 )
 from driftwatch.pipeline import adopt_words as words
@@ -254,8 +253,7 @@ class Adopter:
         found = [
             each.finding
             for each in self.book.findings_of(stack)
-            if each.status.is_open
-            and each.status is not FindingStatus.FLAPPING
+            if each.is_to_be_closed
             and each.finding.kind in _KINDS
             and self._course(each.finding, subject) is Then.ADOPT
         ]
@@ -386,8 +384,7 @@ class Adopter:
             stack=subject.stack,
             commit=commit,
             tree=None,
-            baseline=self.workshop.ledger.baseline(subject.stack),
-            rules=self.workshop.rules,
+            workshop=self.workshop,
             digester=self.digester,
             now=self.clock(),
         )

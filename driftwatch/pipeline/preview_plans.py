@@ -22,7 +22,7 @@ from driftwatch.errors import (
     VariableMissingError,
     VersionMismatchError,
 )
-from driftwatch.model import CommitState, ErrorReport, FindingKind, FindingStatus, Right
+from driftwatch.model import CommitState, ErrorReport, FindingKind, Right
 from driftwatch.notify.render_preview import StackPreview
 from driftwatch.pipeline.preview_outlook import outlook
 from driftwatch.pipeline.propose import counted
@@ -140,8 +140,7 @@ class Speculator:
             stack=subject.stack,
             commit=subject.commit,
             tree=subject.tree,
-            baseline=self.workshop.ledger.baseline(subject.stack),
-            rules=self.workshop.rules,
+            workshop=self.workshop,
             digester=self.digester,
             now=self.clock(),
         )
@@ -165,11 +164,7 @@ class Speculator:
         return Seen(preview=preview, digest=digest)
 
     def _already(self, stack: StackId) -> tuple[Finding, ...]:
-        return tuple(
-            each.finding
-            for each in self.findings.findings_of(stack)
-            if each.finding.counted and each.status.is_open and each.status is not FindingStatus.FLAPPING
-        )
+        return tuple(each.finding for each in self.findings.findings_of(stack) if each.is_to_be_closed)
 
 
 def unplanned(subject: Subject, said: str, state: CommitState) -> StackPreview:

@@ -19,7 +19,6 @@ from driftwatch.config.globs import covers
 from driftwatch.errors import DriftwatchError, NotMergedError, RepositoryError, UnitUnsupportedError
 from driftwatch.model import (
     DRIFTWATCH,
-    FindingStatus,
     Proposal,
     ProposalDraft,
     ProposalKind,
@@ -191,8 +190,7 @@ class Proposer:
             stack=subject.stack,
             commit=subject.commit,
             tree=subject.tree,
-            baseline=self.workshop.ledger.baseline(subject.stack),
-            rules=self.workshop.rules,
+            workshop=self.workshop,
             digester=self.digester,
             now=self.clock(),
         )
@@ -336,11 +334,7 @@ class Proposer:
 
     def _open(self, stack: StackId) -> list[StoredFinding]:
         """Neither accepted nor snoozed: what somebody wants to keep is not put back."""
-        return [
-            found
-            for found in self.book.findings_of(stack)
-            if found.finding.counted and found.status.is_open and found.status is not FindingStatus.FLAPPING
-        ]
+        return [found for found in self.book.findings_of(stack) if found.is_to_be_closed]
 
 
 def announced(proposal: Proposal, *, instead_of: int | None = None) -> str:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from driftwatch.drift import Digester, Reading
-    from driftwatch.drift.rules import Rules
     from driftwatch.model import Engine, Finding, StackId
+    from driftwatch.pipeline.check import Workshop
     from driftwatch.policy.guards import PlanFacts, PlannedResource
     from driftwatch.terraform import Planned
 
@@ -88,12 +88,11 @@ def rehearse(
     stack: StackId,
     commit: str,
     tree: str | None,
-    baseline: Inputs | None,
-    rules: Rules,
+    workshop: Workshop,
     digester: Digester,
     now: datetime,
 ) -> Rehearsal:
-    """Reads a plan that was made for a repair. Raises PlanUnreadableError."""
+    """Reads a plan by the workshop's rules, and by what was last in sync. Raises PlanUnreadableError."""
     inputs = Inputs(
         commit=commit,
         tree=tree,
@@ -102,6 +101,7 @@ def rehearse(
         state_lineage=planned.state_lineage,
         state_serial=planned.state_serial,
     )
+    baseline = workshop.ledger.baseline(stack)
     reading = read_plan(planned.document, digest=digester, inputs=inputs, baseline=baseline)
     plan = plans.read(planned.document, engine=planned.engine.name)
     return Rehearsal(
@@ -109,7 +109,7 @@ def rehearse(
         commit=commit,
         planned=planned,
         plan=plan,
-        reading=rules.govern(reading, stack=stack, now=now),
+        reading=workshop.rules.govern(reading, stack=stack, now=now),
         facts=facts_of(plan, mass_deletion=reading.mass_deletion),
         replaced=replace_paths_of(planned.document),
         digester=digester,
