@@ -18,17 +18,13 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, TypeAlias
 
 from driftwatch.hcl.literals import (
-    BOM,
     UNLIKE,
     as_blocks,
     as_dict,
     attributes_of,
-    bare,
     blocks_named,
-    blocks_of,
     body_of,
     canonical,
-    children_of,
     comment_in,
     elements_of,
     fits,
@@ -36,19 +32,17 @@ from driftwatch.hcl.literals import (
     is_all_of,
     is_native,
     key_of,
-    labels_of,
     line_of,
     literal,
     name_of,
     paired,
-    parse,
     references,
     same,
     take,
-    text_of,
     value_of,
     why_foreign,
 )
+from driftwatch.hcl.syntax import BOM, bare, blocks_of, children_of, labels_of, parse, text_of
 from driftwatch.hcl.writing import as_heredoc, block_lines, removed_block, rendered, written_key
 
 if TYPE_CHECKING:

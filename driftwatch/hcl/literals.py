@@ -10,13 +10,16 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from driftwatch.hcl.reading import _ESCAPE as ESCAPE
-from driftwatch.hcl.reading import _blocks as blocks_of
-from driftwatch.hcl.reading import _children as children_of
-from driftwatch.hcl.reading import _labels as labels_of
-from driftwatch.hcl.reading import _parse as parse
-from driftwatch.hcl.reading import _text as text_of
-from driftwatch.hcl.reading import _unescape as unescape
+from driftwatch.hcl.syntax import (
+    BOM,
+    bare,
+    blocks_of,
+    children_of,
+    labels_of,
+    parse,
+    text_of,
+    unescaped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
 
     from driftwatch.model import JsonValue
 
-BOM = b"\xef\xbb\xbf"
 HEREDOC = re.compile(rb"<<(-?)([^\r\n]+)\r?\n(.*)", re.DOTALL)
 UNLIKE: Any = object()
 """Stands for a value that is no literal."""
@@ -87,16 +89,6 @@ def traversal(first: Node) -> list[str]:
     return said
 
 
-def bare(node: Node) -> Node:
-    """The expression without what is only round it."""
-    while node.type in ("expression", "literal_value", "collection_value", "template_expr"):
-        inner = node.named_children
-        if len(inner) != 1:
-            break
-        node = inner[0]
-    return node
-
-
 def comment_in(node: Node) -> Node | None:
     """The first comment inside of something."""
     ahead = [node]
@@ -116,9 +108,7 @@ def literal(node: Node) -> Any:  # noqa: PLR0911  (one for each kind of literal)
         case "string_lit" | "quoted_template":
             inner = [child.type for child in node.named_children]
             plain = all(kind.startswith(("template_literal", "quoted_template_")) for kind in inner)
-            return (
-                ESCAPE.sub(unescape, text[1:-1]) if plain else UNLIKE
-            )  # the grammar drops blanks at its ends
+            return unescaped(text[1:-1]) if plain else UNLIKE  # the grammar drops blanks at its ends
         case "numeric_lit":
             return _number(text)
         case "bool_lit":
@@ -301,40 +291,3 @@ def as_blocks(value: JsonValue) -> list[dict[str, JsonValue]]:
 def as_dict(value: JsonValue) -> dict[str, JsonValue]:
     """A map, empty where there is none."""
     return value if isinstance(value, dict) else {}
-
-
-__all__ = [
-    "BOM",
-    "HEREDOC",
-    "UNLIKE",
-    "as_blocks",
-    "as_dict",
-    "attributes_of",
-    "bare",
-    "blocks_named",
-    "blocks_of",
-    "body_of",
-    "canonical",
-    "children_of",
-    "comment_in",
-    "elements_of",
-    "fits",
-    "in_order_of",
-    "is_all_of",
-    "is_native",
-    "key_of",
-    "labels_of",
-    "likeness",
-    "line_of",
-    "literal",
-    "name_of",
-    "paired",
-    "parse",
-    "references",
-    "same",
-    "take",
-    "text_of",
-    "traversal",
-    "value_of",
-    "why_foreign",
-]

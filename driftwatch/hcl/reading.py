@@ -11,12 +11,22 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import tree_sitter_hcl
-from tree_sitter import Language, Parser
+from driftwatch.hcl.syntax import (
+    BOM,
+    bare,
+    blocks_of,
+    calls_in,
+    children_of,
+    given_in,
+    labels_of,
+    parse,
+    string_of,
+    strings_in,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,18 +35,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".tf", ".tofu", ".tf.json", ".tofu.json")
 
-_LANGUAGE = Language(tree_sitter_hcl.language())
-_LONGEST_PARSED = 1 << 20
-_LONGEST_PARSE = 0.5
-"""Bytes and seconds. Two thousand lines take 20 ms; a person wrote nothing longer, and lines serve for it."""
-_CHUNK = 1 << 16
-_BOM = b"\xef\xbb\xbf"
-
 _BACKUP_NAME = re.compile(r"^\.|~$|^#.*#$")
 """Hidden files and editors' copies, which terraform passes over too (`configs.IsIgnoredFile`)."""
-
-_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)|\$\$\{|%%\{", re.DOTALL)
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 
 _BROKEN_PROVIDER = re.compile(r'^[ \t]*provider[ \t]+"?([\w-]+)"?[ \t]*\{', re.MULTILINE)
 _BROKEN_BACKEND = re.compile(r'\bbackend[ \t]+"?([\w-]+)"?[ \t]*\{')
@@ -143,15 +143,15 @@ def read_module(files: Mapping[str, bytes]) -> ModuleFacts:
     gathered = _Gathered()
     for name in sorted(files):
         if is_configuration(name):
-            text = files[name].removeprefix(_BOM)
+            text = files[name].removeprefix(BOM)
             (_read_json if name.endswith(".json") else _read_native)(text, gathered)
     return gathered.facts()
 
 
 def _read_native(text: bytes, gathered: _Gathered) -> None:
-    root = _parse(text)
+    root = parse(text)
     if root is not None:
-        for block in _blocks(root):
+        for block in blocks_of(root):
             _read_block(block, gathered)
         if _FILE_CALL.search(text):
             gathered.files |= _files_outside(root)
@@ -159,32 +159,14 @@ def _read_native(text: bytes, gathered: _Gathered) -> None:
         _read_broken(text.decode(errors="replace"), gathered)
 
 
-def _parse(text: bytes) -> Node | None:
-    """The syntax tree; None where it would take too long: the grammar is quadratic in a run of blanks."""
-    if len(text) > _LONGEST_PARSED:
-        return None
-    deadline = time.monotonic() + _LONGEST_PARSE
-    try:
-        return (
-            Parser(_LANGUAGE)
-            .parse(
-                lambda offset, _point: text[offset : offset + _CHUNK],
-                progress_callback=lambda _offset, _error: time.monotonic() > deadline,
-            )
-            .root_node
-        )
-    except ValueError:
-        return None
-
-
 def _read_block(block: Node, gathered: _Gathered) -> None:
-    match _labels(block):
+    match labels_of(block):
         case ["terraform"]:
             _read_settings(block, gathered)
         case ["provider", name]:
             gathered.providers.add(name)
         case ["module", _]:
-            gathered.sources |= dict.fromkeys(_literals(block, "source"))
+            gathered.sources |= dict.fromkeys(strings_in(block, "source"))
         case ["data", "terraform_remote_state", name]:
             gathered.resources = True
             gathered.remote_states.append(_read_remote_state(block, name))
@@ -193,13 +175,13 @@ def _read_block(block: Node, gathered: _Gathered) -> None:
 
 
 def _read_remote_state(block: Node, name: str) -> RemoteState:
-    given = dict(_attributes(block))
+    given = dict(given_in(block))
     workspace = given.get("workspace")
     return RemoteState(
         name=name,
         backend=_scalar(given["backend"]) if "backend" in given else None,
         config=_object(given["config"]) if "config" in given else (),
-        workspace="default" if workspace is None else _workspace(_scalar(workspace), _text(workspace)),
+        workspace="default" if workspace is None else _workspace(_scalar(workspace), text_of(workspace)),
     )
 
 
@@ -209,65 +191,25 @@ def _workspace(literal: str | None, written: str) -> str | None:
 
 
 def _read_settings(block: Node, gathered: _Gathered) -> None:
-    gathered.versions |= dict.fromkeys(_literals(block, "required_version"))
-    for inner in _blocks(block):
-        match _labels(inner):
+    gathered.versions |= dict.fromkeys(strings_in(block, "required_version"))
+    for inner in blocks_of(block):
+        match labels_of(inner):
             case ["backend", name]:
                 gathered.backend = name
-                gathered.backend_config = tuple((key, _scalar(value)) for key, value in _attributes(inner))
+                gathered.backend_config = tuple((key, _scalar(value)) for key, value in given_in(inner))
             case ["cloud"]:
                 gathered.cloud = True
 
 
-def _blocks(parent: Node) -> Iterator[Node]:
-    for body in _children(parent, "body"):
-        yield from _children(body, "block")
-
-
-def _children(parent: Node, kind: str) -> Iterator[Node]:
-    return (child for child in parent.named_children if child.type == kind)
-
-
-def _labels(block: Node) -> list[str]:
-    """The block's type and its labels: `["provider", "aws"]`."""
-    labels = []
-    for child in block.named_children:
-        if child.type == "identifier":
-            labels.append(_text(child))
-        elif child.type == "string_lit":
-            labels.append(_unquote(child))
-        else:
-            break
-    return labels
-
-
-def _literals(block: Node, name: str) -> Iterator[str]:
-    """The values of the attribute `name`, where they are plain strings."""
-    for body in _children(block, "body"):
-        for attribute in _children(body, "attribute"):
-            key, *values = attribute.named_children
-            if _text(key) == name and values and (literal := _string(values[-1])) is not None:
-                yield literal
-
-
-def _attributes(block: Node) -> Iterator[tuple[str, Node]]:
-    for body in _children(block, "body"):
-        for attribute in _children(body, "attribute"):
-            key, *values = attribute.named_children
-            if values:
-                yield _text(key), values[-1]
-
-
 def _object(node: Node) -> Given | None:
     """What an object says, key by key; None where it is no object, or a key of it only a plan knows."""
-    while node.type in ("expression", "collection_value") and node.named_child_count == 1:
-        node = node.named_children[0]
+    node = bare(node)
     if node.type != "object":
         return None
     found: dict[str, str | None] = {}
-    for element in _children(node, "object_elem"):
+    for element in children_of(node, "object_elem"):
         key, *values = element.named_children
-        name = _string(key) or _text(key).strip()
+        name = string_of(key) or text_of(key).strip()
         if not values or not _NAME.fullmatch(name):
             return None
         found[name] = _scalar(values[-1])
@@ -276,10 +218,10 @@ def _object(node: Node) -> Given | None:
 
 def _scalar(node: Node) -> str | None:
     """The text, number or switch that an expression is, as text; None where it is anything else."""
-    literal = _string(node)
+    literal = string_of(node)
     if literal is not None:
         return literal
-    written = _text(node).strip()
+    written = text_of(node).strip()
     return (
         _literal_path(written) if written.startswith('"') else written if _PLAIN.fullmatch(written) else None
     )
@@ -291,31 +233,6 @@ def _literal_path(written: str) -> str | None:
     if found is None:
         return None
     return (IN_THIS_MODULE if found[1] == "module" else "./") + found[2]
-
-
-def _string(node: Node) -> str | None:
-    """The string that an expression is, through parentheses; None where it is anything else."""
-    while node.type in ("expression", "literal_value") and node.named_child_count == 1:
-        node = node.named_children[0]
-    return _unquote(node) if node.type == "string_lit" else None
-
-
-def _unquote(literal: Node) -> str:
-    return _ESCAPE.sub(_unescape, "".join(_text(part) for part in _children(literal, "template_literal")))
-
-
-def _unescape(escape: re.Match[str]) -> str:
-    code = escape.group(1)
-    if code is None:
-        return escape.group()[1:]
-    if len(code) > 1:
-        number = int(code[1:], 16)
-        return chr(number) if number <= 0x10FFFF else "\ufffd"
-    return _ESCAPED.get(code, code)
-
-
-def _text(node: Node) -> str:
-    return (node.text or b"").decode(errors="replace")
 
 
 def _read_broken(text: str, gathered: _Gathered) -> None:
@@ -477,8 +394,8 @@ def read_uses(files: Mapping[str, bytes]) -> Uses:
     for name in sorted(files):
         if not is_configuration(name):
             continue
-        text = files[name].removeprefix(_BOM)
-        root = None if name.endswith(".json") else _parse(text)
+        text = files[name].removeprefix(BOM)
+        root = None if name.endswith(".json") else parse(text)
         if root is None or root.has_error:
             _use_text(text.decode(errors="replace"), used)
         else:
@@ -508,40 +425,23 @@ def _use_text(text: str, used: _Used) -> None:
 
 
 def _use_tree(root: Node, used: _Used) -> None:
-    for block in _blocks(root):
-        labels = _labels(block)
+    for block in blocks_of(root):
+        labels = labels_of(block)
         used.blocks |= set(labels[:1])
         if labels[:1] and labels[0] in ("resource", "data", "ephemeral"):
             used.types |= set(labels[1:2])
         elif labels[:1] == ["check"]:  # a data source of its own may be inside
-            used.types |= {inner[1] for each in _blocks(block) if len(inner := _labels(each)) > 1}
-    for name, call in _calls(root):
+            used.types |= {inner[1] for each in blocks_of(block) if len(inner := labels_of(each)) > 1}
+    for name, argument in calls_in(root):
         used.functions.add(name)
         if name in FILE_FUNCTIONS:
-            path, dynamic = _argument(call)
+            path, dynamic = _path_of(argument)
             used.paths.add(path)
             used.dynamic |= dynamic or name == "fileset"
 
 
-def _calls(root: Node) -> Iterator[tuple[str, Node]]:
-    """Every call of a function, with the function's name."""
-    ahead = [root]
-    while ahead:
-        node = ahead.pop()
-        ahead += node.children
-        if node.type == "function_call":
-            yield _text(node.named_children[0]).rpartition("::")[2] if node.named_children else "", node
-
-
-def _argument(call: Node) -> tuple[str | None, bool]:
-    """Where the first argument of a file function leads, as `_path_of` says it."""
-    arguments = next(iter(_children(call, "function_arguments")), None)
-    given = list(_children(arguments, "expression")) if arguments is not None else []
-    return _path_of(given[0]) if given else (None, True)
-
-
 def _files_outside(root: Node) -> set[str]:
-    led = (_argument(call) for name, call in _calls(root) if name in FILE_FUNCTIONS)
+    led = (_path_of(argument) for name, argument in calls_in(root) if name in FILE_FUNCTIONS)
     return set(filter(None, (_outside(path, dynamic) for path, dynamic in led)))
 
 
@@ -552,9 +452,9 @@ def _outside(path: str | None, dynamic: bool) -> str | None:
     return path if path and posixpath.normpath(path).split("/")[0] == ".." else None
 
 
-def _path_of(expression: Node) -> tuple[str | None, bool]:
-    """Where an expression leads: the part that is known, and whether there is another."""
-    return _path_of_text(_text(expression).strip())
+def _path_of(argument: Node | None) -> tuple[str | None, bool]:
+    """Where what a file function is given leads: the part that is known, and whether there is another."""
+    return _path_of_text(text_of(argument).strip()) if argument is not None else (None, True)
 
 
 def _path_of_text(text: str) -> tuple[str | None, bool]:

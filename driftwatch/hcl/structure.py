@@ -2,7 +2,7 @@
 
     bytes → tokens, without comments and with escapes undone → members: attributes, and blocks with labels
 
-The syntax tree of `driftwatch.hcl.reading` serves where a misread file does no harm. Here a file may have
+The syntax tree of `driftwatch.hcl.syntax` serves where a misread file does no harm. Here a file may have
 been written so that one reader takes for text what terraform takes for code. So the tokens are told apart
 once more, as HCL's own scanner does it, in time in proportion to the length; what the two do not see alike
 cannot be read. It is the same structure for both forms: JSON becomes the tokens that say the same in HCL.
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from driftwatch.hcl.reading import _BOM, _parse
+from driftwatch.hcl.syntax import BOM, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -124,9 +124,9 @@ def said(tokens: Sequence[Token]) -> tuple[str, ...]:
 
 def read_native(text: bytes) -> tuple[Member, ...]:
     """What a file in HCL says. Raises UnreadableError."""
-    text = text.removeprefix(_BOM)
+    text = text.removeprefix(BOM)
     tokens, code = _scan(text)
-    root = _parse(text)
+    root = parse(text)
     if root is None:
         raise UnreadableError("it takes too long to read")
     if root.has_error or _code_of(root, text) != code:
@@ -136,7 +136,7 @@ def read_native(text: bytes) -> tuple[Member, ...]:
 
 def scan_native(text: bytes) -> tuple[Member, ...]:
     """As `read_native`, by one reader alone. Raises UnreadableError."""
-    return _members(_scan(text.removeprefix(_BOM))[0])
+    return _members(_scan(text.removeprefix(BOM))[0])
 
 
 def read_json(text: bytes) -> tuple[Member, ...]:
@@ -466,7 +466,7 @@ def _key(tokens: Sequence[Token]) -> tuple[str | None, int]:
 def _document(text: bytes) -> list[tuple[str, Any]]:
     try:
         # Duplicate keys are two blocks; objects are tuples of pairs, to tell them from lists.
-        document = json.loads(text.removeprefix(_BOM).decode(), object_pairs_hook=tuple)
+        document = json.loads(text.removeprefix(BOM).decode(), object_pairs_hook=tuple)
         return [pair for body in _objects(document) for pair in body]
     except (ValueError, RecursionError) as problem:
         raise UnreadableError("it is no JSON") from problem

@@ -18,18 +18,18 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from driftwatch.hcl.reading import (
-    _BOM,
-    FILE_FUNCTIONS,
-    SUFFIXES,
-    _attributes,
-    _blocks,
-    _calls,
-    _children,
-    _labels,
-    _parse,
-    _string,
-    _text,
+from driftwatch.hcl.reading import FILE_FUNCTIONS, SUFFIXES
+from driftwatch.hcl.syntax import (
+    BOM,
+    bare,
+    blocks_of,
+    calls_in,
+    children_of,
+    given_in,
+    labels_of,
+    parse,
+    strings_in,
+    text_of,
 )
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Unit:
 @lru_cache(maxsize=_FILES_KEPT)
 def read_unit_file(content: bytes) -> UnitFile:
     """What one file says. Never raises; of a broken one it takes what it can, and says that it is broken."""
-    root = _parse(content.removeprefix(_BOM))
+    root = parse(content.removeprefix(BOM))
     if root is None:
         return UnitFile(broken=True)
     sources: list[str] = []
@@ -131,22 +131,22 @@ def read_unit_file(content: bytes) -> UnitFile:
     dependencies: list[str] = []
     extra: list[tuple[str, bool]] = []
     local: dict[str, str] = {}
-    for block in _blocks(root):
-        given = dict(_attributes(block))
-        match _labels(block):
+    for block in blocks_of(root):
+        given = dict(given_in(block))
+        match labels_of(block):
             case ["terraform"]:
-                sources += [_text(given["source"]).strip()] if "source" in given else []
-                for inner in _blocks(block):
-                    if _labels(inner)[:1] == ["extra_arguments"]:
+                sources += [text_of(given["source"]).strip()] if "source" in given else []
+                for inner in blocks_of(block):
+                    if labels_of(inner)[:1] == ["extra_arguments"]:
                         extra += _extra(inner)
             case ["include", *_] if "path" in given:
-                includes.append(_text(given["path"]).strip())
+                includes.append(text_of(given["path"]).strip())
             case ["dependency", _] if "config_path" in given:
-                dependencies.append(_text(given["config_path"]).strip())
+                dependencies.append(text_of(given["config_path"]).strip())
             case ["dependencies"] if "paths" in given:
                 dependencies += _items(given["paths"])
             case ["locals"]:
-                local |= {name: _text(value).strip() for name, value in given.items()}
+                local |= {name: text_of(value).strip() for name, value in given.items()}
     return UnitFile(
         sources=tuple(sources),
         includes=tuple(includes),
@@ -155,31 +155,21 @@ def read_unit_file(content: bytes) -> UnitFile:
         var_files=tuple(expression for expression, is_path in extra if is_path),
         arguments=tuple(expression for expression, is_path in extra if not is_path),
         locals=tuple(local.items()),
-        versions=tuple(
-            text
-            for name, value in _attributes(root)
-            if name == _VERSION and (text := _string(value)) is not None
-        ),
-        binaries=tuple(
-            text
-            for name, value in _attributes(root)
-            if name == _BINARY and (text := _string(value)) is not None
-        ),
+        versions=tuple(strings_in(root, _VERSION)),
+        binaries=tuple(strings_in(root, _BINARY)),
         broken=root.has_error,
     )
 
 
 def _files(root: Node) -> Iterator[str]:
-    for name, call in _calls(root):
+    for name, argument in calls_in(root):
         if name in _READERS:
-            arguments = next(iter(_children(call, "function_arguments")), None)
-            given = list(_children(arguments, "expression")) if arguments is not None else []
-            yield _text(given[0]).strip() if given else ""
+            yield text_of(argument).strip() if argument is not None else ""
 
 
 def _extra(block: Node) -> Iterator[tuple[str, bool]]:
     """Of one `extra_arguments`, what names var files: an expression, and whether it is a path as it is."""
-    given = dict(_attributes(block))
+    given = dict(given_in(block))
     for name in _VAR_FILES:
         if name in given:
             yield from ((each, True) for each in _items(given[name]))
@@ -196,11 +186,10 @@ def _extra(block: Node) -> Iterator[tuple[str, bool]]:
 
 def _items(node: Node) -> list[str]:
     """The expressions of a list; the whole of it where it is none."""
-    while node.type in ("expression", "collection_value") and node.named_child_count == 1:
-        node = node.named_children[0]
+    node = bare(node)
     if node.type != "tuple":
-        return [_text(node).strip()]
-    return [_text(each).strip() for each in _children(node, "expression")]
+        return [text_of(node).strip()]
+    return [text_of(each).strip() for each in children_of(node, "expression")]
 
 
 def read_unit(directory: str, read: Read, *, beside: Iterable[str] = ()) -> Unit | None:

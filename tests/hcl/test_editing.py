@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftwatch.hcl import literals
+from driftwatch.hcl import literals, syntax
 from driftwatch.hcl.editing import Edited, Refusal, Target, Through, forget, set_value, shown, steps
 from driftwatch.hcl.stack_code import Done, StackCode
 from driftwatch.hcl.writing import quoted
@@ -268,10 +268,10 @@ def test_whatever_is_written_is_read_back_and_neighbours_stay(before: JsonValue,
 
 
 def read_back(body: str) -> Any:
-    root = literals.parse(f"{HEAD}{body}}}\n".encode())
+    root = syntax.parse(f"{HEAD}{body}}}\n".encode())
     assert root is not None
     assert not root.has_error
-    (block,) = literals.blocks_of(root)
+    (block,) = syntax.blocks_of(root)
     for attribute in literals.attributes_of(block):
         if literals.name_of(attribute) == "x":
             return literals.literal(literals.value_of(attribute))
@@ -322,10 +322,10 @@ def block(values: Mapping[str, Any]) -> str:
 
 
 def read_blocks(body: str) -> list[Any]:
-    root = literals.parse(f"{HEAD}{body}}}\n".encode())
+    root = syntax.parse(f"{HEAD}{body}}}\n".encode())
     assert root is not None
     assert not root.has_error
-    (resource,) = literals.blocks_of(root)
+    (resource,) = syntax.blocks_of(root)
     return [
         {"cidrs": []}
         | {

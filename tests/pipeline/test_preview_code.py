@@ -336,7 +336,7 @@ def test_a_lock_file_that_is_deleted_waits() -> None:
 
 
 def test_a_file_that_takes_too_long_to_read_waits_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftwatch.hcl.reading._LONGEST_PARSE", -1.0)
+    monkeypatch.setattr("driftwatch.hcl.syntax._LONGEST_PARSE", -1.0)
     more = "locals {\n  too_long = [for k, v in {} : k]\n}\n" * 2000
     assert ("net/more.tf", None) in told(code(main=MAIN, lock=LOCK, more=more))
 
