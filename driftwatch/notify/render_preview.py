@@ -238,16 +238,14 @@ def _error(error: ErrorReport) -> Iterator[str]:
 
 
 def _list_of_stacks(preview: Preview) -> list[str]:
-    lines = [_line(each) for each in preview.stacks[:STACKS_SHOWN]]
-    hidden = len(preview.stacks) - len(lines)
     room = BODY_LIMIT // 2
     shown: list[str] = []
-    for line in lines:
+    for line in map(_line, preview.stacks[:STACKS_SHOWN]):
         room -= len(line) + 1
         if room < 0:
-            hidden = len(preview.stacks) - len(shown)
             break
         shown.append(line)
+    hidden = len(preview.stacks) - len(shown)
     return [*shown, *([f"- … and {hidden:,} more stacks"] if hidden > 0 else [])]
 
 
