@@ -121,7 +121,7 @@ class IssuerKeys:
 
 
 class JobTokens:
-    """Verifies tokens after the entries of `hooks.oidc`."""
+    """Verifies tokens after the entries of `hooks.generic.oidc`."""
 
     def __init__(
         self, entries: Sequence[OidcSettings], *, clock: Callable[[], float] = time.monotonic
