@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from driftwatch.hcl.syntax import BOM, parse
+from driftwatch.hcl.syntax import BOM, ESCAPED, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +46,6 @@ _UNSURE_BEGIN = re.compile(r"\${3,}\{|%{3,}\{")
 _QUOTED_RUN = re.compile(r'[^"\\$%\r\n]+')
 _LINE_RUN = re.compile(r"[^$%\n]+")
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([nrt"\\]))')
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 _LONGEST_LABEL = 200
 """Tokens; an escape is one by itself."""
@@ -341,7 +340,7 @@ class _Scanner:
             number = int(escape[1] or escape[2] or "0", 16)
             if number > 0x10FFFF:
                 raise UnreadableError("an escape stands for nothing")
-            return self._add(Kind.TEXT, _ESCAPED.get(escape[3]) or chr(number), at, escape.end())
+            return self._add(Kind.TEXT, ESCAPED.get(escape[3]) or chr(number), at, escape.end())
         if self._text[at] not in "$%":
             raise UnreadableError("a string is broken")
         past = self._computed(at)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 BOM = b"\xef\xbb\xbf"
 
+ESCAPED = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+"""What stands for what after a backslash in a string."""
+
 _LANGUAGE = Language(tree_sitter_hcl.language())
 _LONGEST_PARSED = 1 << 20
 _LONGEST_PARSE = 0.5
@@ -26,7 +29,6 @@ _LONGEST_PARSE = 0.5
 _CHUNK = 1 << 16
 
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)|\$\$\{|%%\{", re.DOTALL)
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def parse(text: bytes) -> Node | None:
@@ -124,7 +126,7 @@ def _unescape(escape: re.Match[str]) -> str:
     if len(code) > 1:
         number = int(code[1:], 16)
         return chr(number) if number <= 0x10FFFF else "\ufffd"
-    return _ESCAPED.get(code, code)
+    return ESCAPED.get(code, code)
 
 
 def calls_in(root: Node) -> Iterator[tuple[str, Node | None]]:

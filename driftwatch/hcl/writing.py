@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from driftwatch.hcl.literals import HEREDOC, as_blocks
+from driftwatch.hcl.syntax import ESCAPED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from driftwatch.model import JsonValue
 
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
-_WORDS = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+_WORDS = {char: f"\\{name}" for name, char in ESCAPED.items()}
 _LAST_SHORT = 0xFFFF
 
 
