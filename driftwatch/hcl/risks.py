@@ -56,7 +56,6 @@ _FILES_OF_PROVIDERS = re.compile(r"(?<!pro)file|path|config|credential|cert|key$
 
 _UNIT_CALLS_THAT_RUN = frozenset({"run_cmd"})
 
-
 _PLAIN_PATTERN = re.compile(r"[\w*./ -]+")
 _UNLIKELY = re.compile(r"[\x00-\x1f\\]")
 _HERE = (("path", ".", "module"), ("path", ".", "root"))
@@ -129,9 +128,7 @@ def stays_here(
     inner = [part for part in parts if part != ".."]
     if parts[len(parts) - len(inner) :] != inner or (len(inner) < len(parts) and not climbs):
         return False
-    if any(part.lower() in HIDDEN for part in (*parts, *path.split("/"))) or re.search(
-        r"[\x00-\x1f\\]", given[1]
-    ):
+    if any(part.lower() in HIDDEN for part in (*parts, *path.split("/"))) or _UNLIKELY.search(given[1]):
         return False
     if name == "fileset":
         pattern = literal_of(arguments[1]) if len(arguments) == 2 else None
