@@ -43,6 +43,9 @@ RESOURCES_SHOWN = 12
 STACKS_SHOWN = 400
 COMMIT_DIGITS = 10
 
+UNHEARD = "Somebody asked for something here, and nobody who did has the right to."
+"""All that is said to those without the right."""
+
 _SIGNS: Mapping[tuple[str, ...], str] = {
     ("create",): "adds",
     ("update",): "changes",
@@ -217,7 +220,7 @@ def _standing(preview: Preview) -> Iterator[str]:
     if preview.error is not None:
         yield from _error(preview.error)
     if preview.unheard:
-        yield "Somebody asked for something here, and nobody who did has the right to."
+        yield UNHEARD
     if preview.own_file:
         yield (
             "It changes `.driftwatch.yaml`. What that says has no effect before it is merged: this preview "

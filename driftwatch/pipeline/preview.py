@@ -30,7 +30,7 @@ from driftwatch.errors import (
     RepositoryError,
 )
 from driftwatch.model import CommitState, CommitStatus, Right
-from driftwatch.notify.render_preview import GoneStack, Preview, Step, Wait, render
+from driftwatch.notify.render_preview import UNHEARD, GoneStack, Preview, Step, Wait, render
 from driftwatch.pipeline import preview_code as codes
 from driftwatch.pipeline.inventory import REPOSITORY_FILE, Touched
 from driftwatch.pipeline.ports import Proposals, Repository
@@ -85,7 +85,6 @@ KEPT = 200
 """Pull requests of which the last preview is held in memory, so that an approval need not plan again."""
 
 FORK = Wait(sentence="It comes from a fork: nothing of it is fetched or run by itself.")
-_ASKED_WITHOUT_RIGHT = "Somebody asked for something here, and nobody who did has the right to."
 
 logger = log.get("preview")
 
@@ -684,7 +683,7 @@ class _Look:
         memo = self._memo
         if memo is not None:
             said = self._body.replace("\r\n", "\n").partition("\n")[2]
-            answers = [_ASKED_WITHOUT_RIGHT] if heard.unheard and not memo.unheard else []
+            answers = [UNHEARD] if heard.unheard and not memo.unheard else []
             added = [each for each in (*answers, *_answers(heard)) if each not in said]
             if added or memo.base != self._base:
                 unheard = memo.unheard or heard.unheard
