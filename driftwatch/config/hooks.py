@@ -7,7 +7,6 @@ worth a look. What is in it, driftwatch fetches by itself.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterator, Mapping  # noqa: TC003  (pydantic reads annotations at run time)
 from typing import Annotated, Any
 
@@ -46,11 +45,11 @@ def _signing_token(value: SecretStr) -> SecretStr:
 def signing_key(token: SecretStr) -> bytes:
     """The key in a signing token; empty where it is none."""
     text = token.get_secret_value()
+    if not text.startswith(_SIGNING_TOKEN):
+        return b""
     try:
-        return base64.b64decode(text.removeprefix(_SIGNING_TOKEN), validate=True) * text.startswith(
-            _SIGNING_TOKEN
-        )
-    except (binascii.Error, ValueError):
+        return base64.b64decode(text.removeprefix(_SIGNING_TOKEN), validate=True)
+    except ValueError:  # binascii.Error is one
         return b""
 
 
