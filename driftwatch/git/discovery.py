@@ -228,7 +228,7 @@ def _configuration(listing: Listing) -> Iterator[tuple[str, Entry]]:
 
 def _local_modules(listing: Listing, path: str, facts: hcl.ModuleFacts) -> Iterator[str]:
     for source in facts.module_sources:
-        if source.startswith(("./", "../")) and (where := _resolved(listing, f"{path}/{source}")) is not None:
+        if hcl.is_local(source) and (where := _resolved(listing, f"{path}/{source}")) is not None:
             yield where
 
 

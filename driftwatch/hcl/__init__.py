@@ -14,6 +14,7 @@ from driftwatch.hcl.reading import (
     Uses,
     functions_in_text,
     is_configuration,
+    is_local,
     read_module,
     read_uses,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Uses",
     "functions_in_text",
     "is_configuration",
+    "is_local",
     "read_module",
     "read_uses",
 ]

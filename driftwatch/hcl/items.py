@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from driftwatch.hcl.reading import is_local
 from driftwatch.hcl.structure import (
     LABELS,
     Kind,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 LOCK_FILE = ".terraform.lock.hcl"
 VALUES = (".tfvars", ".tfvars.json")
 UNIT = ".hcl"
-_LOCAL = ("./", "../")
 _DEFAULT_HOSTS = ("registry.terraform.io", "registry.opentofu.org")
 _DEFAULT_OWNER = "hashicorp"
 
@@ -172,11 +172,6 @@ def module_of(member: Member) -> tuple[str, tuple[str, ...]]:
         return where, ()
     versions = [each.texts for each in member.members if each.words == ("version",)]
     return where, tuple(text for each in versions for text in each)
-
-
-def is_local(source: str) -> bool:
-    """Whether a module's source is a path, as terraform tells it."""
-    return source.startswith(_LOCAL)
 
 
 def joined(directory: str, path: str) -> str:

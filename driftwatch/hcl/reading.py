@@ -135,6 +135,11 @@ def is_configuration(name: str) -> bool:
     return name.endswith(SUFFIXES) and not _BACKUP_NAME.search(name)
 
 
+def is_local(source: str) -> bool:
+    """Whether a module's source is a path, as terraform tells it."""
+    return source.startswith(("./", "../"))
+
+
 def read_module(files: Mapping[str, bytes]) -> ModuleFacts:
     """Returns the facts of one directory, given its files by name; other files than HCL's are passed over.
 

@@ -28,7 +28,7 @@ from driftwatch.hcl.editing import (
     text_at,
     uses_of,
 )
-from driftwatch.hcl.reading import is_configuration
+from driftwatch.hcl.reading import is_configuration, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +150,7 @@ class StackCode:
         if refusal := repeated(files, labels):
             return refusal
         source = text_at(files, labels, "source")
-        if source is None or not source.startswith(("./", "../")):
+        if source is None or not is_local(source):
             shown_source = source or "what is not plain"
             return Refusal(
                 reason="remote_module",
@@ -174,7 +174,7 @@ class StackCode:
             return 0
         found = 0
         for source in module_sources(self.files(call.directory)):
-            if source.startswith(("./", "../")):
+            if is_local(source):
                 below = _directory(call.directory, source)
                 found += below == directory
                 found += self._calls(directory, Call(directory=below), depth + 1)

@@ -10,7 +10,7 @@ import posixpath
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from driftwatch.hcl import is_configuration, read_module
+from driftwatch.hcl import is_configuration, is_local, read_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -84,7 +84,7 @@ def _sources(directory: str, files: Mapping[str, bytes]) -> set[str]:
     return {
         posixpath.normpath(posixpath.join(directory, source))
         for source in read_module(files).module_sources
-        if source.startswith(("./", "../"))
+        if is_local(source)
     }
 
 

@@ -26,7 +26,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from driftwatch.config.globs import covers
-from driftwatch.hcl import FILE_FUNCTIONS, is_configuration
+from driftwatch.hcl import FILE_FUNCTIONS, is_configuration, is_local
 from driftwatch.hcl.items import (
     LOCK_FILE,
     UNIT,
@@ -34,7 +34,6 @@ from driftwatch.hcl.items import (
     Item,
     address,
     defines,
-    is_local,
     items,
     joined,
     locked_in,

@@ -116,7 +116,7 @@ def read_module(request: PlanRequest) -> Module:
         has_tofu_files=any(name.endswith((".tofu", ".tofu.json")) for name in files),
         local_modules=frozenset(local),
         required_versions=tuple(dict.fromkeys(text for each in used for text in each.required_versions)),
-        remote_sources=any(not _is_local(source) for each in used for source in each.module_sources),
+        remote_sources=any(not hcl.is_local(source) for each in used for source in each.module_sources),
         init_digest=_init_digest(files, facts, local, directory),
         var_files=var_files,
     )
@@ -188,7 +188,7 @@ def _local_modules(
     seen, ahead = {directory}, [(directory, facts)]
     while ahead:
         base, known = ahead.pop()
-        for source in filter(_is_local, known.module_sources):
+        for source in filter(hcl.is_local, known.module_sources):
             written = Path(os.path.normpath(base / source))
             real = written.resolve()
             if written in seen or not real.is_dir() or (within and not real.is_relative_to(within)):
@@ -197,10 +197,6 @@ def _local_modules(
             seen |= {written, real}
             ahead.append((real, found))
             yield from {written: found, real: found}.items()
-
-
-def _is_local(source: str) -> bool:
-    return source.startswith(("./", "../"))
 
 
 def _init_digest(
