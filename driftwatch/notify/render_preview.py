@@ -157,6 +157,11 @@ class Preview:
         return next((state for state in worst if state in found), CommitState.SUCCESS)
 
     @property
+    def passing(self) -> bool:
+        """Whether a stack failed for a reason that may pass by itself."""
+        return any(each.error is not None and each.error.passing for each in self.stacks)
+
+    @property
     def said(self) -> str:
         """All together in one line, in our own words."""
         match self.step:

@@ -540,7 +540,7 @@ class _Look:
         if not self._is_same():
             return self._moved()
         self._finish(done, memo, authors)
-        return Looked(outcome=Outcome.PLANNED, passing=any(each.passing for each in seen))
+        return Looked(outcome=Outcome.PLANNED, passing=done.passing)
 
     def _see(self, merged: Merged, touched: Touched, permits: Sequence[str] | None) -> list[Seen] | None:
         """What each stack's plan says; None where the pull request has moved meanwhile."""
@@ -653,7 +653,7 @@ class _Look:
             unheard=memo.unheard or heard.unheard,
         )
         self._finish(preview, memo, authors)
-        return Looked(outcome=Outcome.PLANNED)
+        return Looked(outcome=Outcome.PLANNED, passing=preview.passing)
 
     def _say_again(self, known: Preview, heard: Heard, authors: frozenset[str], inputs: str) -> Looked:
         """An approval of what is shown already: nothing is planned for that."""

@@ -67,14 +67,10 @@ class Findings(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What is said of a stack, and a digest of what an approval of it would cover, where it needs one.
-
-    `passing` where it failed for a reason that may pass by itself.
-    """
+    """What is said of a stack, and a digest of what an approval of it would cover, where it needs one."""
 
     preview: StackPreview
     digest: str = ""
-    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,5 +218,5 @@ def _notes(rehearsal: Rehearsal) -> list[str]:
 
 def _failed(subject: Subject, error: ErrorReport, state: CommitState = CommitState.ERROR) -> Seen:
     words = "the plan fails" if state is CommitState.FAILURE else "could not be planned"
-    preview = StackPreview(stack=str(subject.stack), state=state, said=f"{words} ({error.code})", error=error)
-    return Seen(preview=preview, passing=error.passing)
+    said = f"{words} ({error.code})"
+    return Seen(preview=StackPreview(stack=str(subject.stack), state=state, said=said, error=error))

@@ -983,6 +983,13 @@ def test_what_is_asked_before_all_is_said_is_on_record_and_answered(house: House
     assert len(house.audit) == 3
 
 
+def test_what_failed_for_a_while_is_planned_again_also_where_that_is_said_later(house: House) -> None:
+    house.planner.outcomes["dns"] = RemoteUnreachableError("away")
+    unsaid(house)
+    assert house.previews.look_at("platform", 7, STOP).passing
+    assert house.planner.planned == ["dns"]
+
+
 def test_what_is_said_later_is_of_the_same_pull_request_still(house: House) -> None:
     unsaid(house)
     fetch = house.code.fetch_pull_request
