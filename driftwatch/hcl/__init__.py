@@ -8,6 +8,7 @@ from driftwatch.hcl.reading import (
     IN_THIS_MODULE,
     SUFFIXES,
     THIS_WORKSPACE,
+    VALUES,
     Given,
     ModuleFacts,
     RemoteState,
@@ -15,6 +16,7 @@ from driftwatch.hcl.reading import (
     functions_in_text,
     is_configuration,
     is_local,
+    is_read_by_itself,
     read_module,
     read_uses,
 )
@@ -24,6 +26,7 @@ __all__ = [
     "IN_THIS_MODULE",
     "SUFFIXES",
     "THIS_WORKSPACE",
+    "VALUES",
     "Given",
     "ModuleFacts",
     "RemoteState",
@@ -31,6 +34,7 @@ __all__ = [
     "functions_in_text",
     "is_configuration",
     "is_local",
+    "is_read_by_itself",
     "read_module",
     "read_uses",
 ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from driftwatch.hcl.reading import is_local
+from driftwatch.hcl.reading import VALUES, is_local
 from driftwatch.hcl.structure import (
     LABELS,
     Kind,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 LOCK_FILE = ".terraform.lock.hcl"
-VALUES = (".tfvars", ".tfvars.json")
 UNIT = ".hcl"
 _DEFAULT_HOSTS = ("registry.terraform.io", "registry.opentofu.org")
 _DEFAULT_OWNER = "hashicorp"

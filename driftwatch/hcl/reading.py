@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 SUFFIXES = (".tf", ".tofu", ".tf.json", ".tofu.json")
+VALUES = (".tfvars", ".tfvars.json")
+_AUTOMATIC = (".auto.tfvars", ".auto.tfvars.json")
 
 _BACKUP_NAME = re.compile(r"^\.|~$|^#.*#$")
 """Hidden files and editors' copies, which terraform passes over too (`configs.IsIgnoredFile`)."""
@@ -133,6 +135,11 @@ class _Gathered:
 def is_configuration(name: str) -> bool:
     """True where terraform or tofu would read a file of this name in a module's directory."""
     return name.endswith(SUFFIXES) and not _BACKUP_NAME.search(name)
+
+
+def is_read_by_itself(name: str) -> bool:
+    """True where terraform or tofu takes variables from a file of this name without being told to."""
+    return name.endswith(_AUTOMATIC) or name in ("terraform.tfvars", "terraform.tfvars.json")
 
 
 def is_local(source: str) -> bool:

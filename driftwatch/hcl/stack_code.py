@@ -28,7 +28,7 @@ from driftwatch.hcl.editing import (
     text_at,
     uses_of,
 )
-from driftwatch.hcl.reading import is_configuration, is_local
+from driftwatch.hcl.reading import is_configuration, is_local, is_read_by_itself
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +40,6 @@ _STEP = re.compile(r'module\.([\w-]+)((?:\[(?:\d+|"(?:[^"\\]|\\.)*")\])?)\.')
 _RESOURCE = re.compile(r'([\w-]+)\.([\w-]+)((?:\[(?:\d+|"(?:[^"\\]|\\.)*")\])?)')
 _DEEPEST = 20
 """Modules below modules, and variables handed on. Nobody's code goes deeper; a circle would."""
-
-_USUAL = ("terraform.tfvars", "terraform.tfvars.json")
 
 Files: TypeAlias = "Mapping[str, bytes]"
 
@@ -281,11 +279,7 @@ class StackCode:
     def _variable_files(self) -> dict[str, bytes]:
         """What terraform reads variables from in this stack, by path."""
         here = self.read(self.root)
-        usual = [
-            path
-            for path in here
-            if posixpath.basename(path) in _USUAL or path.endswith((".auto.tfvars", ".auto.tfvars.json"))
-        ]
+        usual = [path for path in here if is_read_by_itself(posixpath.basename(path))]
         named = [*usual, *(path for path in self.var_files if path not in usual)]
         return {path: self._content(path) for path in named}
 

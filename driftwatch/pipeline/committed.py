@@ -10,7 +10,7 @@ import posixpath
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from driftwatch.hcl import is_configuration, is_local, read_module
+from driftwatch.hcl import VALUES, is_configuration, is_local, read_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -74,7 +74,7 @@ class Committed:
         if not self._paths:
             for path, entry in self._texts.listing(self._commit).entries.items():
                 name = posixpath.basename(path)
-                matters = is_configuration(name) or name.endswith((".tfvars", ".tfvars.json"))
+                matters = is_configuration(name) or name.endswith(VALUES)
                 if matters and entry.is_file and entry.size <= _LARGEST_FILE:
                     self._paths.setdefault(posixpath.dirname(path), []).append(path)
         return self._paths

@@ -26,11 +26,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from driftwatch.config.globs import covers
-from driftwatch.hcl import FILE_FUNCTIONS, is_configuration, is_local
+from driftwatch.hcl import FILE_FUNCTIONS, VALUES, is_configuration, is_local
 from driftwatch.hcl.items import (
     LOCK_FILE,
     UNIT,
-    VALUES,
     Item,
     address,
     defines,

@@ -39,8 +39,6 @@ _NO_TEMPLATES = (".git", ".terraform")
 
 _BACKEND_WORDS = (b"backend", b"cloud")
 _LOCAL_STATES = ("terraform.tfstate", "terraform.tfstate.d")
-_READ_BY_ITSELF = ("terraform.tfvars", "terraform.tfvars.json")
-_READ_BY_ITSELF_SUFFIXES = (".auto.tfvars", ".auto.tfvars.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +229,7 @@ def var_file(directory: Path, checkout: Path, name: str, request: PlanRequest) -
 def _automatic(directory: Path) -> Iterator[Path]:
     """The variable files that terraform reads without being told to."""
     for path in sorted(directory.iterdir()):
-        if (path.name in _READ_BY_ITSELF or path.name.endswith(_READ_BY_ITSELF_SUFFIXES)) and path.is_file():
+        if hcl.is_read_by_itself(path.name) and path.is_file():
             yield path
 
 
