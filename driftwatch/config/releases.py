@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field
 
 from driftwatch.config import values
 from driftwatch.config.durations import PositiveDuration  # noqa: TC001  (pydantic reads annotations)
 from driftwatch.config.hosts import names_off_limits
+from driftwatch.config.places import LocalPath  # noqa: TC001  (as above)
 from driftwatch.config.section import Section, WebUrl, once
 
 HASHICORP = "C874011F0AB405110D02105534365D9472D7468F"
@@ -68,19 +68,8 @@ def _sha256(text: str) -> str:
     return text.lower()
 
 
-def _beside_the_file(value: object, info: ValidationInfo) -> object:
-    """Relative to the configuration, where the context says where that lies."""
-    if not isinstance(value, str | Path):
-        return value
-    if not str(value) or values.has_invisible(str(value)):
-        raise ValueError("must be a path")
-    resolve = getattr(info.context, "resolve", None)
-    return resolve(str(value)) if resolve else Path(value)
-
-
 Mirror = Annotated[WebUrl, AfterValidator(_mirror)]
 Fingerprints = Annotated[tuple[Annotated[str, AfterValidator(_fingerprint)], ...], AfterValidator(once)]
-KeyFile = Annotated[Path, BeforeValidator(_beside_the_file)]
 
 
 class ReleasesSettings(Section):
@@ -98,7 +87,7 @@ class ReleasesSettings(Section):
         "vVERSION/tofu_VERSION_OS_ARCH.zip, with _SHA256SUMS and _SHA256SUMS.gpgsig. "
         "Default the vendor's own, as for terraform_url.",
     )
-    keys: tuple[KeyFile, ...] = Field(
+    keys: tuple[LocalPath, ...] = Field(
         default=(),
         description="Files with the vendors' public PGP keys, relative to this file; one may hold several. "
         "Default none: get them from the vendors (hashicorp.com/.well-known/pgp-key.txt, "
