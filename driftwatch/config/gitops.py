@@ -30,7 +30,7 @@ def _signer(line: str) -> str:
 
 
 def _key(text: str) -> str:
-    signing.ssh_key(values.plain_text(text))
+    signing.key_fingerprint(values.plain_text(text))
     return text.strip()
 
 

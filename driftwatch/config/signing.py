@@ -25,21 +25,15 @@ _SHORTEST_KEY = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SshKey:
-    """A public key: `fingerprint` is as ssh-keygen shows it, `SHA256:…`."""
-
-    kind: str
-    encoded: str
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SshSigner:
-    """Who may sign, and from when until when; None where there is no limit. `line` is as it was given."""
+    """Who may sign, and from when until when; None where there is no limit.
+
+    `line` is as it was given, `key` the fingerprint of their key.
+    """
 
     line: str
     principals: str
-    key: SshKey
+    key: str
     valid_after: datetime | None = None
     valid_before: datetime | None = None
 
@@ -58,14 +52,14 @@ def ssh_signer(line: str) -> SshSigner:
     return SshSigner(
         line=line.strip(),
         principals=principals,
-        key=ssh_key(key),
+        key=key_fingerprint(key),
         valid_after=_moment(given.get("valid-after")),
         valid_before=_moment(given.get("valid-before")),
     )
 
 
-def ssh_key(text: str) -> SshKey:
-    """Reads `key-type base64-key [comment]`; raises ValueError for what is none."""
+def key_fingerprint(text: str) -> str:
+    """The fingerprint of `key-type base64-key [comment]`; raises ValueError for what is none."""
     kind, _, rest = text.strip().partition(" ")
     encoded = rest.strip().partition(" ")[0]
     try:
@@ -75,11 +69,11 @@ def ssh_key(text: str) -> SshKey:
     named = blob[4 : 4 + int.from_bytes(blob[:4])] if len(blob) >= _SHORTEST_KEY else b""
     if not _KEY_TYPE.fullmatch(kind) or named != kind.encode():
         raise ValueError(_form("holds no public key"))
-    return SshKey(kind=kind, encoded=encoded, fingerprint=fingerprint(blob))
+    return fingerprint(blob)
 
 
 def fingerprint(blob: bytes) -> str:
-    """A key's fingerprint, as ssh-keygen shows it."""
+    """A key's fingerprint, as ssh-keygen shows it: `SHA256:…`."""
     return f"SHA256:{base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip('=')}"
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  (dataclass fields are read at run time)
 from typing import TYPE_CHECKING
 
-from driftwatch.config.signing import fingerprint, ssh_key, ssh_signer
+from driftwatch.config.signing import fingerprint, key_fingerprint, ssh_signer
 from driftwatch.errors import SignersUnusableError
 from driftwatch.git.command import Ending, failure
 from driftwatch.git.listing import printable
@@ -93,7 +93,7 @@ class Trust:
         self._directory = directory
         self._clock = clock
         self._signers = tuple(map(ssh_signer, settings.ssh))
-        self._revoked = frozenset(ssh_key(text).fingerprint for text in settings.ssh_revoked)
+        self._revoked = frozenset(map(key_fingerprint, settings.ssh_revoked))
         self._read: tuple[tuple[object, ...], str] | None = None
 
     def digest(self) -> str:
@@ -130,7 +130,7 @@ class Trust:
         _expect_program("ssh-keygen", "openssh-client")
         now, key = self._clock(), _key_of(content, of)
         allowed = [signer for signer in self._signers if _counts(signer, now)]
-        allowed = [signer for signer in allowed if signer.key.fingerprint not in self._revoked]
+        allowed = [signer for signer in allowed if signer.key not in self._revoked]
         place = self._keys().place
         (place / "allowed_signers").write_text("".join(f"{signer.line}\n" for signer in allowed))
         (place / "revoked_keys").write_text("".join(f"{text}\n" for text in self._settings.ssh_revoked))
@@ -138,7 +138,7 @@ class Trust:
             git, name, of, ("gpg.ssh.revocationFile", str(place / "revoked_keys")), place=place
         )
         good = _SSH_GOOD.findall(output.stderr)
-        if output.succeeded and good == [key] and any(each.key.fingerprint == key for each in allowed):
+        if output.succeeded and good == [key] and any(each.key == key for each in allowed):
             return None
         return self._why_not(key, now, output)
 
@@ -146,7 +146,7 @@ class Trust:
         shown = key or "of no known form"
         if key in self._revoked:
             return f"its SSH key {shown} is revoked"
-        signers = [signer for signer in self._signers if signer.key.fingerprint == key]
+        signers = [signer for signer in self._signers if signer.key == key]
         if not signers:
             return f"its SSH key {shown} is not allowed"
         signer = next((each for each in signers if _counts(each, now)), signers[0])

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftwatch.config.gitops import SigningSettings
-from driftwatch.config.signing import ssh_key
+from driftwatch.config.signing import key_fingerprint
 from driftwatch.errors import (
     HeadRewoundError,
     RemoteRefusedError,
@@ -522,7 +522,7 @@ def test_an_exit_code_is_not_trusted(
     by = "mallory" if "{mallory}" in says else "ada"
     commit(upstream, ssh[by] if program == "ssh-keygen" else pgp[by], FILES)
     said = tmp_path / "said"
-    mallory = ssh_key(ssh["mallory"].public).fingerprint
+    mallory = key_fingerprint(ssh["mallory"].public)
     said.write_text(says.format(key=pgp["ada"].key, other=pgp["mallory"].key, mallory=mallory) + "\n")
     tool = tmp_path / "tools" / program
     tool.parent.mkdir()
