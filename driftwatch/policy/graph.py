@@ -18,10 +18,10 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence  # noqa: TC003  (dataclass fields)
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from driftwatch.config.cycles import circle, spelt, tangles
+from driftwatch.config.patterns import is_among
 from driftwatch.hcl import IN_THIS_MODULE, THIS_WORKSPACE
 from driftwatch.log import redact
 from driftwatch.model import DEFAULT_WORKSPACE, StackId
@@ -299,9 +299,7 @@ class _Links:
             return tuple(filter(None, [self._by_name.get(pattern)]))
         if pattern not in self._meant:
             self._meant[pattern] = tuple(
-                stack
-                for name, stack in self._by_name.items()
-                if name == pattern or fnmatchcase(name, pattern)
+                stack for name, stack in self._by_name.items() if is_among(name, (pattern,))
             )
         return self._meant[pattern]
 
