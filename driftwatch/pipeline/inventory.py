@@ -258,17 +258,6 @@ class Inventory:
         head = head or self._sources[repository].head()
         return self._discover(repository, commit, words_of=head or commit)
 
-    def touched_by(self, repository: str, commit: str) -> Touched:
-        """What `commit` changes of the stacks as of the last refresh. Raises as `at`."""
-        with self._lock:
-            before = dict(self._shelves[repository].subjects)
-        subjects = self.at(repository, commit)
-        return Touched(
-            commit=commit,
-            stacks=tuple(now for stack, now in subjects.items() if _moved(before.get(stack), now)),
-            gone=tuple(stack for stack in before if stack not in subjects),
-        )
-
     def graph(self, also: Collection[StackId] = ()) -> Graph:
         """Which stacks come before which, in all repositories, as of their last refreshes, or as remembered.
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from driftwatch.pipeline.inventory import Subject
+
 NETWORK = StackId(repository="platform", path="network")
 
 
@@ -110,15 +112,25 @@ def test_versions_that_are_pinned_above_a_stack_belong_to_it(tmp_path: Path) -> 
     }
 
 
+def changed(inventory: Inventory, there: Mapping[StackId, Subject]) -> list[str]:
+    """The stacks that another commit brings, or has otherwise than they are."""
+    before = {each.stack: (each.tree, each.options) for each in inventory.subjects()}
+    return [stack.path for stack, now in there.items() if before.get(stack) != (now.tree, now.options)]
+
+
+def gone(inventory: Inventory, there: Mapping[StackId, Subject]) -> list[str]:
+    return [each.stack.path for each in inventory.subjects() if each.stack not in there]
+
+
 def test_a_commit_that_is_not_the_head_has_its_stacks_looked_at_without_being_kept(estate: Worlds) -> None:
     estate.inventory.refresh("platform")
     estate.source.trees["3" * 40] = {"network": "b", "new": "a"}
-    touched = estate.inventory.touched_by("platform", "3" * 40)
-    assert [str(each.stack) for each in touched.stacks] == ["platform/network", "platform/new"]
-    assert {each.commit for each in touched.stacks} == {touched.commit} == {"3" * 40}
-    assert touched.gone == (DNS,)
+    there = estate.inventory.at("platform", "3" * 40)
+    assert changed(estate.inventory, there) == ["network", "new"]
+    assert {each.commit for each in there.values()} == {"3" * 40}
+    assert gone(estate.inventory, there) == ["dns"]
     assert {each.stack for each in estate.inventory.subjects()} == {DNS, NETWORK}
-    assert estate.inventory.touched_by("platform", FIRST).stacks == ()
+    assert changed(estate.inventory, estate.inventory.at("platform", FIRST)) == []
 
 
 def test_a_proposed_commit_has_no_say_in_its_own_labels(
@@ -133,8 +145,9 @@ def test_a_proposed_commit_has_no_say_in_its_own_labels(
     monkeypatch.setattr(estate.source, "read", read)
     estate.inventory.refresh("platform")
     estate.source.trees["3" * 40] = estate.source.trees[FIRST]
-    assert estate.inventory.at("platform", "3" * 40)[DNS].options.labels == {"tier": "merged"}
-    assert estate.inventory.touched_by("platform", "3" * 40).stacks == ()
+    there = estate.inventory.at("platform", "3" * 40)
+    assert there[DNS].options.labels == {"tier": "merged"}
+    assert changed(estate.inventory, there) == []
 
 
 LIVE = 'terraform {\n  backend "local" {}\n}\n'
@@ -234,10 +247,13 @@ def test_a_commit_beside_the_branch_is_compared_with_its_head(real: Real) -> Non
     real.inventory._sources["platform"].fetch()
     real.upstream.git("reset", "--quiet", "--hard", head)
     assert real.touched() == []
-    touched = real.inventory.touched_by("platform", proposed)
-    assert [each.stack.path for each in touched.stacks] == ["c", "z"]
-    assert [each.options.labels for each in touched.stacks] == [{}, {}]
-    assert [each.path for each in touched.gone] == ["a"]
+    there = real.inventory.at("platform", proposed)
+    assert changed(real.inventory, there) == ["c", "z"]
+    assert [there[StackId(repository="platform", path=path)].options.labels for path in ("c", "z")] == [
+        {},
+        {},
+    ]
+    assert gone(real.inventory, there) == ["a"]
     assert [each.path for each in real.inventory.schedules()] == ["a", "b", "c"]
 
 
