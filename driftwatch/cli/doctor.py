@@ -129,8 +129,8 @@ def _engines(config: Path | None) -> Iterator[Diagnosis]:
                 says=f"{each.program} is no longer what was verified: it is not used",
                 advice=f"Find out who changed it; install {each.receipt.version} again.",
             )
-    if whole and any(_units(whole)):
-        yield _terragrunt(planner, list(_units(whole)))
+    if whole and (units := list(_units(whole))):
+        yield _terragrunt(planner, units)
 
 
 def _units(settings: Settings) -> Iterator[str]:
