@@ -13,7 +13,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from driftwatch import log
-from driftwatch.git.listing import LINK, LeavesCheckoutError, Listing, printable
+from driftwatch.git.listing import LeavesCheckoutError, Listing, printable
 from driftwatch.hcl.terragrunt import STACK_FILE, UNIT_FILE, Unit, read_unit
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def units(listing: Listing, read_blobs: Callable[[Iterable[str]], Mapping[str, b
 
 
 def _is_read(entry: Entry) -> bool:
-    return entry.is_file and entry.mode != LINK and entry.size <= _LARGEST_READ
+    return entry.is_file and entry.size <= _LARGEST_READ
 
 
 def _tell_of_stacks(listing: Listing, names: Mapping[str, list[str]]) -> None:
