@@ -28,6 +28,7 @@ from driftwatch.errors import (
     UnknownStackError,
     UnsafeRepositoryError,
 )
+from driftwatch.drift.redaction import mask_of
 from driftwatch.git.drafting import Edits
 from driftwatch.hcl.editing import Refusal, block_text, shown
 from driftwatch.hcl.stack_code import StackCode
@@ -493,7 +494,7 @@ class Adopter:
             for each in planned.document.get("resource_changes", [])
             if each.get("address") == address
         ]
-        if text is None or any(map(_hides, masks)) or b"# sensitive" in text:
+        if text is None or any(map(mask_of, masks)) or b"# sensitive" in text:
             return None
         said = text.decode()
         return None if looks_secret(said) else said
@@ -753,14 +754,6 @@ def _deeds(rehearsal: Rehearsal) -> Deeds:
 
 def _may_pass(problem: EngineError) -> bool:
     return isinstance(problem, EngineInterruptedError) or problem.remedy is Remedy.RETRY
-
-
-def _hides(mask: object) -> bool:
-    if isinstance(mask, dict):
-        return any(map(_hides, mask.values()))
-    if isinstance(mask, list):
-        return any(map(_hides, mask))
-    return bool(mask)
 
 
 def _new_failures(before: Rehearsal, after: Rehearsal) -> str | None:
