@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -14,6 +11,7 @@ import pytest
 
 from driftwatch.sandbox import estate
 from tests.forge.played import TOKEN, PlayedForge, PlayedPull
+from tests.web.hooks_at_hand import encoded, github
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,23 +61,18 @@ def pushed(house: House, forge: PlayedForge, record: str) -> str:
         forge.pulls[NUMBER] = PlayedPull("Say more", "ada", head)
     else:
         forge.push(NUMBER, head)
-    body = json.dumps(
+    body = encoded(
         {
             "action": action,
             "number": NUMBER,
             "pull_request": {"number": NUMBER, "head": {"sha": head}, "base": {"ref": "main"}},
             "repository": {"full_name": forge.project, "clone_url": str(house.repository)},
         }
-    ).encode()
+    )
     answer = httpx2.post(
         f"http://127.0.0.1:{house.port}/hooks/github",
         content=body,
-        headers={
-            "Content-Type": "application/json",
-            "X-GitHub-Event": "pull_request",
-            "X-GitHub-Delivery": f"{time.time_ns()}",
-            "X-Hub-Signature-256": "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest(),
-        },
+        headers=github(body, "pull_request", secret=SECRET, delivery=f"{time.time_ns()}"),
         trust_env=False,
     )
     assert answer.status_code == 202, answer.text

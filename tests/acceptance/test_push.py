@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from driftwatch.sandbox import estate
+from tests.web.hooks_at_hand import encoded, github
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import House
@@ -32,22 +30,17 @@ def quietly(house: House) -> None:
 
 def delivered(house: House, commit: str, *, secret: str = SECRET, url: str | None = None) -> httpx2.Response:
     """What GitHub sends of a push (https://docs.github.com/webhooks/webhook-events-and-payloads#push)."""
-    body = json.dumps(
+    body = encoded(
         {
             "ref": "refs/heads/main",
             "after": commit,
             "repository": {"full_name": "acme/platform", "clone_url": url or str(house.repository)},
         }
-    ).encode()
+    )
     return httpx2.post(
         f"http://127.0.0.1:{house.port}/hooks/github",
         content=body,
-        headers={
-            "Content-Type": "application/json",
-            "X-GitHub-Event": "push",
-            "X-GitHub-Delivery": f"{time.time_ns()}",
-            "X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
-        },
+        headers=github(body, "push", secret=secret, delivery=f"{time.time_ns()}"),
         trust_env=False,
     )
 
