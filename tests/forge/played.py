@@ -297,6 +297,10 @@ class PlayedForge(Loopback):
         pull.head = head
         pull.updated = max(each.updated for each in self.pulls.values()) + 1
 
+    def told(self, number: int) -> dict[str, Any]:
+        """A pull request as it is answered."""
+        return self._plays().told(number)
+
     def asked(self) -> list[str]:
         """What was asked for, without where."""
         return [f"{call.verb} {call.path.removeprefix(self.root)}".strip() for call in self.calls]
@@ -336,7 +340,7 @@ class PlayedForge(Loopback):
         return max([0, *self.pulls, *self.issues]) + 1
 
     def answer(self, call: Call) -> Reply:
-        plays = _Github(self) if self.kind == "github" else _Gitlab(self)
+        plays = self._plays()
         if plays.token_in(call.headers) != self.token:
             return self.no(401, "Bad credentials" if self.kind == "github" else "Unauthorized")
         if not call.path.startswith(self.root):
@@ -346,6 +350,9 @@ class PlayedForge(Loopback):
         if call.verb != "GET" and (self.archived or self.readable_only):
             return plays.read_only()
         return plays.within(call, [unquote(part) for part in call.path[len(self.root) :].split("/")[1:]])
+
+    def _plays(self) -> _Github | _Gitlab:
+        return _Github(self) if self.kind == "github" else _Gitlab(self)
 
 
 def _any_branch(name: str) -> str | None:
@@ -402,7 +409,7 @@ class _Github:
             case ["POST"]:
                 return self._opened(call.body)
             case ["GET", number] if int(number) in self._forge.pulls:
-                return Reply(body=self._pull(int(number)))
+                return Reply(body=self.told(int(number)))
         return self._forge.no(404, "Not Found")
 
     def _within_issues(self, call: Call, path: Sequence[str]) -> Reply:
@@ -435,7 +442,7 @@ class _Github:
             found = [each for each in found if each[1].branch == branch and each[1].fork != own]
         by_update = call.query.get("sort") == "updated"
         found.sort(key=lambda each: (each[1].updated if by_update else 0, each[0]), reverse=True)
-        return self._forge.page([self._pull(number) for number, _ in found], call)
+        return self._forge.page([self.told(number) for number, _ in found], call)
 
     def _opened(self, asked: Mapping[str, Any]) -> Reply:
         forge = self._forge
@@ -451,7 +458,7 @@ class _Github:
         forge.pulls[number] = PlayedPull(
             asked["title"], forge.itself, commit, asked["base"], branch=branch, body=asked["body"]
         )
-        return Reply(status=201, body=self._pull(number))
+        return Reply(status=201, body=self.told(number))
 
     def _invalid(self, error: Mapping[str, str]) -> Reply:
         reply = self._forge.no(422, "Validation Failed")
@@ -519,7 +526,7 @@ class _Github:
             "html_url": f"{self._forge.url}/{self._forge.project}/issues/{number}",
         }
 
-    def _pull(self, number: int) -> dict[str, Any]:
+    def told(self, number: int) -> dict[str, Any]:
         forge, pull = self._forge, self._forge.pulls[number]
         here = {"id": 1, "full_name": forge.project, "fork": False}
         there = {"id": 2, "full_name": f"{pull.author}/infra", "fork": True} if pull.fork else here
@@ -595,7 +602,7 @@ class _Gitlab:
             case ["POST"]:
                 return self._opened(call.body)
             case ["GET", number] if int(number) in self._forge.pulls:
-                return Reply(body=self._request(int(number)))
+                return Reply(body=self.told(int(number)))
             case [_, number, "notes", *rest] if int(number) in self._forge.pulls:
                 return self._notes(int(number), call, rest)
         return self._forge.no(404, "Not found")
@@ -625,7 +632,7 @@ class _Gitlab:
             found = [each for each in found if each[1].base == call.query["target_branch"]]
         by_update = call.query.get("order_by") == "updated_at"
         found.sort(key=lambda each: (each[1].updated if by_update else 0, each[0]), reverse=True)
-        return self._forge.page([self._request(number) for number, _ in found], call)
+        return self._forge.page([self.told(number) for number, _ in found], call)
 
     def _opened(self, asked: Mapping[str, Any]) -> Reply:
         forge = self._forge
@@ -641,7 +648,7 @@ class _Gitlab:
         forge.pulls[number] = PlayedPull(
             asked["title"], forge.itself, commit, base, branch=branch, body=asked["description"]
         )
-        return Reply(status=201, body=self._request(number))
+        return Reply(status=201, body=self.told(number))
 
     def _status(self, commit: str, asked: Mapping[str, Any]) -> Reply:
         if len(asked["description"]) > 255:
@@ -721,7 +728,7 @@ class _Gitlab:
             "web_url": f"{self._forge.url}/{self._forge.project}/-/issues/{number}",
         }
 
-    def _request(self, number: int) -> dict[str, Any]:
+    def told(self, number: int) -> dict[str, Any]:
         pull = self._forge.pulls[number]
         return {
             "id": 90_000 + number,

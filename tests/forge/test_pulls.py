@@ -21,7 +21,7 @@ from driftwatch.forge.gitlab_pulls import GitlabPulls
 from driftwatch.forge.pulls import forge_of
 from driftwatch.log import register_secret
 from driftwatch.model import CommitState, CommitStatus, PullRequest, Remark
-from tests.forge.played import LOGIN, TOKEN, PlayedForge, PlayedIssue, PlayedPull, Reply, _Github, _Gitlab
+from tests.forge.played import LOGIN, TOKEN, PlayedForge, PlayedIssue, PlayedPull, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -694,8 +694,7 @@ def test_whatever_stands_in_an_answer_is_told_or_cannot_be_read(
     played: PlayedForge, asks: Asks, key: int, leaf: object
 ) -> None:
     """One value anywhere in the answer is another one."""
-    plays = _Github(played) if played.kind == "github" else _Gitlab(played)
-    answer = plays._pull(7) if isinstance(plays, _Github) else plays._request(7)
+    answer = played.told(7)
     places = list(_places(answer))
     where, name = places[key % len(places)]
     where[name] = leaf
