@@ -141,6 +141,13 @@ class Code:
     others: frozenset[str] = frozenset()
     root: str | None = None
 
+    @property
+    def locked(self) -> frozenset[str]:
+        """The providers, by source address, that its lock files name."""
+        return frozenset(
+            each for name, text in self.files.items() if name.endswith(LOCK_FILE) for each in locked_in(text)
+        )
+
 
 def code_of(checkout: Path, reads: Iterable[str], *, units: bool = False) -> Code:
     """What a stack's directories hold in a checkout, and in `units` of terragrunt their own files too.
@@ -353,17 +360,22 @@ class _Side:
         return frozenset(module_of(item.member) for item in self.items if item.kind == "module")
 
     @cached_property
-    def required(self) -> frozenset[str]:
-        """The sources of providers that are required, normalised."""
+    def sources(self) -> frozenset[tuple[str, str]]:
+        """Where required providers are from, and what they are called; those of which it is said plainly."""
         return frozenset(
-            address(source)
+            (source, name)
             for item in self.items
             if item.kind == "terraform"
             for part in item.member.members
             if part.words == ("required_providers",)
-            for source, _, _ in required(part)
+            for source, name, _ in required(part)
             if source is not None
         )
+
+    @cached_property
+    def required(self) -> frozenset[str]:
+        """The sources of providers that are required, normalised."""
+        return frozenset(address(source) for source, _ in self.sources)
 
     @cached_property
     def types(self) -> frozenset[str]:
@@ -463,12 +475,7 @@ class _Comparison:
     @cached_property
     def _locked(self) -> frozenset[str]:
         """The providers that are known here or anywhere on the branch."""
-        return self.known | frozenset(
-            each
-            for name, text in self.before.files.items()
-            if name.endswith(LOCK_FILE)
-            for each in locked_in(text)
-        )
+        return self.known | self.before.locked
 
     def _locks(self) -> Iterator[Wait]:
         for name, text in self.after.files.items():
@@ -539,21 +546,10 @@ class _Comparison:
     def _named(self) -> frozenset[str]:
         """What providers that are known are called in the code, by which their types begin."""
         addresses = {each.rpartition("/")[2] for each in self._locked}
-        newly = {
-            each.rpartition("/")[2]
-            for name, text in self.after.files.items()
-            if name.endswith(LOCK_FILE)
-            for each in locked_in(text)
-        }  # of these the lock file's own reason tells
-        asked = {
-            name
-            for item in self.now.items
-            if item.kind == "terraform"
-            for part in item.member.members
-            if part.words == ("required_providers",)
-            for source, name, _ in required(part)
-            if source is not None
-        }  # and of these that of their source
+        # Of these the lock file's own reason tells,
+        newly = {each.rpartition("/")[2] for each in self.after.locked}
+        # and of these that of their source.
+        asked = {name for _, name in self.now.sources}
         return frozenset(self.was.types | addresses | newly | asked | _BUILT_IN)
 
     def _settings(self, item: Item) -> Iterator[Wait]:
