@@ -89,7 +89,7 @@ class Remote:
                 f"the url or branch of repository {name} is refused: it {exc}",
                 advice=f"Correct `url` or `branch` of repositories.{name}.",
             ) from exc
-        protocol = _protocol(url)
+        protocol = protocol_of(url)
         token = settings.token.get_secret_value() if settings.token else None
         if protocol == "http" and token and not values.is_loopback_url(url):
             raise UnsafeRepositoryError(
@@ -188,7 +188,7 @@ def pinned(url: str, *, name: str, shown: str) -> tuple[tuple[str, str], ...]:
 
     Raises UnsafeRepositoryError and RemoteUnreachableError.
     """
-    protocol, (host, port) = _protocol(url), host_of(url)
+    protocol, (host, port) = protocol_of(url), host_of(url)
     if protocol == "file" or is_loopback_name(host):
         return ()
     try:
@@ -231,7 +231,8 @@ def _is_proxied(protocol: str, host: str) -> bool:
     return not any(each == "*" or f".{host.lower()}".endswith(f".{each}") for each in filter(None, spared))
 
 
-def _protocol(url: str) -> str:
+def protocol_of(url: str) -> str:
+    """What it is fetched by: `file`, `ssh`, or what the URL says."""
     if url.startswith("/"):
         return "file"
     return url.split("://", 1)[0].lower() if "://" in url else "ssh"

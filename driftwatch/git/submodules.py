@@ -18,8 +18,8 @@ from driftwatch.config import values
 from driftwatch.config.hosts import is_loopback_name
 from driftwatch.errors import UnsafeRepositoryError
 from driftwatch.git.command import HARDENING, Ending, Git, failure
-from driftwatch.git.listing import printable
-from driftwatch.git.remote import host_of, pinned
+from driftwatch.git.listing import SUBMODULE, printable
+from driftwatch.git.remote import host_of, pinned, protocol_of
 
 if TYPE_CHECKING:
     import threading
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from driftwatch.git.remote import Remote
 
 _PROTOCOLS = "https:ssh"
+_NO_REDIRECTS = (("http.followRedirects", "false"),)
 _DEEPEST = 8
 """Submodules of submodules: one that holds itself would go on until the disk is full."""
 _LARGEST_LIST = 1 << 20
@@ -87,8 +88,7 @@ class Submodules:
             values.repository_url(url)
         except ValueError as exc:
             raise self._refused(shown, f"it {exc}") from exc
-        scheme = url.partition("://")[0].lower() if "://" in url else "ssh"
-        if url.startswith("/") or scheme not in _PROTOCOLS.split(":"):
+        if protocol_of(url) not in _PROTOCOLS.split(":"):
             raise self._refused(shown, "it must be https or ssh")
         hosts = (host_of(each)[0] for each in (url, self.remote.url))
         if [is_loopback_name(host) for host in hosts] == [True, False]:
@@ -107,7 +107,7 @@ class Submodules:
             "ls-files", "-s", "-z", "--", seconds=self.seconds, limit=self.cap_mb << 20
         )
         entries = (entry.partition("\t") for entry in printed.decode(errors="surrogateescape").split("\0"))
-        return [path for words, _, path in entries if words.startswith("160000 ")]
+        return [path for words, _, path in entries if words.startswith(f"{SUBMODULE} ")]
 
     def _update(
         self,
@@ -145,9 +145,6 @@ class Submodules:
             settings=(*HARDENING, ("core.symlinks", "false"), *_NO_REDIRECTS, *settings),
             stop=self.stop,
         )
-
-
-_NO_REDIRECTS = (("http.followRedirects", "false"),)
 
 
 def _for_children(pins: Sequence[tuple[str, str]]) -> str:
