@@ -414,9 +414,11 @@ class Mirror:
         for ref in others[_LOCAL_COMMITS_KEPT - 1 :]:
             git.ask("update-ref", "-d", ref)
 
-    def _forget_pull_requests(self) -> None:
-        refs = self._git().ask("for-each-ref", "--format=delete %(refname)", f"{_PULLS}/")
-        self._git().ask("update-ref", "--stdin", stdin=refs)
+    def _drop_all(self, git_dir: Path, place: str) -> None:
+        """Removes all refs below `place`; what no other leads to goes when it is packed the next time."""
+        git = self._git(git_dir)
+        refs = git.ask("for-each-ref", "--format=delete %(refname)", f"{place}/")
+        git.ask("update-ref", "--stdin", stdin=refs)
 
     def _receive_pull_request(self, remote: Remote, lock: int, number: int, ref: str, head: str) -> None:
         """Fetches a pull request's head to `_PULL`, within the caps of the repository."""
@@ -658,10 +660,8 @@ class Mirror:
 
     def _forget(self, remote: Remote, git_dir: Path) -> None:
         """Drops what came and is too large, so that the disk does not keep what nobody may use."""
-        git = self._git(git_dir)
-        git.run("update-ref", "-d", _fetched(remote.branch))
-        tags = git.ask("for-each-ref", "--format=delete %(refname)", f"{TAGS}/")
-        git.ask("update-ref", "--stdin", stdin=tags)
+        self._git(git_dir).run("update-ref", "-d", _fetched(remote.branch))
+        self._drop_all(git_dir, TAGS)
         self._repack(git_dir)
 
     def _tags_too(self) -> tuple[str, ...]:
@@ -675,7 +675,7 @@ class Mirror:
             self._repack(git_dir)
         if _size_of_packs(git_dir) > cap and git_dir == self._git_dir:
             # What others only propose must never keep the branch from being watched.
-            self._forget_pull_requests()
+            self._drop_all(git_dir, _PULLS)
             self._repack(git_dir)
         return _size_of_packs(git_dir) <= cap
 
