@@ -166,7 +166,7 @@ class Mirror:
         with translated():
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._sweep_once()
-            with locked(self._directory / "fetch.lock", seconds=self._seconds, stop=self._stop) as lock:
+            with self._locked() as lock:
                 _write_if_other(self._directory / "gitconfig", _global_settings(remote))
                 try:
                     fetched, problem = self._fetch(remote, lock)
