@@ -18,6 +18,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from driftwatch import log
+from driftwatch.drift.redaction import mask_of
 from driftwatch.errors import (
     DriftwatchError,
     EngineError,
@@ -28,7 +29,6 @@ from driftwatch.errors import (
     UnknownStackError,
     UnsafeRepositoryError,
 )
-from driftwatch.drift.redaction import mask_of
 from driftwatch.git.drafting import Edits
 from driftwatch.hcl.editing import Refusal, block_text, shown
 from driftwatch.hcl.stack_code import StackCode
@@ -462,11 +462,8 @@ class Adopter:
             block = f"import {{\n  to = {address}\n  id = {quoted(name)}\n}}\n"
             try:
                 text = self._generated(trial, address, block)
-            except UnsafeRepositoryError as problem:
-                outcome.refuse(unit, problem.code, f"it cannot be imported: {problem.message}")
-                continue
-            except EngineError as problem:
-                if _may_pass(problem):
+            except (UnsafeRepositoryError, EngineError) as problem:
+                if problem.remedy is Remedy.RETRY:
                     raise
                 outcome.refuse(unit, problem.code, f"it cannot be imported: {problem.message}")
                 continue
@@ -648,7 +645,7 @@ class _Trial:
         except UnsafeRepositoryError as problem:
             return [_Failure(address=None, sentence=problem.message)]
         except EngineError as problem:
-            if _may_pass(problem):
+            if problem.remedy is Remedy.RETRY:
                 raise
             return [_Failure(address=None, sentence=f"the code does not plan: {problem.message}")]
         adopted = {unit.address: unit.paths for unit in units}
@@ -750,10 +747,6 @@ def _mark(finding: Finding, digester: Digester) -> str:
 def _deeds(rehearsal: Rehearsal) -> Deeds:
     """Compared by values, too: a plan may touch the same things to another end."""
     return Deeds.of(rehearsal.plan, rehearsal.facts, rehearsal.digester.hex)
-
-
-def _may_pass(problem: EngineError) -> bool:
-    return isinstance(problem, EngineInterruptedError) or problem.remedy is Remedy.RETRY
 
 
 def _new_failures(before: Rehearsal, after: Rehearsal) -> str | None:
