@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from driftwatch.hcl.editing import (
-    Edited,
     Refusal,
     Target,
     Through,
@@ -334,6 +333,3 @@ def _circle(through: Through) -> Refusal:
 
 def _sentence(path: str, now: JsonValue, wanted: JsonValue) -> str:
     return f"{path}: {shown(now)} becomes {shown(wanted)}"
-
-
-__all__ = ["Call", "Done", "Edited", "StackCode"]
