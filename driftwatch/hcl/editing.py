@@ -722,14 +722,18 @@ class _Edit:
 
     def _cut_lines(self, start: int, end: int) -> None:
         """Removes something, and its lines where nothing else is on them."""
-        first, last = self._line_start(start), self._line_end(end)
-        text = self.found.text
-        alone = not text[first:start].strip() and re.fullmatch(rb"\s*(#.*|//.*)?", text[end:last])
-        if alone:
-            after = text[last : last + 2]
-            self.splice(first, last + (2 if after == b"\r\n" else len(after[:1])), "")
-        else:
+        if not self._has_its_lines(start, end):
             self.splice(start, end, "")
+            return
+        last = self._line_end(end)
+        after = self.found.text[last : last + 2]
+        self.splice(self._line_start(start), last + (2 if after == b"\r\n" else len(after[:1])), "")
+
+    def _has_its_lines(self, start: int, end: int) -> bool:
+        """Whether nothing else is on the lines of something, but a comment after it."""
+        before = self.found.text[self._line_start(start) : start]
+        after = self.found.text[end : self._line_end(end)]
+        return not before.strip() and re.fullmatch(rb"\s*(#.*|//.*)?", after) is not None
 
     def _cut_item(self, item: Node) -> None:
         """Removes a member of an object or an element of a list, with its comma."""
@@ -738,8 +742,7 @@ class _Edit:
         comma = item.next_sibling if item.next_sibling is not None and item.next_sibling.type == "," else None
         if comma is not None:
             end = comma.end_byte
-        first, last = self._line_start(start), self._line_end(end)
-        if not text[first:start].strip() and re.fullmatch(rb"\s*(#.*|//.*)?", text[end:last]):
+        if self._has_its_lines(start, end):
             self._cut_lines(start, end)
             return
         if comma is not None:
