@@ -5,9 +5,10 @@ What globs match, and what the code says, is known only when the repositories ha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from driftwatch.config.cycles import circle, spelt, tangles
+from driftwatch.config.section import items_of, part_of
 from driftwatch.model import DEFAULT_WORKSPACE
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def declared_cycles(repositories: object) -> Iterator[Contradiction]:
     before: dict[str, list[str]] = {}
     places: dict[str, tuple[str | int, ...]] = {}
     for name, place, entry in _entries(repositories):
-        wanted = [each for each in _items(_of(entry, "depends_on")) if isinstance(each, str)]
+        wanted = [each for each in items_of(part_of(entry, "depends_on")) if isinstance(each, str)]
         for stack in _ids(name, entry):
             if stack not in before:  # of several entries for one directory, the first counts
                 before[stack] = [each for each in wanted if each != stack]
@@ -33,24 +34,16 @@ def declared_cycles(repositories: object) -> Iterator[Contradiction]:
 
 def _entries(repositories: object) -> Iterator[tuple[str, int, object]]:
     for name, repository in repositories.items() if isinstance(repositories, dict) else ():
-        for place, entry in enumerate(_items(_of(repository, "stacks"))):
+        for place, entry in enumerate(items_of(part_of(repository, "stacks"))):
             yield str(name), place, entry
 
 
 def _ids(repository: str, entry: object) -> Iterator[str]:
-    path = _of(entry, "path")
+    path = part_of(entry, "path")
     if not isinstance(path, str) or any(wild in path for wild in "*?["):
         return
     path = path.removeprefix("./").rstrip("/") or "."
-    for workspace in _items(_of(entry, "workspaces")) or (DEFAULT_WORKSPACE,):
+    for workspace in items_of(part_of(entry, "workspaces")) or (DEFAULT_WORKSPACE,):
         if isinstance(workspace, str):
             tail = "" if workspace == DEFAULT_WORKSPACE else f"@{workspace}"
             yield f"{repository}/{path}{tail}"
-
-
-def _of(section: object, key: str) -> Any:
-    return section.get(key) if isinstance(section, dict) else getattr(section, key, None)
-
-
-def _items(value: object) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else []

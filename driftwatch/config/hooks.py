@@ -23,7 +23,9 @@ from driftwatch.config.section import (
     Text,
     Whole,
     again_in,
+    items_of,
     once,
+    part_of,
 )
 
 SHORTEST_SECRET = 16
@@ -174,14 +176,9 @@ class HooksSettings(Section):
 def unknown_repositories(given: Mapping[str, Any]) -> Iterator[Contradiction]:
     """What jobs may speak of, and the configuration does not know; of all of it, not validated yet."""
     known = given.get("repositories")
-    entries = _in(_in(given.get("hooks"), "generic"), "oidc")
-    for place, entry in enumerate(entries if isinstance(entries, list | tuple) else ()):
-        names = _in(entry, "repositories")
-        for number, name in enumerate(names if isinstance(names, list | tuple) else ()):
+    generic = part_of(given.get("hooks"), "generic")
+    for place, entry in enumerate(items_of(part_of(generic, "oidc"))):
+        for number, name in enumerate(items_of(part_of(entry, "repositories"))):
             if isinstance(name, str) and isinstance(known, dict) and name not in known:
                 key = ("hooks", "generic", "oidc", place, "repositories", number)
                 yield key, "is no name under `repositories`"
-
-
-def _in(section: object, key: str) -> object:
-    return section.get(key) if isinstance(section, dict) else getattr(section, key, None)

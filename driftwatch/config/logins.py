@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from driftwatch.config.section import items_of, part_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -38,8 +40,7 @@ def one_person_each(given: Mapping[str, Any]) -> Iterator[Contradiction]:
         hosts = _hosts(given.get("repositories"), key) if key != "slack" else []
         seen: dict[str, str] = {}
         for name, person in users.items() if isinstance(users, dict) else ():
-            ids = _of(person, key)
-            for place, each in enumerate(ids if isinstance(ids, list | tuple) else ()):
+            for place, each in enumerate(items_of(part_of(person, key))):
                 if not isinstance(each, str):
                     continue
                 where = ("users", name, key, place)
@@ -58,13 +59,8 @@ def _hosts(repositories: object, kind: str) -> list[str]:
     """The hosts of one kind that repositories are on."""
     found = set[str]()
     for repository in repositories.values() if isinstance(repositories, dict) else ():
-        forge = _of(repository, "forge")
-        api_url = _of(forge, "api_url")
-        if _of(forge, "kind") == kind and isinstance(api_url, str | None):
+        forge = part_of(repository, "forge")
+        api_url = part_of(forge, "api_url")
+        if part_of(forge, "kind") == kind and isinstance(api_url, str | None):
             found.add(forge_host(kind, api_url))
     return sorted(found)
-
-
-def _of(section: object, key: str) -> Any:
-    """A key of what may be a section already, or is to become one."""
-    return section.get(key) if isinstance(section, dict) else getattr(section, key, None)

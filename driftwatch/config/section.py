@@ -99,11 +99,21 @@ def _again(error: Any) -> InitErrorDetails:
     )
 
 
+def part_of(section: object, key: str) -> Any:
+    """A key of what may be a section already, or is to become one."""
+    return section.get(key) if isinstance(section, dict) else getattr(section, key, None)
+
+
+def items_of(value: object) -> list[Any]:
+    """The items of what may be no list."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
 def again_in(given: Mapping[str, Any], where: str, key: str) -> Iterator[KeyPath]:
     """The items of the list `where` whose `key` is also that of an earlier one."""
-    items, seen = given.get(where), set[str]()
-    for place, item in enumerate(items if isinstance(items, list | tuple) else ()):
-        value = item.get(key) if isinstance(item, dict) else getattr(item, key, None)
+    seen = set[str]()
+    for place, item in enumerate(items_of(given.get(where))):
+        value = part_of(item, key)
         if isinstance(value, str):
             if value in seen:
                 yield where, place, key
