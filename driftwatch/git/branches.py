@@ -8,6 +8,7 @@ deployed from. A branch that is there already is left as it is, whoever made it.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  (dataclass fields are read at run time)
@@ -191,6 +192,12 @@ class Branches:
 
     def _failure(self, output: Output) -> RepositoryError:
         return self.remote.failure(output, seconds=self.seconds, cap_mb=0, received=0)
+
+
+def branch_of(what: str, stack: str, mark: str, *, longest: int) -> str:
+    """What a branch about a stack is called: `longest` characters of the stack, and a mark of its content."""
+    slug = re.sub(r"[^a-z0-9]+", "-", stack.lower())[:longest].strip("-")
+    return f"{PLACE}{what}-{slug or 'stack'}-{mark}"
 
 
 def names(branch: str) -> tuple[str, ...]:

@@ -7,12 +7,11 @@ All of it happens in the bare mirror, see `committing`; the branch's name is mad
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from driftwatch.errors import RepositoryError
-from driftwatch.git.branches import MOST_BRANCHES, PLACE, Opened, names
+from driftwatch.git.branches import MOST_BRANCHES, Opened, branch_of, names
 from driftwatch.git.listing import TREE, printable
 
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ class Revert:
 
     @property
     def branch(self) -> str:
-        slug = re.sub(r"[^a-z0-9]+", "-", self.stack.lower())[:_LONGEST_SLUG].strip("-")
-        return f"{PLACE}revert-{slug or 'stack'}-{self.commit[:7]}"
+        return branch_of("revert", self.stack, self.commit[:7], longest=_LONGEST_SLUG)
 
     @property
     def branches(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from driftwatch.errors import (
     UnknownStackError,
     UnsafeRepositoryError,
 )
+from driftwatch.git.branches import branch_of
 from driftwatch.git.drafting import Edits
 from driftwatch.hcl.editing import Refusal, block_text, shown
 from driftwatch.hcl.stack_code import StackCode
@@ -81,6 +82,7 @@ MOST_PAST = 50
 MOST_PLANS = 24
 """Plans of drafts that one adoption may take to find out which of its edits do not hold."""
 
+_LONGEST_SLUG = 60
 _BY_HAND = frozenset({Cause.OUT_OF_BAND})
 _PASSING = frozenset({"gone", "changed"})
 """Refusals of what differs no more, or otherwise: nobody has to edit anything for them."""
@@ -763,5 +765,4 @@ def _branch(stack: StackId, files: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.encode() + b"\0" + hashlib.sha256(files[path]).digest())
-    slug = re.sub(r"[^a-z0-9]+", "-", str(stack).lower())[:60].strip("-")
-    return f"driftwatch/adopt-{slug or 'stack'}-{digest.hexdigest()[:8]}"
+    return branch_of("adopt", str(stack), digest.hexdigest()[:8], longest=_LONGEST_SLUG)
