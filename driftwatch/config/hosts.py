@@ -1,15 +1,18 @@
 """Which network addresses are nobody's: those at which a cloud answers a machine's questions about itself.
 
-Pure, and of addresses alone: what a name stands for, the resolver decides when it is connected to
-(`driftwatch.notify.address`). What is written in a file as an address, in whatever spelling, is judged here,
-when it is read.
+Pure: what a name stands for, the resolver says when it is connected to (`driftwatch.notify.address`,
+`driftwatch.git.remote`), and it is judged here. So is what is written in a file as an address, in whatever
+spelling, when it is read.
 """
 
 from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -26,6 +29,18 @@ _METADATA = tuple(
 _NAT64 = ip_network("64:ff9b::/96")
 _NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+", re.IGNORECASE | re.ASCII)
+
+
+def refusal(host: str, addresses: Collection[Address]) -> str | None:
+    """Why nothing connects to `host`, as what it does, where it stands for these addresses; None for nothing.
+
+    This machine is meant only where it is written so, by an address or `localhost`.
+    """
+    if any(map(is_off_limits, addresses)):
+        return "has a link-local, metadata or reserved address"
+    if not is_loopback_name(host) and any(unwrapped(each).is_loopback for each in addresses):
+        return "points to this machine, which its name does not say"
+    return None
 
 
 def is_off_limits(address: Address) -> bool:

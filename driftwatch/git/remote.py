@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from driftwatch.config import values
-from driftwatch.config.hosts import is_loopback_name, is_off_limits, unwrapped
+from driftwatch.config.hosts import is_loopback_name, refusal
 from driftwatch.errors import (
     BranchMissingError,
     RemoteRefusedError,
@@ -35,7 +35,6 @@ from driftwatch.log import redact, register_secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from driftwatch.config.hosts import Address
     from driftwatch.config.settings import RepositorySettings
     from driftwatch.git.command import Output
 
@@ -200,25 +199,15 @@ def pinned(url: str, *, name: str, shown: str) -> tuple[tuple[str, str], ...]:
             f"the remote of {name} ({shown}) cannot be reached: its host's name has no address"
         ) from exc
     addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-    if any(map(is_off_limits, addresses)):
-        raise _off_limits(name, shown, "has a link-local, metadata or reserved address")
-    if any(map(_is_here, addresses)):
-        raise _off_limits(name, shown, "points to this machine, which its name does not say")
+    if why := refusal(host, addresses):
+        raise UnsafeRepositoryError(
+            f"the host of {name} ({shown}) {why}",
+            advice=f"Find out who answers for its name, or correct `url` of repositories.{name}.",
+        )
     if protocol == "ssh":
         return ()
     spelt = [f"[{each}]" if each.version == 6 else str(each) for each in dict.fromkeys(addresses)]
     return (("http.curloptResolve", f"{host}:{port}:{','.join(spelt)}"),)
-
-
-def _is_here(address: Address) -> bool:
-    return unwrapped(address).is_loopback
-
-
-def _off_limits(name: str, shown: str, why: str) -> UnsafeRepositoryError:
-    return UnsafeRepositoryError(
-        f"the host of {name} ({shown}) {why}",
-        advice=f"Find out who answers for its name, or correct `url` of repositories.{name}.",
-    )
 
 
 def _is_proxied(protocol: str, host: str) -> bool:

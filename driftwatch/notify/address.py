@@ -14,7 +14,7 @@ import socket
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeAlias
 
-from driftwatch.config.hosts import Address, is_loopback_name, is_off_limits, unwrapped
+from driftwatch.config.hosts import Address, refusal, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,15 +30,11 @@ class NotAllowedError(ValueError):
 def reachable(host: str, port: int, allowed: Sequence[Network] = ()) -> list[Address]:
     """All addresses of `host`, in the order in which to try them, each one looked at.
 
-    Raises NotAllowedError where any of them is off limits, and OSError where it has none.
+    Raises NotAllowedError where any of them that is not `allowed` is refused, and OSError where it has none.
     """
     addresses = resolve(host, port)
-    if not all(is_allowed(address, allowed) for address in addresses):
-        raise NotAllowedError(f"{host} has a link-local, metadata or reserved address")
-    if not is_loopback_name(host) and any(
-        unwrapped(each).is_loopback and not _is_among(each, allowed) for each in addresses
-    ):
-        raise NotAllowedError(f"{host} points to this machine, which its name does not say")
+    if why := refusal(host, [each for each in addresses if not _is_among(each, allowed)]):
+        raise NotAllowedError(f"{host} {why}")
     return addresses
 
 
@@ -48,11 +44,6 @@ def resolve(host: str, port: int) -> list[Address]:
     # A scope (fe80::1%eth0) only link-local addresses have, which the check refuses or the settings allow
     # as they are.
     return list(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found))
-
-
-def is_allowed(address: Address, allowed: Sequence[Network] = ()) -> bool:
-    """False for link-local, metadata, multicast, reserved and unspecified addresses outside of `allowed`."""
-    return _is_among(address, allowed) or not is_off_limits(address)
 
 
 def _is_among(address: Address, networks: Sequence[Network]) -> bool:

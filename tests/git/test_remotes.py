@@ -226,7 +226,7 @@ def test_git_connects_to_the_address_that_was_looked_at(
 ) -> None:
     """Row 67: and to none that the name stands for a moment later; this one stands for none elsewhere."""
     stands_for(monkeypatch, "127.0.0.1")
-    monkeypatch.setattr(remote, "_is_here", lambda _address: False)  # a test serves nowhere else
+    monkeypatch.setattr(remote, "refusal", lambda _host, _addresses: None)  # a test serves nowhere else
     mirror = make_mirror(f"http://upstream.test:{host.server_port}/upstream/.git")
     assert mirror.fetch().commit == upstream.head()
 

@@ -25,12 +25,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from driftwatch.config.hosts import is_off_limits
 from driftwatch.config.notify import NotifySettings, WebhookSettings
 from driftwatch.errors import UsageError
 from driftwatch.log import register_secret
 from driftwatch.model import ErrorReport, TransitionKind, Verdict
 from driftwatch.notify import DeliveryDeferred, DeliveryRefused, channels, webhook
-from driftwatch.notify.address import is_allowed
+from driftwatch.notify.address import NotAllowedError, reachable
 from driftwatch.notify.webhook import MAX_BODY_BYTES, WebhookChannel, body, signed_headers, verify
 
 if TYPE_CHECKING:
@@ -445,19 +446,21 @@ def test_neither_url_nor_secret_is_in_an_error_or_log(
 )
 def test_addresses_that_are_nobodys_receiver_are_refused(address: str) -> None:
     """Row 67: metadata services, link-local, multicast, unspecified; also behind IPv6 forms of IPv4."""
-    assert not is_allowed(ip_address(address))
+    assert is_off_limits(ip_address(address))
 
 
 @pytest.mark.parametrize(
     "address", ["127.0.0.1", "::1", "10.1.2.3", "192.168.1.1", "fd12::1", "93.184.216.34"]
 )
 def test_loopback_and_private_networks_are_as_good_as_any(address: str) -> None:
-    assert is_allowed(ip_address(address))
+    assert not is_off_limits(ip_address(address))
 
 
 def test_an_address_may_be_allowed_by_name() -> None:
-    assert is_allowed(ip_address("169.254.20.10"), [ip_network("169.254.20.0/24")])
-    assert not is_allowed(ip_address("169.254.169.254"), [ip_network("169.254.20.0/24")])
+    allowed = [ip_network("169.254.20.0/24")]
+    assert reachable("169.254.20.10", 80, allowed) == [ip_address("169.254.20.10")]
+    with pytest.raises(NotAllowedError):
+        reachable("169.254.169.254", 80, allowed)
 
 
 @pytest.mark.row(67)
