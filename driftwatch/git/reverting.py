@@ -2,7 +2,7 @@
 
     what differs → a tree → a commit → a branch
 
-All of it happens in the bare mirror, see `committing`; the branch's name is made here, see `branches`.
+All of it happens in the bare mirror, see `committing`; the branch is named and opened as `branches` does it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from driftwatch.errors import RepositoryError
-from driftwatch.git.branches import MOST_BRANCHES, Opened, branch_of, names
+from driftwatch.git.branches import Opened, branch_of, names
 from driftwatch.git.listing import TREE, printable
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from driftwatch.git.branches import Branches
     from driftwatch.git.committing import Committer
     from driftwatch.git.listing import Entry, Listing
-
-__all__ = ["MOST_BRANCHES", "Opened", "Revert", "Reverter"]
 
 _LONGEST_SLUG = 80
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from driftwatch.git import Fetched, RootModule
+    from driftwatch.git.branches import Opened
     from driftwatch.git.drafting import Edits
     from driftwatch.git.pulls import Merged
-    from driftwatch.git.reverting import Opened, Revert
+    from driftwatch.git.reverting import Revert
     from driftwatch.model import (
         Announcement,
         CheckResult,

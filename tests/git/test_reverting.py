@@ -16,7 +16,8 @@ from driftwatch.errors import (
     RepositoryError,
     UnsafeRepositoryError,
 )
-from driftwatch.git.reverting import MOST_BRANCHES, Opened, Revert
+from driftwatch.git.branches import MOST_BRANCHES, Opened
+from driftwatch.git.reverting import Revert
 
 from .conftest import refs, tree
 
