@@ -91,7 +91,7 @@ def test_a_draft_has_just_the_edits_and_all_else_as_it_is(
         assert (path / "a.tf").exists()
 
 
-def test_stacks_are_discovered_in_a_draft(upstream: Upstream, mirror: Mirror, publish: Publish) -> None:
+def test_stacks_are_discovered_in_a_draft(mirror: Mirror, publish: Publish) -> None:
     publish()
     head = mirror.fetch().commit
     draft = mirror.draft(edits(head, {"envs/new/main.tf": ROOT.encode()}))
@@ -156,7 +156,6 @@ def test_the_oldest_drafts_go_when_there_are_many(
 @pytest.mark.parametrize("content", [b"x", None])
 def test_only_files_of_the_repository_itself_are_written(
     upstream: Upstream,
-    bare: Upstream,
     mirror: Mirror,
     publish: Publish,
     path: str,
@@ -178,9 +177,7 @@ def test_only_files_of_the_repository_itself_are_written(
         mirror.draft(edits(head, {path: content}))
 
 
-def test_edits_are_made_on_top_of_the_branch_only(
-    upstream: Upstream, mirror: Mirror, publish: Publish
-) -> None:
+def test_edits_are_made_on_top_of_the_branch_only(mirror: Mirror, publish: Publish) -> None:
     with pytest.raises(NotMergedError):
         mirror.draft(edits("1" * 40, {"a.tf": b"x"}))
     publish()
@@ -202,9 +199,7 @@ def test_a_draft_over_the_caps_is_refused(bare: Upstream, make_mirror: MakeMirro
 # ---- publishing ----------------------------------------------------------------------------------------
 
 
-def test_a_draft_becomes_a_branch_with_one_commit(
-    upstream: Upstream, bare: Upstream, mirror: Mirror, publish: Publish
-) -> None:
+def test_a_draft_becomes_a_branch_with_one_commit(bare: Upstream, mirror: Mirror, publish: Publish) -> None:
     publish()
     head = mirror.fetch().commit
     draft = mirror.draft(edits(head, {"envs/prod/main.tf": b"# edited\n"}, "Füge an\n\n- eine Zeile\n"))

@@ -184,9 +184,7 @@ def test_a_symlink_that_leads_out_is_refused_before_anything_is_on_the_disk(
     assert not list((tmp_path / "state/platform/worktrees").glob("*"))
 
 
-def test_a_merge_driver_and_filters_that_it_names_have_no_say(
-    upstream: Upstream, mirror: Mirror, tmp_path: Path
-) -> None:
+def test_a_merge_driver_and_filters_that_it_names_have_no_say(upstream: Upstream, mirror: Mirror) -> None:
     """Its attributes may name programs; none is configured, and none is run."""
     head = propose(
         upstream,
@@ -229,7 +227,7 @@ def test_a_proposal_from_a_branch_named_like_an_option_is_one_like_any_other(
     assert mirror.fetch_pull_request(7, kind="github", head=head).changed == ("a.tf",)
 
 
-def test_one_that_is_not_there_is_missing(upstream: Upstream, mirror: Mirror) -> None:
+def test_one_that_is_not_there_is_missing(mirror: Mirror) -> None:
     mirror.fetch()
     with pytest.raises(BranchMissingError, match="has no pull request 9") as caught:
         mirror.fetch_pull_request(9, kind="gitlab", head="1" * 40)
@@ -261,7 +259,7 @@ def test_a_huge_one_is_refused_and_leaves_the_mirror_as_it_was(
 
 
 def test_many_of_them_together_never_keep_the_branch_from_being_fetched(
-    upstream: Upstream, make_mirror: MakeMirror, tmp_path: Path
+    upstream: Upstream, make_mirror: MakeMirror
 ) -> None:
     """Each fits; those that were looked at give way to the newer one, and to the branch."""
     mirror = make_mirror(upstream.url, max_size_mb=1)
@@ -337,7 +335,7 @@ def test_a_remote_that_is_gone_changes_nothing(upstream: Upstream, mirror: Mirro
     assert mirror.head() == base
 
 
-def test_commits_that_nobody_knows_cannot_be_compared(upstream: Upstream, mirror: Mirror) -> None:
+def test_commits_that_nobody_knows_cannot_be_compared(mirror: Mirror) -> None:
     head = mirror.fetch().commit
     with pytest.raises(RepositoryError, match="does not know the commit 1111111111"):
         mirror.changed("1" * 40, head)
