@@ -108,13 +108,14 @@ def unproved(
 def _all(
     before: Deeds, after: Deeds, adopted: Mapping[str, frozenset[str] | None], following: Collection[str]
 ) -> Iterator[Unproved]:
+    were = before.changes
     for address, change in after.changes.items():
+        other = _otherwise(change, were.get(address), before, after)
         if address in adopted:
-            said = _still(change, before, after, adopted[address])
-            if said:
+            if said := _still(change, adopted[address], other):
                 yield Unproved(address=address, sentence=said)
-        elif said := _otherwise(change, before, after):
-            yield Unproved(address=None, sentence=f"{address} would be touched then ({said})")
+        elif other:
+            yield Unproved(address=None, sentence=f"{address} would be touched then ({other})")
     for name in after.facts.outputs:
         if name in following:
             continue
@@ -124,21 +125,21 @@ def _all(
             yield Unproved(address=None, sentence=f"the output {name} would become another then")
 
 
-def _still(change: PlannedResource, before: Deeds, after: Deeds, paths: frozenset[str] | None) -> str | None:
-    """What is left of something that was to be adopted."""
+def _still(change: PlannedResource, paths: frozenset[str] | None, other: str | None) -> str | None:
+    """What is left of something that was to be adopted; `other` is what is done to it otherwise."""
     if paths is None:
         silent = change.actions == ("forget",) or (change.importing and change.actions == ("no-op",))
         return None if silent else f"the plan would still touch it ({_words(change)})"
     left = [each for each in change.attributes if any(_within(each, path) for path in paths)]
     if left:
         return f"the plan still shows a difference at {', '.join(left)}"
-    said = _otherwise(change, before, after)
-    return said and f"the plan would do something else to it ({said})"
+    return other and f"the plan would do something else to it ({other})"
 
 
-def _otherwise(change: PlannedResource, before: Deeds, after: Deeds) -> str | None:
+def _otherwise(
+    change: PlannedResource, was: PlannedResource | None, before: Deeds, after: Deeds
+) -> str | None:
     """What the plan without the draft does not do as well, in words; None where it does as much."""
-    was = before.changes.get(change.address)
     if was is None:
         return _words(change)
     milder = change.actions == ("update",) and set(was.actions) >= {"delete", "create"}
