@@ -177,7 +177,7 @@ def _imports(given: Sequence[str]) -> dict[str, str]:
     """`ADDRESS=ID`, by address. Raises UsageError."""
     found: dict[str, str] = {}
     for each in given:
-        address, name = (part.strip() for part in (each.partition("=")[0], each.partition("=")[2]))
+        address, _, name = (part.strip() for part in each.partition("="))
         if not (address and name):
             raise UsageError(
                 f"--import: {each!r} names no resource",
