@@ -91,18 +91,6 @@ class Refreshed:
     error: ErrorReport | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touched:
-    """What a commit that is not the branch's head would touch, were it the head.
-
-    `stacks` are those that it brings or changes, as they are there; `gone` those whose directory is no more.
-    """
-
-    commit: str
-    stacks: tuple[Subject, ...] = ()
-    gone: tuple[StackId, ...] = ()
-
-
 @dataclass(slots=True)
 class _Shelf:
     """What is known of one repository. `remembered` are the stacks of before, until stock is taken."""

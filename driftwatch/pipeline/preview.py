@@ -32,7 +32,7 @@ from driftwatch.errors import (
 from driftwatch.model import CommitState, CommitStatus, Right
 from driftwatch.notify.render_preview import UNHEARD, GoneStack, Preview, Step, Wait, render
 from driftwatch.pipeline import preview_code as codes
-from driftwatch.pipeline.inventory import REPOSITORY_FILE, Touched
+from driftwatch.pipeline.inventory import REPOSITORY_FILE
 from driftwatch.pipeline.ports import Proposals, Repository
 from driftwatch.pipeline.preview_plans import Seen, judged, unplanned
 from driftwatch.pipeline.preview_words import (
@@ -131,6 +131,18 @@ class Outcome(StrEnum):
     PLANNED = "planned"
     MOVED = "moved"
     """It is another by now: to be looked at again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What a commit that is not the branch's head would touch, were it the head.
+
+    `stacks` are those that it brings or changes, as they are there; `gone` those whose directory is no more.
+    """
+
+    commit: str
+    stacks: tuple[Subject, ...] = ()
+    gone: tuple[StackId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
